@@ -1,0 +1,79 @@
+use std::time::Duration;
+
+use crate::LogId;
+
+/// Why the pipeline could not do what it was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PipelineError {
+    /// The broker cannot be reached. Nothing was stored. Worth retrying.
+    #[error("the broker cannot be reached: {reason}")]
+    Unavailable {
+        /// What the connection said.
+        reason: String,
+    },
+    /// No acknowledgement came in time: whether the message was stored is unknown. Worth retrying with the same
+    /// message id.
+    #[error("no acknowledgement within {deadline:?}; the message may or may not be stored")]
+    AckTimeout {
+        /// The deadline that passed.
+        deadline: Duration,
+    },
+    /// The broker refused the credentials or the action. Permanent until someone mends the permissions.
+    #[error("the broker refused access: {reason}; check user, password, token or credentials file")]
+    Unauthorized {
+        /// What the broker said.
+        reason: String,
+    },
+    /// The message is larger than the broker takes. Permanent for this message.
+    #[error("a message of {bytes} bytes is over the broker's limit of {bytes_max}; raise max_payload there")]
+    TooLarge {
+        /// The size of the message.
+        bytes: usize,
+        /// The broker's limit.
+        bytes_max: usize,
+    },
+    /// The log does not exist (any more). Permanent until it is opened again.
+    #[error("the log {name:?} does not exist on the broker")]
+    LogMissing {
+        /// The name of the log.
+        name: String,
+    },
+    /// A log of that name exists, but it is another one. Permanent.
+    #[error("the log {:?} was deleted and made again: expected the one created at {}, found {}",
+        found.name, expected.created_unix_ns, found.created_unix_ns)]
+    LogReplaced {
+        /// The log that was known.
+        expected: LogId,
+        /// The log that is there now.
+        found: LogId,
+    },
+    /// The broker cannot do what is needed, for example because JetStream is off. Permanent until someone
+    /// reconfigures it.
+    #[error("the broker is not usable: {reason}")]
+    Misconfigured {
+        /// What is wrong and what to change.
+        reason: String,
+    },
+    /// The broker refused for a reason of its own. Worth retrying with backoff.
+    #[error("the broker answered with an error: {reason}")]
+    Refused {
+        /// What the broker said.
+        reason: String,
+    },
+    /// The pipeline was closed. Permanent for this handle.
+    #[error("the pipeline is closed")]
+    Closed,
+}
+
+impl PipelineError {
+    /// True if the same call may succeed later without anyone changing anything.
+    pub fn is_retryable(&self) -> bool {
+        matches!(
+            self,
+            PipelineError::Unavailable { .. }
+                | PipelineError::AckTimeout { .. }
+                | PipelineError::Refused { .. }
+        )
+    }
+}

@@ -1,0 +1,122 @@
+use std::{fmt::Debug, sync::Arc, time::SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::PipelineError;
+
+/// Which log this is: a log that was deleted and made again under the same name is another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogId {
+    /// The name of the log, for example that of the JetStream stream.
+    pub name: String,
+    /// When the log was created, in nanoseconds since the Unix epoch as the broker counts.
+    pub created_unix_ns: u64,
+}
+
+/// What a log holds at one moment. Sequences count messages, start at 1 and never repeat within one [`LogId`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogState {
+    /// The identity of the log.
+    pub id: LogId,
+    /// The sequence of the oldest message still held; `last_sequence + 1` if there is none.
+    pub first_sequence: u64,
+    /// The sequence of the newest message ever appended; 0 if there was none.
+    pub last_sequence: u64,
+}
+
+/// A message to append.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// The name of the replica that sends; the last token of the subject, `[A-Za-z0-9_-]{1,64}`.
+    pub origin: Arc<str>,
+    /// The same for each retry of the same message: lets the broker drop repeats. Correctness never rests on it.
+    pub message_id: String,
+    /// The message.
+    pub payload: Bytes,
+}
+
+/// A message that was appended, as a subscription delivers it.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    /// Its place in the log.
+    pub sequence: u64,
+    /// The origin named by its subject. Not authenticated here.
+    pub origin: String,
+    /// The message. Anyone who may publish can have written it: decode it with limits.
+    pub payload: Bytes,
+    /// When the broker stored it.
+    pub stored_at: SystemTime,
+}
+
+/// The broker has the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PublishAck {
+    /// The place of the message in the log.
+    pub sequence: u64,
+    /// True if the broker had seen the same message id before and stored nothing.
+    pub duplicate: bool,
+}
+
+/// Resolves once the broker answered, or with [`PipelineError::AckTimeout`] at the pipeline's deadline, counted from
+/// the moment the message was sent. Dropping it gives up the answer, not the message.
+pub type PendingAck = BoxFuture<'static, Result<PublishAck, PipelineError>>;
+
+/// Whether messages can travel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PipelineStatus {
+    /// Connected.
+    Up,
+    /// Not connected; the pipeline goes on trying by itself.
+    Down {
+        /// What a person should read about it.
+        reason: String,
+    },
+}
+
+/// One ordered log of messages that every replica of a namespace appends to and reads.
+///
+/// Contract: at least once and, from the view of one reader, in one order that all readers share. A message may be
+/// stored although its acknowledgement failed or timed out, and a retry may be stored again. Acknowledged
+/// messages may be lost by the broker; [`Pipeline::state`] is how that is noticed.
+#[async_trait]
+pub trait Pipeline: Debug + Send + Sync + 'static {
+    /// Makes the log exist as configured, and tells what it holds.
+    ///
+    /// Only this call creates a log; the others fail with [`PipelineError::LogMissing`] if it is gone, so that a
+    /// broker that lost everything is noticed instead of being papered over.
+    async fn open(&self) -> Result<LogState, PipelineError>;
+
+    /// What the log holds now.
+    async fn state(&self) -> Result<LogState, PipelineError>;
+
+    /// Sends a message; returns once it is handed to the connection. Messages are sent in the order of the calls.
+    /// Waits while too many acknowledgements are outstanding.
+    async fn publish(&self, message: Outgoing) -> Result<PendingAck, PipelineError>;
+
+    /// Delivers every message with a sequence above `after`, in order, and then each new one as it is appended.
+    async fn subscribe(&self, after: u64) -> Result<Box<dyn Subscription>, PipelineError>;
+
+    /// The current status, and every change of it.
+    fn status(&self) -> watch::Receiver<PipelineStatus>;
+
+    /// The largest payload in bytes that a message may have, if known by now (a broker tells once connected).
+    fn payload_bytes_max(&self) -> Option<usize>;
+}
+
+/// A running delivery of messages.
+#[async_trait]
+pub trait Subscription: Send {
+    /// The next message. Sequences strictly increase; a gap means that the log no longer held the messages in
+    /// between.
+    ///
+    /// A passing failure (reconnect, restarted broker) is mended inside and not reported. An error ends the
+    /// subscription: [`PipelineError::LogMissing`] or [`PipelineError::LogReplaced`] if the log is no longer the one
+    /// that was subscribed to.
+    ///
+    /// Cancel safe: dropping the future before it is ready loses no message.
+    async fn next(&mut self) -> Result<Incoming, PipelineError>;
+}

@@ -1,0 +1,95 @@
+use std::{fmt::Debug, ops::Bound};
+
+use bytes::Bytes;
+
+use crate::{Batch, StoreError};
+
+/// A table of a store: an ordered map from bytes to bytes.
+///
+/// The set is closed, so that a backend can open all of them up front. What the bytes mean is the business of
+/// `archipelago-proto` and the engine; a store never looks inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Table {
+    /// A few small records about the replica: its identity, clock, vector, checkpoint.
+    Meta,
+    /// One record an entity, by entity id.
+    Entities,
+    /// Events that the pipeline has not acknowledged yet, by first sequence number.
+    Outbox,
+}
+
+impl Table {
+    /// Every table, in the order in which they were introduced.
+    pub const ALL: [Table; 3] = [Table::Meta, Table::Entities, Table::Outbox];
+
+    /// The stable name of this table on disk.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Table::Meta => "meta",
+            Table::Entities => "entities",
+            Table::Outbox => "outbox",
+        }
+    }
+}
+
+/// The crash that a commit survives once [`Store::commit`] has returned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Durability {
+    /// None: the commit may sit in a buffer of this process.
+    Memory,
+    /// The death of this process (SIGKILL, panic, abort): the operating system has the bytes.
+    Os,
+    /// Power loss: the bytes were synced to the disk.
+    #[default]
+    Fsync,
+}
+
+/// One row of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The key, unique in its table.
+    pub key: Bytes,
+    /// The value stored under it.
+    pub value: Bytes,
+}
+
+/// Where one replica keeps its state: a few ordered tables with atomic batches.
+///
+/// The trait is small on purpose; whoever implements it runs the `conformance` suite and is done.
+///
+/// Contract:
+/// - [`commit`](Store::commit) is atomic across tables: after a crash either the whole batch is there or nothing of
+///   it, and no later batch is there without every earlier one.
+/// - A read that starts after a commit returned sees it.
+/// - After a failed commit the store refuses every further commit with [`StoreError::Poisoned`] until it is
+///   opened again: what reached the disk is unknown, and guessing would lose data.
+/// - One process opens a store at a time; a second one gets [`StoreError::Locked`].
+///
+/// Calls may block on the disk. Async callers run `commit` at [`Durability::Fsync`] on a blocking thread.
+pub trait Store: Debug + Send + Sync + 'static {
+    /// The value under `key`, or `None`.
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
+
+    /// Up to `limit` rows whose keys lie between the bounds, in ascending order of key bytes.
+    ///
+    /// To page through a table, go on with `Bound::Excluded(last key)`.
+    fn scan(
+        &self,
+        table: Table,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError>;
+
+    /// Applies the batch atomically and makes it survive the crash that `durability` names.
+    ///
+    /// An empty batch at [`Durability::Fsync`] still syncs what was committed before it.
+    fn commit(&self, batch: Batch, durability: Durability) -> Result<(), StoreError>;
+
+    /// The strongest durability this store can give; `commit` treats a stronger request as this one.
+    fn strongest_durability(&self) -> Durability;
+
+    /// Syncs and releases what the store holds. Every later call fails with [`StoreError::Closed`].
+    fn close(&self) -> Result<(), StoreError>;
+}
