@@ -1,0 +1,173 @@
+use std::{cmp::Ordering, fmt, hash, str::FromStr, sync::Arc};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// The longest name of a replica, in bytes.
+pub const NAME_BYTES_MAX: usize = 64;
+
+/// Tells apart the lives of one replica: a new one is minted with each new store, so that a replica that lost its
+/// disk never reuses its old sequence numbers.
+///
+/// A later incarnation should be greater. [`Incarnation::mint`] takes time and randomness as arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Incarnation(u64);
+
+impl Incarnation {
+    /// An incarnation of the wall clock's milliseconds and 16 random bits: unique among the incarnations of one
+    /// name, and later ones greater, as far as the wall clock goes.
+    pub const fn mint(unix_ms: u64, random: u16) -> Self {
+        Incarnation((unix_ms << 16) | random as u64)
+    }
+
+    /// From the number that [`bits`](Self::bits) gives.
+    pub const fn from_bits(bits: u64) -> Self {
+        Incarnation(bits)
+    }
+
+    /// As a number, for the wire.
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// The identity of one replica: a stable human name plus an [`Incarnation`].
+///
+/// Ordered by name, then incarnation; conflict strategies break ties by it. Cheap to clone. The text form is
+/// `name@incarnation` with 16 hexadecimal digits, also in serde.
+#[derive(Clone)]
+pub struct ReplicaId(Arc<Identity>);
+
+#[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Identity {
+    name: Box<str>,
+    incarnation: Incarnation,
+}
+
+/// The text is not a replica name or id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParseReplicaIdError {
+    /// The name is empty, too long or has a character that may not be in a NATS subject token.
+    #[error("{name:?} is not a replica name: use 1 to {NAME_BYTES_MAX} characters of A-Z a-z 0-9 _ -")]
+    Name {
+        /// The offending name, cut to a printable length.
+        name: String,
+    },
+    /// The part after `@` is missing or not 16 hexadecimal digits.
+    #[error("{text:?} is not a replica id: expected name@incarnation with 16 hexadecimal digits")]
+    Incarnation {
+        /// The offending text, cut to a printable length.
+        text: String,
+    },
+}
+
+impl ReplicaId {
+    /// The replica `name` in its life `incarnation`.
+    ///
+    /// # Errors
+    /// [`ParseReplicaIdError::Name`] unless the name is 1 to [`NAME_BYTES_MAX`] characters of `A-Z a-z 0-9 _ -`.
+    pub fn new(name: &str, incarnation: Incarnation) -> Result<Self, ParseReplicaIdError> {
+        let legal = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(legal) {
+            return Err(ParseReplicaIdError::Name { name: printable(name) });
+        }
+        Ok(ReplicaId(Arc::new(Identity { name: name.into(), incarnation })))
+    }
+
+    /// The human name, the same in every incarnation.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Which life of the replica this is.
+    pub fn incarnation(&self) -> Incarnation {
+        self.0.incarnation
+    }
+}
+
+fn printable(text: &str) -> String {
+    text.chars().take(NAME_BYTES_MAX + 1).collect()
+}
+
+impl PartialEq for ReplicaId {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+impl Eq for ReplicaId {}
+
+impl Ord for ReplicaId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if Arc::ptr_eq(&self.0, &other.0) { Ordering::Equal } else { self.0.cmp(&other.0) }
+    }
+}
+
+impl PartialOrd for ReplicaId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl hash::Hash for ReplicaId {
+    fn hash<H: hash::Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl fmt::Display for ReplicaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.0.name, self.0.incarnation)
+    }
+}
+
+impl fmt::Debug for ReplicaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for ReplicaId {
+    type Err = ParseReplicaIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let malformed = || ParseReplicaIdError::Incarnation { text: printable(text) };
+        let (name, digits) = text.rsplit_once('@').ok_or_else(malformed)?;
+        let lower_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if digits.len() != 16 || !digits.bytes().all(lower_hex) {
+            return Err(malformed());
+        }
+        let bits = u64::from_str_radix(digits, 16).map_err(|_| malformed())?;
+        ReplicaId::new(name, Incarnation(bits))
+    }
+}
+
+impl Serialize for ReplicaId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ReplicaId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl de::Visitor<'_> for Text {
+            type Value = ReplicaId;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a replica id such as us-east@0190c3a5b6c7d8e9")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<ReplicaId, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}

@@ -1,0 +1,257 @@
+use std::{cmp::Ordering, fmt, marker::PhantomData};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use smallvec::SmallVec;
+
+use crate::{ClockError, Dot, ReplicaId};
+
+/// The most entries that a clock read from outside may have; more is an error of the decoder.
+pub const VECTOR_ENTRIES_MAX: usize = 4_096;
+
+/// For each actor, the highest sequence seen with no gap below it.
+///
+/// Entries are kept sorted by actor and never zero, so equal clocks are equal values; up to four live without heap
+/// allocation. In serde it is a map, `{"usa":1,"eu":2}` in JSON; a zero entry reads the same as an absent one.
+///
+/// Sources: Fidge, "Timestamps in Message-Passing Systems That Preserve the Partial Ordering" (1988); Mattern,
+/// "Virtual Time and Global States of Distributed Systems" (1989); as a version vector: Parker et al., "Detection
+/// of Mutual Inconsistency in Distributed Systems" (1983).
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct VectorClock<A = ReplicaId> {
+    entries: SmallVec<[(A, u64); 4]>,
+}
+
+/// How two clocks relate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClockOrdering {
+    /// The left one happened before: all it has seen, the right one has seen, and more.
+    Before,
+    /// The right one happened before.
+    After,
+    /// Both have seen the same.
+    Equal,
+    /// Each has seen something that the other has not.
+    Concurrent,
+}
+
+impl<A> VectorClock<A> {
+    /// The clock that has seen nothing.
+    pub fn new() -> Self {
+        VectorClock { entries: SmallVec::new() }
+    }
+
+    /// True if nothing was seen.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The number of actors of which something was seen.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The actors of which something was seen with their sequences, in ascending order of actor.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&A, u64)> {
+        self.entries.iter().map(|(actor, sequence)| (actor, *sequence))
+    }
+}
+
+impl<A: Ord> VectorClock<A> {
+    /// The highest sequence seen of `actor`; 0 if none.
+    pub fn get(&self, actor: &A) -> u64 {
+        self.find(actor).map_or(0, |at| self.entries[at].1)
+    }
+
+    /// Counts one more write of `actor` and gives its dot.
+    ///
+    /// # Errors
+    /// [`ClockError::SequenceExhausted`] at `u64::MAX`; the clock is unchanged.
+    pub fn increment(&mut self, actor: A) -> Result<Dot<A>, ClockError>
+    where
+        A: Clone,
+    {
+        let sequence = self.get(&actor).checked_add(1).ok_or(ClockError::SequenceExhausted)?;
+        self.raise(actor.clone(), sequence);
+        Ok(Dot::new(actor, sequence))
+    }
+
+    /// Makes the entry of `actor` at least `sequence`.
+    ///
+    /// Whoever keeps the clock as a context without gaps must have seen everything below.
+    pub fn raise(&mut self, actor: A, sequence: u64) {
+        match self.find(&actor) {
+            Ok(at) => self.entries[at].1 = self.entries[at].1.max(sequence),
+            Err(_) if sequence == 0 => {}
+            Err(at) => self.entries.insert(at, (actor, sequence)),
+        }
+    }
+
+    /// Forgets `actor`; its entry is 0 from now on.
+    pub fn remove(&mut self, actor: &A) {
+        if let Ok(at) = self.find(actor) {
+            self.entries.remove(at);
+        }
+    }
+
+    /// True if the write named by the dot was seen.
+    pub fn contains(&self, dot: &Dot<A>) -> bool {
+        self.get(&dot.actor) >= dot.sequence
+    }
+
+    /// True if everything that `other` has seen was seen here too.
+    pub fn dominates(&self, other: &Self) -> bool {
+        let mut mine = self.entries.iter();
+        other.entries.iter().all(|(actor, sequence)| {
+            // Both are sorted: what was skipped cannot match a later entry.
+            mine.find(|(candidate, _)| candidate >= actor)
+                .is_some_and(|(candidate, seen)| candidate == actor && seen >= sequence)
+        })
+    }
+
+    /// How this clock relates to `other`.
+    pub fn compare(&self, other: &Self) -> ClockOrdering {
+        let (mut less, mut greater) = (false, false);
+        let (mut left, mut right) = (self.entries.iter().peekable(), other.entries.iter().peekable());
+        loop {
+            let by_actor = match (left.peek(), right.peek()) {
+                (None, None) => break,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(l), Some(r)) => l.0.cmp(&r.0),
+            };
+            match by_actor {
+                Ordering::Less => {
+                    greater = true;
+                    left.next();
+                }
+                Ordering::Greater => {
+                    less = true;
+                    right.next();
+                }
+                Ordering::Equal => {
+                    if let (Some(l), Some(r)) = (left.next(), right.next()) {
+                        less |= l.1 < r.1;
+                        greater |= l.1 > r.1;
+                    }
+                }
+            }
+            if less && greater {
+                break;
+            }
+        }
+        match (less, greater) {
+            (false, false) => ClockOrdering::Equal,
+            (true, false) => ClockOrdering::Before,
+            (false, true) => ClockOrdering::After,
+            (true, true) => ClockOrdering::Concurrent,
+        }
+    }
+
+    /// Takes over what `other` has seen: the entry-wise maximum, the least upper bound of both.
+    pub fn merge(&mut self, other: &Self)
+    where
+        A: Clone,
+    {
+        // Between replicas that know each other only sequences differ: that needs no allocation.
+        let same_actors = self.entries.len() == other.entries.len()
+            && self.entries.iter().zip(&other.entries).all(|(mine, theirs)| mine.0 == theirs.0);
+        if same_actors {
+            for (mine, theirs) in self.entries.iter_mut().zip(&other.entries) {
+                mine.1 = mine.1.max(theirs.1);
+            }
+            return;
+        }
+        for (actor, sequence) in &other.entries {
+            match self.find(actor) {
+                Ok(at) => self.entries[at].1 = self.entries[at].1.max(*sequence),
+                Err(at) => self.entries.insert(at, (actor.clone(), *sequence)),
+            }
+        }
+    }
+
+    fn find(&self, actor: &A) -> Result<usize, usize> {
+        self.entries.binary_search_by(|(candidate, _)| candidate.cmp(actor))
+    }
+}
+
+impl<A> Default for VectorClock<A> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<A: Ord> PartialOrd for VectorClock<A> {
+    /// The causal order: `None` if concurrent.
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        match self.compare(other) {
+            ClockOrdering::Before => Some(Ordering::Less),
+            ClockOrdering::After => Some(Ordering::Greater),
+            ClockOrdering::Equal => Some(Ordering::Equal),
+            ClockOrdering::Concurrent => None,
+        }
+    }
+}
+
+impl<A: Ord> FromIterator<(A, u64)> for VectorClock<A> {
+    /// The clock with these entries; zeros are left out, of repeated actors the highest sequence counts.
+    fn from_iter<I: IntoIterator<Item = (A, u64)>>(entries: I) -> Self {
+        let mut clock = Self::new();
+        for (actor, sequence) in entries {
+            clock.raise(actor, sequence);
+        }
+        clock
+    }
+}
+
+impl<A: fmt::Display> fmt::Display for VectorClock<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{")?;
+        for (at, (actor, sequence)) in self.iter().enumerate() {
+            write!(f, "{}{actor}:{sequence}", if at == 0 { "" } else { ", " })?;
+        }
+        f.write_str("}")
+    }
+}
+
+impl<A: fmt::Debug> fmt::Debug for VectorClock<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl<A: Serialize> Serialize for VectorClock<A> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+impl<'de, A: Ord + Deserialize<'de>> Deserialize<'de> for VectorClock<A> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries<A>(PhantomData<A>);
+        impl<'de, A: Ord + Deserialize<'de>> de::Visitor<'de> for Entries<A> {
+            type Value = VectorClock<A>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a map from actor to sequence with at most {VECTOR_ENTRIES_MAX} entries")
+            }
+
+            fn visit_map<M: de::MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+                let mut clock = VectorClock::new();
+                let mut entries = 0;
+                while let Some((actor, sequence)) = map.next_entry::<A, u64>()? {
+                    entries += 1;
+                    if entries > VECTOR_ENTRIES_MAX {
+                        return Err(de::Error::invalid_length(entries, &self));
+                    }
+                    if clock.get(&actor) > 0 {
+                        return Err(de::Error::custom("the same actor twice in a vector clock"));
+                    }
+                    clock.raise(actor, sequence);
+                }
+                Ok(clock)
+            }
+        }
+        deserializer.deserialize_map(Entries(PhantomData))
+    }
+}

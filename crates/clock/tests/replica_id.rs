@@ -1,0 +1,31 @@
+//! Names of replicas and their text form.
+
+use archipelago_clock::{Incarnation, NAME_BYTES_MAX, ParseReplicaIdError, ReplicaId};
+
+#[test]
+fn text_form_round_trips() {
+    let id = ReplicaId::new("us-east", Incarnation::mint(1_795_220_962_123, 0xbeef)).unwrap();
+    assert_eq!(id.to_string().parse::<ReplicaId>().unwrap(), id);
+    let json = serde_json::to_string(&id).unwrap();
+    assert_eq!(json, format!("\"{id}\""));
+    assert_eq!(serde_json::from_str::<ReplicaId>(&json).unwrap(), id);
+}
+
+#[test]
+fn a_later_incarnation_of_the_same_name_is_greater() {
+    let early = ReplicaId::new("a", Incarnation::mint(1_000, u16::MAX)).unwrap();
+    let late = ReplicaId::new("a", Incarnation::mint(1_001, 0)).unwrap();
+    let other = ReplicaId::new("b", Incarnation::mint(0, 0)).unwrap();
+    assert!(early < late && late < other);
+}
+
+#[test]
+fn names_that_cannot_be_a_subject_token_are_refused() {
+    for name in ["", "a.b", "a b", "a*", "a>", "ü", &"x".repeat(NAME_BYTES_MAX + 1)] {
+        let error = ReplicaId::new(name, Incarnation::from_bits(1)).unwrap_err();
+        assert!(matches!(error, ParseReplicaIdError::Name { .. }), "{name}");
+    }
+    for text in ["a", "a@", "a@12", "a@XYZ0000000000000", "@0000000000000000", "a@000000000000000A"] {
+        assert!(text.parse::<ReplicaId>().is_err(), "{text}");
+    }
+}

@@ -1,0 +1,115 @@
+//! Laws and worked examples of `VectorClock`.
+
+use archipelago_clock::{ClockError, ClockOrdering, Dot, VECTOR_ENTRIES_MAX, VectorClock};
+use proptest::prelude::*;
+
+type Clock = VectorClock<String>;
+
+fn clock(json: &str) -> Clock {
+    serde_json::from_str(json).expect("a clock in JSON")
+}
+
+#[test]
+fn each_incremented_alone_is_concurrent() {
+    assert_eq!(
+        clock(r#"{"usa":1,"eu":0}"#).compare(&clock(r#"{"usa":0,"eu":1}"#)),
+        ClockOrdering::Concurrent
+    );
+}
+
+#[test]
+fn what_saw_less_is_before() {
+    let (less, more) = (clock(r#"{"usa":1,"eu":0}"#), clock(r#"{"usa":1,"eu":1}"#));
+    assert_eq!(less.compare(&more), ClockOrdering::Before);
+    assert_eq!(more.compare(&less), ClockOrdering::After);
+}
+
+#[test]
+fn merge_is_the_entrywise_maximum() {
+    let mut merged = clock(r#"{"usa":1,"eu":0}"#);
+    merged.merge(&clock(r#"{"usa":0,"eu":1}"#));
+    assert_eq!(merged, clock(r#"{"usa":1,"eu":1}"#));
+}
+
+#[test]
+fn zero_entries_equal_absent_ones() {
+    assert_eq!(clock(r#"{"usa":1,"eu":0}"#), clock(r#"{"usa":1}"#));
+    assert_eq!(clock(r#"{"eu":0}"#), Clock::new());
+    assert_eq!(serde_json::to_string(&clock(r#"{"usa":1,"eu":0}"#)).unwrap(), r#"{"usa":1}"#);
+}
+
+#[test]
+fn an_exhausted_sequence_is_an_error_and_changes_nothing() {
+    let mut full: VectorClock<u8> = [(1, u64::MAX)].into_iter().collect();
+    assert_eq!(full.increment(1), Err(ClockError::SequenceExhausted));
+    assert_eq!(full.get(&1), u64::MAX);
+    assert_eq!(full.increment(2), Ok(Dot::new(2, 1)));
+}
+
+#[test]
+fn a_repeated_actor_or_too_many_entries_are_refused() {
+    assert!(serde_json::from_str::<Clock>(r#"{"usa":1,"usa":2}"#).is_err());
+    let entries = |n: usize| (0..n).map(|i| (format!("{i:05}"), 1)).collect::<Clock>();
+    let at_limit = serde_json::to_string(&entries(VECTOR_ENTRIES_MAX)).unwrap();
+    assert_eq!(serde_json::from_str::<Clock>(&at_limit).unwrap().len(), VECTOR_ENTRIES_MAX);
+    let above = serde_json::to_string(&entries(VECTOR_ENTRIES_MAX + 1)).unwrap();
+    assert!(serde_json::from_str::<Clock>(&above).unwrap_err().to_string().contains("4096"));
+}
+
+fn clocks() -> impl Strategy<Value = VectorClock<u8>> {
+    proptest::collection::vec((0u8..8, 0u64..4), 0..8).prop_map(|entries| entries.into_iter().collect())
+}
+
+fn merged(a: &VectorClock<u8>, b: &VectorClock<u8>) -> VectorClock<u8> {
+    let mut merged = a.clone();
+    merged.merge(b);
+    merged
+}
+
+proptest! {
+    #[test]
+    fn merge_is_commutative_associative_and_idempotent(a in clocks(), b in clocks(), c in clocks()) {
+        prop_assert_eq!(merged(&a, &b), merged(&b, &a));
+        prop_assert_eq!(merged(&merged(&a, &b), &c), merged(&a, &merged(&b, &c)));
+        prop_assert_eq!(merged(&a, &a), a);
+    }
+
+    #[test]
+    fn merge_is_the_least_upper_bound(a in clocks(), b in clocks(), c in clocks()) {
+        let bound = merged(&a, &b);
+        prop_assert!(bound.dominates(&a) && bound.dominates(&b));
+        if c.dominates(&a) && c.dominates(&b) {
+            prop_assert!(c.dominates(&bound));
+        }
+    }
+
+    #[test]
+    fn compare_agrees_with_dominates_and_with_entries(a in clocks(), b in clocks()) {
+        let (over, under) = (a.dominates(&b), b.dominates(&a));
+        let expected = match (over, under) {
+            (true, true) => ClockOrdering::Equal,
+            (true, false) => ClockOrdering::After,
+            (false, true) => ClockOrdering::Before,
+            (false, false) => ClockOrdering::Concurrent,
+        };
+        prop_assert_eq!(a.compare(&b), expected);
+        prop_assert_eq!(over, (0..8).all(|actor| a.get(&actor) >= b.get(&actor)));
+        prop_assert_eq!(expected == ClockOrdering::Equal, a == b);
+    }
+
+    #[test]
+    fn increment_happens_after(a in clocks(), actor in 0u8..8) {
+        let mut later = a.clone();
+        let dot = later.increment(actor).unwrap();
+        prop_assert_eq!(later.compare(&a), ClockOrdering::After);
+        prop_assert!(later.contains(&dot) && !a.contains(&dot));
+    }
+
+    #[test]
+    fn serde_round_trips(a in clocks()) {
+        let json = serde_json::to_string(&a).unwrap();
+        prop_assert_eq!(&serde_json::from_str::<VectorClock<u8>>(&json).unwrap(), &a);
+        let bytes = rmp_serde::to_vec(&a).unwrap();
+        prop_assert_eq!(rmp_serde::from_slice::<VectorClock<u8>>(&bytes).unwrap(), a);
+    }
+}
