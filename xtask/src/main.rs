@@ -1,1 +1,72 @@
-fn main() {}
+//! The project's own commands: `cargo xtask <command>`.
+//!
+//! No dependencies, so that it builds in a second and `cargo xtask test` starts at once.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`command`] | what was asked for, and the help texts |
+//! | [`ci`] | every check in a row |
+//! | [`cargo_test`] | `cargo test`, its output passed through and its totals counted |
+//! | [`totals`] | the sum of the `test result:` lines |
+//! | [`nats`] | finds a nats-server, or fetches one |
+//! | [`step`] | announces a command and runs it |
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a task runner's output is its terminal")]
+
+mod cargo_test;
+mod ci;
+mod command;
+mod nats;
+mod step;
+mod totals;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use command::Command;
+
+/// What a task comes to; `Err` holds the message for the person who ran it.
+type Outcome<T = ()> = Result<T, String>;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let outcome = match command::parse(&args) {
+        Ok(Command::Help(text)) => {
+            print!("{text}");
+            Ok(())
+        }
+        Ok(Command::Test { cargo_args }) => test(&cargo_args),
+        Ok(Command::Ci) => ci::run(),
+        Ok(Command::Nats) => nats::find_or_fetch().map(|server| println!("{}", server.display())),
+        Err(message) => Err(message),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn test(cargo_args: &[String]) -> Outcome {
+    let server = nats::find_or_fetch()?;
+    let run = cargo_test::run(&server, cargo_args)?;
+    println!("{}", run.totals);
+    run.verdict
+}
+
+/// The root of the checkout: this package's parent folder.
+fn root() -> PathBuf {
+    let mut root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    root.pop();
+    root
+}
+
+/// Where cargo puts what it builds, and where a fetched nats-server is kept.
+fn target_dir() -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        // Relative means relative to where the command was given, as it does to cargo.
+        Some(dir) if !dir.is_empty() => std::path::absolute(&dir).unwrap_or_else(|_| PathBuf::from(dir)),
+        _ => root().join("target"),
+    }
+}

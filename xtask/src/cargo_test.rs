@@ -1,0 +1,71 @@
+//! `cargo test`: its output passed through, its totals counted.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::totals::Totals;
+use crate::{Outcome, step};
+
+/// A run of the tests that came to its end.
+pub(crate) struct TestRun {
+    pub(crate) totals: Totals,
+    /// Whether everything was built and passed.
+    pub(crate) verdict: Outcome,
+}
+
+/// Runs the tests that `cargo_args` name, of the whole workspace unless they name a package, against `server`.
+///
+/// Plain `cargo test` is what is wanted: unit, integration and doc tests, and the examples built. `--all-targets`
+/// would leave the doc tests out and run every benchmark once, unoptimised.
+pub(crate) fn run(server: &Path, cargo_args: &[String]) -> Outcome<TestRun> {
+    let mut command = step::cargo();
+    command.args(["test", "--no-fail-fast"]);
+    if !names_packages(cargo_args) {
+        command.arg("--workspace");
+    }
+    command.args(cargo_args).env("NATS_SERVER", server).stdout(Stdio::piped());
+    stream(&mut command)
+}
+
+fn names_packages(cargo_args: &[String]) -> bool {
+    cargo_args
+        .iter()
+        .take_while(|arg| *arg != "--")
+        .any(|arg| arg.starts_with("-p") || arg.starts_with("--package") || arg == "--manifest-path")
+}
+
+fn stream(command: &mut Command) -> Outcome<TestRun> {
+    let line = step::describe(command);
+    step::announce(&line);
+    let failed = |error: std::io::Error| format!("cannot run `{line}`: {error}");
+
+    let mut child = command.spawn().map_err(failed)?;
+    let mut output = BufReader::new(child.stdout.take().expect("standard output was asked to be piped"));
+    let mut totals = Totals::default();
+    let mut shown = std::io::stdout().lock();
+    let mut bytes = Vec::new();
+    // By bytes: what a test prints need not be UTF-8.
+    while output.read_until(b'\n', &mut bytes).map_err(failed)? > 0 {
+        totals.count(&String::from_utf8_lossy(&bytes));
+        shown.write_all(&bytes).and_then(|()| shown.flush()).map_err(failed)?;
+        bytes.clear();
+    }
+
+    let status = child.wait().map_err(failed)?;
+    let verdict = if status.success() { Ok(()) } else { Err(format!("`{line}` failed ({status})")) };
+    Ok(TestRun { totals, verdict })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_is_seen_only_among_cargos_own_arguments() {
+        let names = |line: &str| names_packages(&line.split(' ').map(String::from).collect::<Vec<_>>());
+        assert!(names("-p archipelago"));
+        assert!(names("--package=archipelago some_test"));
+        assert!(!names("some_test -- -p"));
+    }
+}

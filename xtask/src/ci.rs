@@ -1,0 +1,82 @@
+//! Every check in a row. Each one runs even if an earlier one failed: one run tells all there is to mend.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::{Outcome, cargo_test, nats, step};
+
+const WASM_TARGET: &str = "wasm32-unknown-unknown";
+
+/// The crates that promise to build for browsers.
+const WASM_CRATES: [&str; 5] = [
+    "archipelago-clock",
+    "archipelago-crdt",
+    "archipelago-conflict",
+    "archipelago-proto",
+    "archipelago-engine",
+];
+
+/// Runs every check. The last line on standard output is the totals of the tests.
+pub(crate) fn run() -> Outcome {
+    // First, as it may need the network and nothing is gained by learning that after the long steps.
+    let server = nats::find_or_fetch()?;
+
+    let mut remarks = Vec::new();
+    let mut failures = Vec::new();
+    let checks = [format(), clippy(), docs(), wasm(&mut remarks)];
+    failures.extend(checks.into_iter().filter_map(Result::err));
+    let run = cargo_test::run(&server, &[])?;
+    failures.extend(run.verdict.err());
+
+    for remark in remarks {
+        println!("note: {remark}");
+    }
+    for failure in &failures {
+        println!("FAILED: {failure}");
+    }
+    println!("{}", run.totals);
+    match failures.len() {
+        0 => Ok(()),
+        count => Err(format!("{count} of the checks failed")),
+    }
+}
+
+fn format() -> Outcome {
+    step::run(step::cargo().args(["fmt", "--all", "--check"]))
+}
+
+fn clippy() -> Outcome {
+    step::run(step::cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+fn docs() -> Outcome {
+    step::run(step::cargo().args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+fn wasm(remarks: &mut Vec<String>) -> Outcome {
+    if !wasm_is_installed() && !add_wasm() {
+        remarks.push(format!("{WASM_TARGET} was not checked: the target is not installed"));
+        return Ok(());
+    }
+    let mut check = step::cargo();
+    check.args(["check", "--target", WASM_TARGET]);
+    for name in WASM_CRATES {
+        check.args(["-p", name]);
+    }
+    step::run(&mut check)
+}
+
+fn wasm_is_installed() -> bool {
+    let mut rustc = Command::new("rustc");
+    rustc.args(["--print", "target-libdir", "--target", WASM_TARGET]).current_dir(crate::root());
+    // The folder is named whether or not it exists.
+    rustc.output().is_ok_and(|output| {
+        output.status.success() && Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir()
+    })
+}
+
+fn add_wasm() -> bool {
+    step::run(Command::new("rustup").args(["target", "add", WASM_TARGET]).current_dir(crate::root()))
+        .map_err(|message| eprintln!("{message}"))
+        .is_ok_and(|()| wasm_is_installed())
+}

