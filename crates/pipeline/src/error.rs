@@ -48,6 +48,24 @@ pub enum PipelineError {
         /// The log that is there now.
         found: LogId,
     },
+    /// The log is still the same one but ends before what was already delivered: the broker lost acknowledged
+    /// messages and will give their sequences to others. Permanent for this position; what is missing comes by
+    /// repair from other replicas, never from the log.
+    #[error("the log {name:?} ends at {last_sequence}, before {after} which was already delivered: it lost its tail")]
+    LogRegressed {
+        /// The name of the log.
+        name: String,
+        /// The sequence the reader had reached.
+        after: u64,
+        /// The newest sequence that the log knows now.
+        last_sequence: u64,
+    },
+    /// A namespace or an origin does not fit into a subject. Permanent; nothing was sent.
+    #[error("{name:?} is no valid name: 1 to 64 of A-Z a-z 0-9 _ -")]
+    InvalidName {
+        /// The name that was given.
+        name: String,
+    },
     /// The broker cannot do what is needed, for example because JetStream is off. Permanent until someone
     /// reconfigures it.
     #[error("the broker is not usable: {reason}")]

@@ -1,9 +1,64 @@
-//! The pipeline that carries events between replicas (crate docs to be written with the memory implementation).
+//! The pipeline that carries events between replicas: an ordered log of opaque messages on a broker.
+//!
+//! [`Pipeline`] is the contract that the replication managers build on. This crate holds it, a broker in memory
+//! that keeps it, decorators that make it fail, and the suite of tests that any implementation must pass.
+//! The production implementation, on NATS JetStream, is the crate `archipelago-pipeline-nats`.
+//!
+//! ```
+//! use archipelago_pipeline::{MemoryBroker, Outgoing, Pipeline};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), archipelago_pipeline::PipelineError> {
+//! let broker = MemoryBroker::default();
+//! let (paris, tokyo) = (broker.pipeline("orders"), broker.pipeline("orders"));
+//! paris.open().await?;
+//!
+//! let mut incoming = tokyo.subscribe(0).await?;
+//! let message = Outgoing { origin: "paris".into(), message_id: "paris-1".into(), payload: "hello".into() };
+//! let ack = paris.publish(message).await?.await?;
+//!
+//! assert_eq!(ack.sequence, 1);
+//! assert_eq!(incoming.next().await?.payload, "hello");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Modules
+//!
+//! | where | what |
+//! |---|---|
+//! | [`Pipeline`], [`Subscription`], [`PipelineError`] | the contract |
+//! | [`MemoryBroker`], [`MemoryPipeline`] | many named logs in memory, with JetStream's habits and failures |
+//! | [`Switch`] | a decorator that cuts one replica off from the broker and heals it again |
+//! | [`Faulty`] | a decorator that loses and repeats messages and acknowledgements by seed |
+//! | [`conformance`] | what every implementation must do, as tests |
+//!
+//! # Invariants
+//!
+//! - Only [`Pipeline::open`] makes a log. A log that is gone, replaced or shortened is an error, never an empty
+//!   success.
+//! - One order for all readers. A subscription's sequences strictly increase, across reconnects as well.
+//! - An acknowledgement that did not come says nothing about the message.
+//! - Payloads are opaque here. What is in them is the business of `archipelago-proto`.
 
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod conformance;
 mod error;
+mod fault;
+mod faulty;
+mod memory;
+mod name;
 mod pipeline;
+mod switch;
 
 pub use error::PipelineError;
+pub use fault::{Fault, FaultRates};
+pub use faulty::Faulty;
+pub use memory::{MemoryBroker, MemoryConfig, MemoryPipeline};
+pub use name::check_name;
 pub use pipeline::{
     Incoming, LogId, LogState, Outgoing, PendingAck, Pipeline, PipelineStatus, PublishAck, Subscription,
 };
+pub use switch::Switch;

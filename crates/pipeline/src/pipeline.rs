@@ -17,7 +17,8 @@ pub struct LogId {
     pub created_unix_ns: u64,
 }
 
-/// What a log holds at one moment. Sequences count messages, start at 1 and never repeat within one [`LogId`].
+/// What a log holds at one moment. Sequences count messages, start at 1 and do not repeat within one [`LogId`],
+/// unless the broker loses the tail of the log ([`PipelineError::LogRegressed`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogState {
     /// The identity of the log.
@@ -98,6 +99,10 @@ pub trait Pipeline: Debug + Send + Sync + 'static {
     async fn publish(&self, message: Outgoing) -> Result<PendingAck, PipelineError>;
 
     /// Delivers every message with a sequence above `after`, in order, and then each new one as it is appended.
+    ///
+    /// Fails with [`PipelineError::LogRegressed`] if the log ends before `after`. The subscription binds to the log
+    /// that exists at this call: a caller that compares [`LogState::id`] does so after subscribing, so that no
+    /// replacement slips in between.
     async fn subscribe(&self, after: u64) -> Result<Box<dyn Subscription>, PipelineError>;
 
     /// The current status, and every change of it.
@@ -114,8 +119,9 @@ pub trait Subscription: Send {
     /// between.
     ///
     /// A passing failure (reconnect, restarted broker) is mended inside and not reported. An error ends the
-    /// subscription: [`PipelineError::LogMissing`] or [`PipelineError::LogReplaced`] if the log is no longer the one
-    /// that was subscribed to.
+    /// subscription, and each later call repeats it: [`PipelineError::LogMissing`] or
+    /// [`PipelineError::LogReplaced`] if the log is no longer the one that was subscribed to,
+    /// [`PipelineError::LogRegressed`] if it lost messages that were delivered already.
     ///
     /// Cancel safe: dropping the future before it is ready loses no message.
     async fn next(&mut self) -> Result<Incoming, PipelineError>;

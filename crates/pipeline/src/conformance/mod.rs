@@ -1,0 +1,1 @@
+//! What every implementation of [`Pipeline`](crate::Pipeline) must do, as tests.

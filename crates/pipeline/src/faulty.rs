@@ -1,0 +1,93 @@
+use std::{
+    fmt::Debug,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures::FutureExt;
+use tokio::{sync::watch, time::Instant};
+
+use crate::{
+    Fault, FaultRates, LogState, Outgoing, PendingAck, Pipeline, PipelineError, PipelineStatus, Subscription,
+    fault::FaultDice,
+};
+
+/// A pipeline whose published messages meet a [`Fault`] now and then: the same seed strikes the same messages,
+/// counted in the order of publishing. Reading is not disturbed.
+#[derive(Debug)]
+pub struct Faulty {
+    inner: Arc<dyn Pipeline>,
+    dice: Mutex<FaultDice>,
+    ack_timeout: Duration,
+}
+
+impl Faulty {
+    /// Wraps a pipeline. A lost acknowledgement fails after `ack_timeout`, counted from the publishing.
+    pub fn new(inner: Arc<dyn Pipeline>, rates: FaultRates, seed: u64, ack_timeout: Duration) -> Faulty {
+        Faulty { inner, dice: Mutex::new(FaultDice::new(rates, seed)), ack_timeout }
+    }
+
+    fn roll(&self) -> Option<Fault> {
+        // Rolling does not panic half way, so a poisoned lock guards a whole state.
+        self.dice.lock().unwrap_or_else(PoisonError::into_inner).roll()
+    }
+
+    /// An acknowledgement that never comes. Holds on to the inner one, which occupies a place in flight.
+    fn lost(&self, inner: Option<PendingAck>) -> PendingAck {
+        let deadline = self.ack_timeout;
+        let at = Instant::now() + deadline;
+        async move {
+            tokio::time::sleep_until(at).await;
+            drop(inner);
+            Err(PipelineError::AckTimeout { deadline })
+        }
+        .boxed()
+    }
+}
+
+#[async_trait]
+impl Pipeline for Faulty {
+    async fn open(&self) -> Result<LogState, PipelineError> {
+        self.inner.open().await
+    }
+
+    async fn state(&self) -> Result<LogState, PipelineError> {
+        self.inner.state().await
+    }
+
+    async fn publish(&self, message: Outgoing) -> Result<PendingAck, PipelineError> {
+        match self.roll() {
+            None => self.inner.publish(message).await,
+            Some(Fault::Unavailable) => {
+                Err(PipelineError::Unavailable { reason: "an injected fault".to_owned() })
+            }
+            Some(Fault::LoseMessage) => Ok(self.lost(None)),
+            Some(Fault::LoseAck) => Ok(self.lost(Some(self.inner.publish(message).await?))),
+            Some(Fault::StoreTwice) => {
+                let first = self.inner.publish(message.clone()).await?;
+                // Another id, or the broker would notice. Sent once the first is acknowledged, so that it takes no
+                // second place in flight and may land behind younger messages, as a late retry does.
+                let message_id = format!("{}~again", message.message_id);
+                let inner = self.inner.clone();
+                Ok(async move {
+                    first.await?;
+                    inner.publish(Outgoing { message_id, ..message }).await?.await
+                }
+                .boxed())
+            }
+        }
+    }
+
+    async fn subscribe(&self, after: u64) -> Result<Box<dyn Subscription>, PipelineError> {
+        self.inner.subscribe(after).await
+    }
+
+    fn status(&self) -> watch::Receiver<PipelineStatus> {
+        self.inner.status()
+    }
+
+    fn payload_bytes_max(&self) -> Option<usize> {
+        self.inner.payload_bytes_max()
+    }
+}

@@ -1,0 +1,233 @@
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::{sync::watch, time::Instant};
+
+use super::{MemoryPipeline, log::Log};
+use crate::{Fault, FaultRates, LogId, PipelineStatus, fault::FaultDice};
+
+/// How a [`MemoryBroker`] behaves. The defaults are those of a JetStream server.
+#[derive(Clone, Debug)]
+pub struct MemoryConfig {
+    /// How long a message id is remembered. Default 2 minutes.
+    pub duplicate_window: Duration,
+    /// After how long a lost acknowledgement is given up. Default 5 seconds.
+    pub ack_timeout: Duration,
+    /// How many acknowledgements of one handle may be outstanding. Default 256.
+    pub in_flight_max: usize,
+    /// The largest payload in bytes. Default 1 MiB.
+    pub payload_bytes_max: usize,
+    /// How often published messages meet a mishap. Default never.
+    pub fault_rates: FaultRates,
+    /// Decides which messages the mishaps strike. Default 0.
+    pub fault_seed: u64,
+    /// What the broker's clock shows when it is made; from then on it follows tokio's clock, paused or not. Default
+    /// now.
+    pub epoch: SystemTime,
+}
+
+impl Default for MemoryConfig {
+    fn default() -> MemoryConfig {
+        MemoryConfig {
+            duplicate_window: Duration::from_secs(120),
+            ack_timeout: Duration::from_secs(5),
+            in_flight_max: 256,
+            payload_bytes_max: 1024 * 1024,
+            fault_rates: FaultRates::default(),
+            fault_seed: 0,
+            epoch: SystemTime::now(),
+        }
+    }
+}
+
+/// A broker with many named logs. Clones are the same broker.
+///
+/// Its methods do to it what operators, power cuts and bad disks do to a real one. Each takes effect at once for all
+/// pipelines. Those that name a log do nothing if there is none of that name.
+#[derive(Clone, Debug)]
+pub struct MemoryBroker {
+    pub(super) shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) config: MemoryConfig,
+    pub(super) status: watch::Sender<PipelineStatus>,
+    started: Instant,
+    state: Mutex<BrokerState>,
+}
+
+#[derive(Debug)]
+pub(super) struct BrokerState {
+    pub(super) running: bool,
+    /// Never shrinks: a deleted log leaves its slot, through which its readers learn of the end.
+    slots: BTreeMap<String, Slot>,
+    created_unix_ns_latest: u64,
+    dice: FaultDice,
+    faults_next: VecDeque<Fault>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    pub(super) log: Option<Log>,
+    /// Changes whenever a reader may have something to see.
+    pub(super) changed: watch::Sender<()>,
+}
+
+impl Default for MemoryBroker {
+    fn default() -> MemoryBroker {
+        MemoryBroker::new(MemoryConfig::default())
+    }
+}
+
+impl MemoryBroker {
+    /// A running broker without logs.
+    pub fn new(config: MemoryConfig) -> MemoryBroker {
+        let state = BrokerState {
+            running: true,
+            slots: BTreeMap::new(),
+            created_unix_ns_latest: 0,
+            dice: FaultDice::new(config.fault_rates, config.fault_seed),
+            faults_next: VecDeque::new(),
+        };
+        let shared = Shared {
+            config,
+            status: watch::Sender::new(PipelineStatus::Up),
+            started: Instant::now(),
+            state: Mutex::new(state),
+        };
+        MemoryBroker { shared: Arc::new(shared) }
+    }
+
+    /// A new handle on the log of `namespace`, as one replica holds it. Several handles are several replicas.
+    pub fn pipeline(&self, namespace: &str) -> MemoryPipeline {
+        MemoryPipeline::new(self.shared.clone(), namespace)
+    }
+
+    /// Stops the broker: every handle is down, publishing is refused, delivery stands still. Logs are kept.
+    pub fn stop(&self) {
+        self.set_running(false);
+    }
+
+    /// Starts a stopped broker again.
+    pub fn start(&self) {
+        self.set_running(true);
+    }
+
+    fn set_running(&self, running: bool) {
+        let mut state = self.shared.lock();
+        state.running = running;
+        let status = match running {
+            true => PipelineStatus::Up,
+            false => PipelineStatus::Down { reason: Shared::STOPPED.to_owned() },
+        };
+        self.shared.status.send_if_modified(|current| {
+            let modified = *current != status;
+            *current = status;
+            modified
+        });
+        state.announce_all();
+    }
+
+    /// Deletes a log. Its readers end with [`LogMissing`](crate::PipelineError::LogMissing), or with
+    /// [`LogReplaced`](crate::PipelineError::LogReplaced) if it is opened again before they look.
+    pub fn delete_log(&self, namespace: &str) {
+        let mut state = self.shared.lock();
+        let slot = state.slot(namespace);
+        slot.log = None;
+        slot.changed.send_replace(());
+    }
+
+    /// Deletes all logs, as a broker that lost its disk.
+    pub fn wipe(&self) {
+        let mut state = self.shared.lock();
+        for slot in state.slots.values_mut() {
+            slot.log = None;
+        }
+        state.announce_all();
+    }
+
+    /// Loses the newest `count` messages of a log although they were acknowledged, as JetStream does on a power cut
+    /// before it has synced. The next messages take their sequences.
+    pub fn truncate_tail(&self, namespace: &str, count: usize) {
+        self.change_log(namespace, |log| log.truncate_tail(count));
+    }
+
+    /// Drops the oldest `count` messages of a log, as a retention limit does.
+    pub fn trim_head(&self, namespace: &str, count: usize) {
+        self.change_log(namespace, |log| log.trim_head(count));
+    }
+
+    /// Drops all messages of a log. Sequences go on from where they were, and message ids stay known.
+    pub fn purge(&self, namespace: &str) {
+        self.change_log(namespace, Log::purge);
+    }
+
+    /// Strikes the next published message with `fault`. Several calls strike the next several messages in order,
+    /// before the configured rates come into play again.
+    pub fn fault_next(&self, fault: Fault) {
+        self.shared.lock().faults_next.push_back(fault);
+    }
+
+    /// Sets how often published messages meet a mishap from now on. The sequence of random numbers goes on.
+    pub fn set_fault_rates(&self, rates: FaultRates) {
+        self.shared.lock().dice.set_rates(rates);
+    }
+
+    fn change_log(&self, namespace: &str, change: impl FnOnce(&mut Log)) {
+        let mut state = self.shared.lock();
+        let slot = state.slot(namespace);
+        if let Some(log) = &mut slot.log {
+            change(log);
+            slot.changed.send_replace(());
+        }
+    }
+}
+
+impl Shared {
+    pub(super) const STOPPED: &str = "the broker is stopped";
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, BrokerState> {
+        // No code panics between two halves of a change, so a poisoned state is still whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The broker's clock.
+    pub(super) fn now(&self) -> SystemTime {
+        self.config.epoch + self.started.elapsed()
+    }
+}
+
+impl BrokerState {
+    pub(super) fn slot(&mut self, namespace: &str) -> &mut Slot {
+        if !self.slots.contains_key(namespace) {
+            self.slots.insert(namespace.to_owned(), Slot::default());
+        }
+        self.slots.get_mut(namespace).expect("inserted above")
+    }
+
+    /// Makes the log. Creation times strictly increase, so that no two logs share an identity.
+    pub(super) fn create_log(&mut self, name: &str, now: SystemTime) {
+        let now_ns = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let now_ns = u64::try_from(now_ns).unwrap_or(u64::MAX);
+        self.created_unix_ns_latest = now_ns.max(self.created_unix_ns_latest + 1);
+        let id = LogId { name: name.to_owned(), created_unix_ns: self.created_unix_ns_latest };
+        let slot = self.slot(name);
+        slot.log = Some(Log::new(id));
+        slot.changed.send_replace(());
+    }
+
+    /// The mishap of the message that is published now.
+    pub(super) fn draw_fault(&mut self) -> Option<Fault> {
+        self.faults_next.pop_front().or_else(|| self.dice.roll())
+    }
+
+    fn announce_all(&self) {
+        for slot in self.slots.values() {
+            slot.changed.send_replace(());
+        }
+    }
+}

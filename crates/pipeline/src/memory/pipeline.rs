@@ -1,0 +1,149 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::{FutureExt, future::BoxFuture};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::Instant,
+};
+
+use super::{broker::Shared, subscription::MemorySubscription};
+use crate::{
+    Fault, LogState, Outgoing, PendingAck, Pipeline, PipelineError, PipelineStatus, PublishAck, Subscription,
+    check_name,
+};
+
+/// One replica's handle on one log of a [`MemoryBroker`](crate::MemoryBroker). Clones share the limit of outstanding
+/// acknowledgements.
+#[derive(Clone, Debug)]
+pub struct MemoryPipeline {
+    shared: Arc<Shared>,
+    namespace: Arc<str>,
+    in_flight: Arc<Semaphore>,
+}
+
+impl MemoryPipeline {
+    pub(super) fn new(shared: Arc<Shared>, namespace: &str) -> MemoryPipeline {
+        let in_flight = Arc::new(Semaphore::new(shared.config.in_flight_max));
+        MemoryPipeline { shared, namespace: namespace.into(), in_flight }
+    }
+
+    fn missing(&self) -> PipelineError {
+        PipelineError::LogMissing { name: self.namespace.to_string() }
+    }
+
+    /// Appends as the fault allows; `None` is an acknowledgement that never comes.
+    fn append(&self, message: &Outgoing) -> Result<Option<PublishAck>, PipelineError> {
+        let stored_at = self.shared.now();
+        let window = self.shared.config.duplicate_window;
+        let mut state = self.shared.lock();
+        if !state.running {
+            return Err(stopped());
+        }
+        let fault = state.draw_fault();
+        let slot = state.slot(&self.namespace);
+        let log = slot.log.as_mut().ok_or_else(|| self.missing())?;
+        let ack = match fault {
+            Some(Fault::Unavailable) => {
+                return Err(PipelineError::Unavailable { reason: "an injected fault".to_owned() });
+            }
+            Some(Fault::LoseMessage) => return Ok(None),
+            Some(Fault::LoseAck) => {
+                log.append(message, stored_at, window);
+                None
+            }
+            Some(Fault::StoreTwice) => {
+                log.append(message, stored_at, window);
+                Some(log.append_regardless(message, stored_at))
+            }
+            None => Some(log.append(message, stored_at, window)),
+        };
+        slot.changed.send_replace(());
+        Ok(ack)
+    }
+
+    fn lost_ack(&self, permit: OwnedSemaphorePermit) -> BoxFuture<'static, Result<PublishAck, PipelineError>> {
+        let deadline = self.shared.config.ack_timeout;
+        let at = Instant::now() + deadline;
+        async move {
+            tokio::time::sleep_until(at).await;
+            drop(permit);
+            Err(PipelineError::AckTimeout { deadline })
+        }
+        .boxed()
+    }
+}
+
+fn stopped() -> PipelineError {
+    PipelineError::Unavailable { reason: Shared::STOPPED.to_owned() }
+}
+
+#[async_trait]
+impl Pipeline for MemoryPipeline {
+    async fn open(&self) -> Result<LogState, PipelineError> {
+        check_name(&self.namespace)?;
+        let now = self.shared.now();
+        let mut state = self.shared.lock();
+        if !state.running {
+            return Err(stopped());
+        }
+        if state.slot(&self.namespace).log.is_none() {
+            state.create_log(&self.namespace, now);
+        }
+        state.slot(&self.namespace).log.as_ref().map(|log| log.state()).ok_or_else(|| self.missing())
+    }
+
+    async fn state(&self) -> Result<LogState, PipelineError> {
+        let mut state = self.shared.lock();
+        if !state.running {
+            return Err(stopped());
+        }
+        state.slot(&self.namespace).log.as_ref().map(|log| log.state()).ok_or_else(|| self.missing())
+    }
+
+    async fn publish(&self, message: Outgoing) -> Result<PendingAck, PipelineError> {
+        check_name(&message.origin)?;
+        let bytes = message.payload.len();
+        let bytes_max = self.shared.config.payload_bytes_max;
+        if bytes > bytes_max {
+            return Err(PipelineError::TooLarge { bytes, bytes_max });
+        }
+        let permit = self.in_flight.clone().acquire_owned().await.expect("the semaphore is never closed");
+        Ok(match self.append(&message)? {
+            Some(ack) => async move {
+                drop(permit);
+                Ok(ack)
+            }
+            .boxed(),
+            None => self.lost_ack(permit),
+        })
+    }
+
+    async fn subscribe(&self, after: u64) -> Result<Box<dyn Subscription>, PipelineError> {
+        let mut state = self.shared.lock();
+        if !state.running {
+            return Err(stopped());
+        }
+        let slot = state.slot(&self.namespace);
+        let log = slot.log.as_ref().ok_or_else(|| self.missing())?;
+        if after > log.last_sequence() {
+            return Err(PipelineError::LogRegressed {
+                name: self.namespace.to_string(),
+                after,
+                last_sequence: log.last_sequence(),
+            });
+        }
+        let id = log.id().clone();
+        let changed = slot.changed.subscribe();
+        drop(state);
+        Ok(Box::new(MemorySubscription::new(self.shared.clone(), id, after, changed)))
+    }
+
+    fn status(&self) -> watch::Receiver<PipelineStatus> {
+        self.shared.status.subscribe()
+    }
+
+    fn payload_bytes_max(&self) -> Option<usize> {
+        Some(self.shared.config.payload_bytes_max)
+    }
+}

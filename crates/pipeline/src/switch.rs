@@ -1,0 +1,184 @@
+use std::{fmt::Debug, sync::Arc};
+
+use async_trait::async_trait;
+use futures::FutureExt;
+use tokio::{sync::watch, task::AbortHandle, time::Instant};
+
+use crate::{Incoming, LogState, Outgoing, PendingAck, Pipeline, PipelineError, PipelineStatus, Subscription};
+
+/// A pipeline that can be cut off from its broker and healed again, one replica at a time. Clones are the same
+/// switch.
+///
+/// While it is cut, calls fail with [`PipelineError::Unavailable`], subscriptions stand still and the status is
+/// down. After [`Switch::heal`], subscriptions go on with the message after the last that they delivered.
+/// Acknowledgements that were outstanding at a cut fail with [`PipelineError::AckTimeout`] at once, without the wait
+/// that a real partition would bring: their messages may or may not be stored.
+#[derive(Clone, Debug)]
+pub struct Switch {
+    inner: Arc<dyn Pipeline>,
+    link: Arc<Link>,
+}
+
+#[derive(Debug)]
+struct Link {
+    state: watch::Sender<LinkState>,
+    status: watch::Sender<PipelineStatus>,
+    forwarding: AbortHandle,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct LinkState {
+    cut: bool,
+    /// How many cuts there were: an acknowledgement does not survive one.
+    cuts: u64,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.forwarding.abort();
+    }
+}
+
+impl Switch {
+    /// Wraps a pipeline; the link is whole.
+    ///
+    /// # Panics
+    ///
+    /// If called outside of a tokio runtime: a task passes on the inner status.
+    pub fn new(inner: Arc<dyn Pipeline>) -> Switch {
+        let state = watch::Sender::new(LinkState { cut: false, cuts: 0 });
+        let mut inner_status = inner.status();
+        let status = watch::Sender::new(inner_status.borrow_and_update().clone());
+        let (links, statuses) = (state.subscribe(), status.clone());
+        let forwarding = tokio::spawn(async move {
+            while inner_status.changed().await.is_ok() {
+                let current = inner_status.borrow_and_update().clone();
+                // The link's state is read with the status locked, so that a cut made meanwhile has the last word.
+                statuses.send_if_modified(|shown| {
+                    let pass_on = !links.borrow().cut && *shown != current;
+                    if pass_on {
+                        *shown = current;
+                    }
+                    pass_on
+                });
+            }
+        })
+        .abort_handle();
+        Switch { inner, link: Arc::new(Link { state, status, forwarding }) }
+    }
+
+    /// Cuts the link. Does nothing if it is cut.
+    pub fn cut(&self) {
+        let was_whole = self.link.state.send_if_modified(|link| {
+            let was_whole = !link.cut;
+            if was_whole {
+                *link = LinkState { cut: true, cuts: link.cuts + 1 };
+            }
+            was_whole
+        });
+        if was_whole {
+            self.link.status.send_replace(PipelineStatus::Down { reason: CUT_OFF.to_owned() });
+        }
+    }
+
+    /// Heals the link. Does nothing if it is whole.
+    pub fn heal(&self) {
+        let was_cut = self.link.state.send_if_modified(|link| std::mem::replace(&mut link.cut, false));
+        if was_cut {
+            self.link.status.send_modify(|status| *status = self.inner.status().borrow().clone());
+        }
+    }
+
+    /// True while the link is cut.
+    pub fn is_cut(&self) -> bool {
+        self.link.state.borrow().cut
+    }
+
+    fn check(&self) -> Result<(), PipelineError> {
+        match self.is_cut() {
+            true => Err(PipelineError::Unavailable { reason: CUT_OFF.to_owned() }),
+            false => Ok(()),
+        }
+    }
+
+    /// Runs a call, unless the link is cut before its answer is here.
+    async fn unless_cut<T>(
+        &self,
+        call: impl Future<Output = Result<T, PipelineError>>,
+    ) -> Result<T, PipelineError> {
+        let mut link = self.link.state.subscribe();
+        tokio::select! {
+            biased;
+            _ = link.wait_for(|link| link.cut) => Err(PipelineError::Unavailable { reason: CUT_OFF.to_owned() }),
+            answer = call => answer,
+        }
+    }
+}
+
+const CUT_OFF: &str = "cut off";
+
+#[async_trait]
+impl Pipeline for Switch {
+    async fn open(&self) -> Result<LogState, PipelineError> {
+        self.unless_cut(self.inner.open()).await
+    }
+
+    async fn state(&self) -> Result<LogState, PipelineError> {
+        self.unless_cut(self.inner.state()).await
+    }
+
+    async fn publish(&self, message: Outgoing) -> Result<PendingAck, PipelineError> {
+        self.check()?;
+        let mut link = self.link.state.subscribe();
+        let cuts = link.borrow_and_update().cuts;
+        let sent = Instant::now();
+        // A cut while this waits for room means that the message was not handed over, unlike one afterwards.
+        let ack = self.unless_cut(self.inner.publish(message)).await?;
+        Ok(async move {
+            tokio::select! {
+                biased;
+                Ok(_) = link.wait_for(|link| link.cuts > cuts) => {
+                    Err(PipelineError::AckTimeout { deadline: sent.elapsed() })
+                }
+                answer = ack => answer,
+            }
+        }
+        .boxed())
+    }
+
+    async fn subscribe(&self, after: u64) -> Result<Box<dyn Subscription>, PipelineError> {
+        let inner = self.unless_cut(self.inner.subscribe(after)).await?;
+        Ok(Box::new(SwitchSubscription { inner, link: self.link.state.subscribe() }))
+    }
+
+    fn status(&self) -> watch::Receiver<PipelineStatus> {
+        self.link.status.subscribe()
+    }
+
+    fn payload_bytes_max(&self) -> Option<usize> {
+        self.inner.payload_bytes_max()
+    }
+}
+
+struct SwitchSubscription {
+    inner: Box<dyn Subscription>,
+    link: watch::Receiver<LinkState>,
+}
+
+#[async_trait]
+impl Subscription for SwitchSubscription {
+    async fn next(&mut self) -> Result<Incoming, PipelineError> {
+        loop {
+            // A dropped switch leaves its subscriptions as they are.
+            if self.link.wait_for(|link| !link.cut).await.is_err() && self.link.borrow().cut {
+                return Err(PipelineError::Closed);
+            }
+            tokio::select! {
+                biased;
+                // `next` is cancel safe, so the message that a cut keeps from being seen comes after the heal.
+                Ok(_) = self.link.wait_for(|link| link.cut) => {}
+                message = self.inner.next() => return message,
+            }
+        }
+    }
+}
