@@ -46,6 +46,11 @@ impl Batch {
     }
 
     /// The changes in the order in which they were added.
+    pub fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+
+    /// The changes in the order in which they were added, by value.
     pub fn into_changes(self) -> Vec<Change> {
         self.changes
     }

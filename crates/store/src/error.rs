@@ -1,5 +1,10 @@
 use std::path::PathBuf;
 
+use crate::{
+    Table,
+    limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX},
+};
+
 /// Why a store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -35,6 +40,26 @@ pub enum StoreError {
     Poisoned {
         /// The failure of the earlier commit.
         reason: String,
+    },
+    /// A row of the batch has an empty or too long key. Nothing of the batch was stored and the store goes on;
+    /// permanent for this batch.
+    #[error("a key of {bytes} bytes in table {table:?} is refused: keys have 1 to {KEY_BYTES_MAX} bytes")]
+    KeyLength {
+        /// The table of the row.
+        table: Table,
+        /// The length of the key, in bytes.
+        bytes: usize,
+    },
+    /// A row of the batch has a too long value. Nothing of the batch was stored and the store goes on; permanent
+    /// for this batch.
+    #[error(
+        "a value of {bytes} bytes in table {table:?} is refused: values have at most {VALUE_BYTES_MAX} bytes"
+    )]
+    ValueLength {
+        /// The table of the row.
+        table: Table,
+        /// The length of the value, in bytes.
+        bytes: usize,
     },
     /// The store was closed. Permanent for this handle.
     #[error("the store is closed")]

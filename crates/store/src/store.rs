@@ -61,19 +61,32 @@ pub struct Row {
 /// Contract:
 /// - [`commit`](Store::commit) is atomic across tables: after a crash either the whole batch is there or nothing of
 ///   it, and no later batch is there without every earlier one.
-/// - A read that starts after a commit returned sees it.
-/// - After a failed commit the store refuses every further commit with [`StoreError::Poisoned`] until it is
+/// - A read that starts after a commit returned sees it. One [`scan`](Store::scan) sees whole batches only; of two
+///   calls the second may see later batches.
+/// - Keys have 1 to [`KEY_BYTES_MAX`](crate::limits::KEY_BYTES_MAX) bytes, values at most
+///   [`VALUE_BYTES_MAX`](crate::limits::VALUE_BYTES_MAX). A batch that breaks a limit is refused as a whole, before
+///   any of it is stored, and the store goes on.
+/// - After any other failed commit the store refuses every further commit with [`StoreError::Poisoned`] until it is
 ///   opened again: what reached the disk is unknown, and guessing would lose data.
 /// - One process opens a store at a time; a second one gets [`StoreError::Locked`].
 ///
 /// Calls may block on the disk. Async callers run `commit` at [`Durability::Fsync`] on a blocking thread.
 pub trait Store: Debug + Send + Sync + 'static {
     /// The value under `key`, or `None`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if the backend cannot read, [`StoreError::Closed`].
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
 
     /// Up to `limit` rows whose keys lie between the bounds, in ascending order of key bytes.
     ///
-    /// To page through a table, go on with `Bound::Excluded(last key)`.
+    /// To page through a table, go on with `Bound::Excluded(last key)`. Bounds that no key can lie between, such as
+    /// a start behind the end, give no rows.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if the backend cannot read, [`StoreError::Closed`].
     fn scan(
         &self,
         table: Table,
@@ -84,12 +97,24 @@ pub trait Store: Debug + Send + Sync + 'static {
 
     /// Applies the batch atomically and makes it survive the crash that `durability` names.
     ///
-    /// An empty batch at [`Durability::Fsync`] still syncs what was committed before it.
+    /// An empty batch stores nothing, but what was committed before it survives what `durability` names from then
+    /// on.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::KeyLength`] and [`StoreError::ValueLength`]: nothing changed, the store goes on.
+    /// [`StoreError::Poisoned`] and [`StoreError::Closed`]: nothing changed. [`StoreError::Io`]: after opening the
+    /// store again either the whole batch is there or nothing of it, and until then it takes no further commit.
     fn commit(&self, batch: Batch, durability: Durability) -> Result<(), StoreError>;
 
     /// The strongest durability this store can give; `commit` treats a stronger request as this one.
     fn strongest_durability(&self) -> Durability;
 
-    /// Syncs and releases what the store holds. Every later call fails with [`StoreError::Closed`].
+    /// Syncs and releases what the store holds. Every later call fails with [`StoreError::Closed`], also after an
+    /// error.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if the last sync failed, [`StoreError::Closed`] if it was closed before.
     fn close(&self) -> Result<(), StoreError>;
 }

@@ -1,0 +1,213 @@
+mod entities;
+
+use std::{
+    collections::BTreeMap,
+    ops::Bound,
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+
+use self::entities::Entities;
+use crate::{Batch, Change, Durability, KeyRange, Row, Store, StoreError, Table, limits};
+
+/// A store in memory: for tests, simulations, caches, and replicas that may forget.
+///
+/// [`Table::Entities`] is a concurrent hash map (dashmap), for point reads and writes that hardly meet; it costs
+/// about 50 bytes a row beyond the bytes of key and value. The price is the scan: a page of it visits every
+/// entity, O(n) in the entities for each call, whatever the limit, and commits wait meanwhile; read few large
+/// pages rather than many small ones. The other tables are ordered maps, and scan as such.
+///
+/// Clones are the same handle. [`reopen`](MemoryStore::reopen) gives a new handle on the same rows, as a process
+/// would get that starts again after a crash: the old handle and its clones are closed by it.
+///
+/// The strongest durability is [`Durability::Memory`].
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    rows: Arc<Rows>,
+    /// Which of the handles on these rows this is.
+    generation: u64,
+}
+
+#[derive(Debug, Default)]
+struct Rows {
+    entities: Entities,
+    /// The generation of the handle that is open, or [`NONE_OPEN`]. Changes only under the lock below.
+    open_generation: AtomicU64,
+    /// Held for writing by a commit from its first change to its last, and for reading by a scan.
+    ordered: RwLock<Ordered>,
+}
+
+type OrderedTable = BTreeMap<Box<[u8]>, Box<[u8]>>;
+
+#[derive(Debug, Default)]
+struct Ordered {
+    meta: OrderedTable,
+    outbox: OrderedTable,
+    handle: Handle,
+}
+
+/// The state of the newest handle. All older ones are closed.
+#[derive(Debug, Default)]
+struct Handle {
+    generation: u64,
+    next_failure: Option<String>,
+    poison: Option<String>,
+}
+
+const NONE_OPEN: u64 = u64::MAX;
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A fresh handle on the same rows; this handle, all its clones, and any other handle on these rows are closed.
+    /// A poisoned store takes commits again.
+    pub fn reopen(&self) -> Self {
+        let mut ordered = self.write();
+        let generation = ordered.handle.generation + 1;
+        ordered.handle = Handle { generation, ..Handle::default() };
+        self.rows.open_generation.store(generation, Ordering::Release);
+        MemoryStore { rows: Arc::clone(&self.rows), generation }
+    }
+
+    /// Makes the next commit with any changes or none fail with [`StoreError::Io`] for this reason, with nothing of
+    /// it stored. The store is poisoned from then on, until it is [reopened](MemoryStore::reopen).
+    pub fn fail_next_commit(&self, reason: impl Into<String>) {
+        self.write().handle.next_failure = Some(reason.into());
+    }
+
+    fn check_open(&self) -> Result<(), StoreError> {
+        let is_open = self.rows.open_generation.load(Ordering::Acquire) == self.generation;
+        is_open.then_some(()).ok_or(StoreError::Closed)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Ordered> {
+        self.rows.ordered.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Ordered> {
+        // Nothing panics while it holds the lock, short of failing to allocate.
+        self.rows.ordered.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for MemoryStore {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.check_open()?;
+        Ok(match table {
+            Table::Entities => self.rows.entities.get(key),
+            Table::Meta => self.read().meta.get(key).map(|value| Bytes::copy_from_slice(value)),
+            Table::Outbox => self.read().outbox.get(key).map(|value| Bytes::copy_from_slice(value)),
+        })
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        let ordered = self.read();
+        self.check_open()?;
+        let Some(range) = KeyRange::new(from, to) else { return Ok(Vec::new()) };
+        let page = |rows: &OrderedTable| {
+            let rows = rows.range::<[u8], _>(range).take(limit);
+            rows.map(|(key, value)| row(key, value)).collect()
+        };
+        Ok(match table {
+            Table::Entities => self.rows.entities.scan(&range, limit),
+            Table::Meta => page(&ordered.meta),
+            Table::Outbox => page(&ordered.outbox),
+        })
+    }
+
+    fn commit(&self, batch: Batch, _durability: Durability) -> Result<(), StoreError> {
+        let mut ordered = self.write();
+        self.check_open()?;
+        if let Some(reason) = &ordered.handle.poison {
+            return Err(StoreError::Poisoned { reason: reason.clone() });
+        }
+        limits::check(&batch)?;
+        if let Some(reason) = ordered.handle.next_failure.take() {
+            ordered.handle.poison = Some(reason.clone());
+            return Err(StoreError::Io { action: "commit a batch", source: reason.into() });
+        }
+        for Change { table, key, value } in batch.into_changes() {
+            match table {
+                Table::Entities => self.rows.entities.apply(&key, value.as_deref()),
+                Table::Meta => apply(&mut ordered.meta, &key, value.as_deref()),
+                Table::Outbox => apply(&mut ordered.outbox, &key, value.as_deref()),
+            }
+        }
+        Ok(())
+    }
+
+    fn strongest_durability(&self) -> Durability {
+        Durability::Memory
+    }
+
+    fn close(&self) -> Result<(), StoreError> {
+        let _no_commit_runs = self.write();
+        self.check_open()?;
+        self.rows.open_generation.store(NONE_OPEN, Ordering::Release);
+        Ok(())
+    }
+}
+
+fn apply(rows: &mut OrderedTable, key: &[u8], value: Option<&[u8]>) {
+    match value {
+        Some(value) => rows.insert(key.into(), value.into()),
+        None => rows.remove(key),
+    };
+}
+
+fn row(key: &[u8], value: &[u8]) -> Row {
+    Row { key: Bytes::copy_from_slice(key), value: Bytes::copy_from_slice(value) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(value: &'static str) -> Batch {
+        let mut batch = Batch::new();
+        batch.put(Table::Meta, "row", value);
+        batch
+    }
+
+    #[test]
+    fn a_reopened_store_has_the_rows_and_closes_the_old_handle() {
+        let old = MemoryStore::new();
+        old.commit(batch("1"), Durability::Fsync).unwrap();
+        let clone = old.clone();
+        let new = old.reopen();
+        assert_eq!(new.get(Table::Meta, b"row").unwrap().as_deref(), Some(&b"1"[..]));
+        for closed in [&old, &clone] {
+            assert!(matches!(closed.get(Table::Meta, b"row"), Err(StoreError::Closed)));
+            assert!(matches!(closed.commit(batch("2"), Durability::Os), Err(StoreError::Closed)));
+        }
+        // Reopened through a handle that is long dead, as a test that kept the first one would do.
+        let newest = old.reopen();
+        assert!(matches!(new.close(), Err(StoreError::Closed)));
+        newest.commit(batch("3"), Durability::Memory).unwrap();
+    }
+
+    #[test]
+    fn a_failed_commit_says_why_stores_nothing_and_poisons_until_reopened() {
+        let store = MemoryStore::new();
+        store.fail_next_commit("the disk is full");
+        let error = store.commit(batch("1"), Durability::Fsync).unwrap_err();
+        assert!(error.to_string().contains("the disk is full"), "{error}");
+        let error = store.commit(batch("2"), Durability::Fsync).unwrap_err();
+        assert!(matches!(&error, StoreError::Poisoned { reason } if reason == "the disk is full"), "{error}");
+        assert_eq!(store.get(Table::Meta, b"row").unwrap(), None);
+        store.reopen().commit(batch("3"), Durability::Fsync).unwrap();
+    }
+}
