@@ -1,1 +1,29 @@
-//! Under construction.
+//! Servers, faults and generators for testing what is built on Archipelago.
+//!
+//! Only ever a dev-dependency. What the in-memory pipeline and the simulator cannot show, a real broker that is
+//! killed, paused and robbed of its files can:
+//!
+//! ```no_run
+//! use archipelago_testkit::nats::NatsServer;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut server = NatsServer::start().await?;
+//! println!("clients connect to {}", server.url());
+//! server.kill().await?; // as a crash does
+//! server.wipe()?; // and the disk is lost with it
+//! server.restart().await?; // the same address, nothing stored
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`nats`] | a real nats-server with JetStream, started, broken and mended by a test |
+//!
+//! Invariant: nothing outlives the test process, whether it ends, panics or is killed.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+#[cfg(unix)]
+pub mod nats;

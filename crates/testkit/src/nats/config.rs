@@ -1,0 +1,45 @@
+//! The server's configuration file. Not all of it can be said on the command line.
+
+use std::path::Path;
+
+use super::builder::NatsServerBuilder;
+
+/// Renders the configuration; `port` 0 lets the server choose a free one.
+pub(crate) fn render(settings: &NatsServerBuilder, port: u16, store_dir: &Path, ports_dir: &Path) -> String {
+    let port = if port == 0 { "-1".to_owned() } else { port.to_string() };
+    let mut config = format!(
+        "host: \"127.0.0.1\"\nport: {port}\nports_file_dir: {}\njetstream {{ store_dir: {} }}\n",
+        quote(&ports_dir.to_string_lossy()),
+        quote(&store_dir.to_string_lossy()),
+    );
+    if let Some(bytes) = settings.max_payload_bytes {
+        config.push_str(&format!("max_payload: {bytes}\n"));
+    }
+    if let Some(given) = &settings.credentials {
+        let (user, password) = (quote(&given.user), quote(&given.password));
+        config.push_str(&format!("authorization {{ user: {user}, password: {password} }}\n"));
+    }
+    config
+}
+
+fn quote(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_quoted_cannot_end_its_quotes() {
+        assert_eq!(quote(r#"a "b" \c"#), r#""a \"b\" \\c""#);
+    }
+
+    #[test]
+    fn port_zero_asks_for_a_free_one() {
+        let settings = NatsServerBuilder::default();
+        let config = |port| render(&settings, port, Path::new("/s"), Path::new("/p"));
+        assert!(config(0).contains("port: -1\n"));
+        assert!(config(4222).contains("port: 4222\n"));
+    }
+}
