@@ -1,0 +1,63 @@
+use std::path::Path;
+
+use archipelago_store::StoreError;
+
+use crate::FjallStore;
+
+/// What may be tuned about a [`FjallStore`]. None of it changes what is on the disk.
+///
+/// ```
+/// # fn main() -> Result<(), archipelago_store::StoreError> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// use archipelago_store_fjall::FjallOptions;
+///
+/// let store = FjallOptions::new().cache_bytes(256 << 20).open(folder.path())?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FjallOptions {
+    pub(crate) cache_bytes: u64,
+    pub(crate) journal_bytes_max: u64,
+}
+
+const JOURNAL_BYTES_MAX_LEAST: u64 = 64 << 20;
+
+impl Default for FjallOptions {
+    fn default() -> Self {
+        Self { cache_bytes: 32 << 20, journal_bytes_max: 512 << 20 }
+    }
+}
+
+impl FjallOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How much memory the cache of blocks read from disk may take, in bytes. Default: 32 MiB. Recent writes take
+    /// up to 64 MiB for each table beside it.
+    #[must_use]
+    pub fn cache_bytes(mut self, bytes: u64) -> Self {
+        self.cache_bytes = bytes;
+        self
+    }
+
+    /// How large all journals may grow, in bytes, before tables that are seldom written are flushed to let the
+    /// oldest journal go. Default: 512 MiB, least: 64 MiB (less is taken as that). Less means less disk space and a
+    /// faster opening, more means fewer flushes.
+    #[must_use]
+    pub fn journal_bytes_max(mut self, bytes: u64) -> Self {
+        self.journal_bytes_max = bytes.max(JOURNAL_BYTES_MAX_LEAST);
+        self
+    }
+
+    /// Opens the store in this folder with these options, see [`FjallStore::open`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`FjallStore::open`].
+    pub fn open(self, path: impl AsRef<Path>) -> Result<FjallStore, StoreError> {
+        FjallStore::open_with(path.as_ref(), self)
+    }
+}
