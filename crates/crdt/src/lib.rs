@@ -1,1 +1,70 @@
-//! Under construction.
+//! State-based and delta CRDTs, and the dynamic [`Value`] that replicated records are made of.
+//!
+//! A CRDT is a value that many replicas update without asking one another, and whose states merge to the same
+//! result everywhere, in whatever order and however often they arrive:
+//!
+//! ```
+//! use archipelago_crdt::{Crdt, DeltaCrdt, GCounter, PnCounter};
+//!
+//! let mut us = GCounter::new();
+//! let mut eu = GCounter::new();
+//! us.increment("us", 5)?;
+//! let delta = eu.increment("eu", 3)?;
+//!
+//! us.merge_delta(&delta); // or the whole state: `us.merge(&eu)`
+//! eu.merge(&us);
+//! assert_eq!(us.value(), 8);
+//! assert_eq!(us, eu);
+//! # Ok::<(), archipelago_crdt::CounterError>(())
+//! ```
+//!
+//! # Types
+//!
+//! | type | value | join | paper |
+//! |---|---|---|---|
+//! | [`GCounter`] | a sum that only grows | greater count of each actor | Shapiro et al. 2011, 3.1.1 |
+//! | [`PnCounter`] | a sum that grows and shrinks | two [`GCounter`]s | Shapiro et al. 2011, 3.1.3 |
+//! | [`GSet`] | a set that only grows | union | Shapiro et al. 2011, 3.3.1 |
+//! | [`LwwRegister`] | one value | greatest (stamp, value) | Shapiro et al. 2011, 3.2.1 |
+//!
+//! Papers: Shapiro, Preguiça, Baquero, Zawirski, *A comprehensive study of convergent and commutative replicated
+//! data types*, INRIA RR-7506, 2011; Almeida, Shoker, Baquero, *Delta state replicated data types*, J. Parallel
+//! Distrib. Comput. 111, 2018.
+//!
+//! # Map
+//!
+//! | module | noun |
+//! |---|---|
+//! | `crdt` | [`Crdt`]: what can be merged, the laws, and the legal orders of operations |
+//! | `delta_crdt` | [`DeltaCrdt`]: what can send its news alone |
+//! | `gcounter`, `pncounter`, `gset`, `lww_register` | one type each, with its tests |
+//! | `value` | [`Value`]: the dynamic value, its order, encoding and conversions; [`value!`] |
+//! | `error` | [`CounterError`], [`RegisterError`] |
+//!
+//! # Invariants
+//!
+//! - Every state a type can be in obeys the laws of [`Crdt`], whatever its history; merging cannot fail.
+//! - Equal states have equal encodings: ordered maps and sets only, no zero entries, one form for each value.
+//! - A mutator that returns an error has changed nothing. Nothing wraps and nothing is silently cut off.
+//! - No clock, randomness, thread or I/O: stamps and actor ids come in as arguments.
+
+mod crdt;
+mod delta_crdt;
+mod encoding;
+mod error;
+mod gcounter;
+mod gset;
+#[cfg(test)]
+mod laws;
+mod lww_register;
+mod pncounter;
+mod value;
+
+pub use crdt::Crdt;
+pub use delta_crdt::DeltaCrdt;
+pub use error::{CounterError, RegisterError};
+pub use gcounter::GCounter;
+pub use gset::GSet;
+pub use lww_register::LwwRegister;
+pub use pncounter::PnCounter;
+pub use value::{MAX_DEPTH, Value};
