@@ -1,1 +1,60 @@
-//! Under construction.
+//! The one place that defines Archipelago's bytes: what travels between replicas and what is stored.
+//!
+//! Everything is MessagePack, described in `docs/FORMAT.md` well enough to write a client in another language.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use archipelago_clock::{Dot, Hlc, Incarnation, ReplicaId, VersionVector};
+//! use archipelago_proto::{BatchEncoder, Event, EventBatch, Limits, Op, encode_value};
+//!
+//! let limits = Limits::default();
+//! let origin = ReplicaId::new("us-east", Incarnation::from_bits(1))?;
+//! let event = Event {
+//!     dot: Dot::new(origin, 1),
+//!     hlc: Hlc::new(1_000, 0),
+//!     deps: Arc::new(VersionVector::new()),
+//!     context: None,
+//!     entity: "user/7".into(),
+//!     op: Op::Put(encode_value("Alice", &limits)?),
+//! };
+//! let mut encoder = BatchEncoder::new("people", &limits);
+//! assert!(encoder.push(&event));
+//! let message = encoder.finish()?.expect("one event was packed");
+//! assert_eq!(EventBatch::decode(message, &limits)?.events, [event]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! | module | noun |
+//! |---|---|
+//! | `event` | [`Event`], [`Op`], [`Slot`]: one write |
+//! | `batch` | [`EventBatch`], [`BatchEncoder`]: events of one origin as one message |
+//! | `envelope` | the frame around every message: version, kind, checksum |
+//! | `record` | [`Record`], [`Version`], [`Body`]: the stored state of one entity |
+//! | `value` | the values that users store |
+//! | `limits` | [`Limits`]: every bound, with its default |
+//!
+//! Invariants:
+//! - Decoding never panics, never recurses and never allocates more than a small multiple of its input.
+//! - A message is understood as a whole or not at all.
+//! - Whatever a released version wrote decodes for ever: the fixtures under `tests/golden` are frozen.
+
+mod batch;
+mod envelope;
+mod error;
+mod event;
+mod limits;
+mod op;
+mod reader;
+mod record;
+mod text;
+mod value;
+mod writer;
+
+pub use batch::{BatchEncoder, EventBatch};
+pub use envelope::{ENVELOPE_VERSION, EnvelopeKind};
+pub use error::{DecodeError, EncodeError};
+pub use event::{Event, Op, Slot};
+pub use limits::Limits;
+pub use record::{Body, Record, ReplicaTable, Version};
+pub use text::{EntityId, FieldName, Text};
+pub use value::{check_value, decode_value, encode_value, join_fields, split_fields};

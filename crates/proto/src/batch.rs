@@ -1,0 +1,341 @@
+//! Events packed into one message. The layout is described in `docs/FORMAT.md`.
+
+use std::sync::Arc;
+
+use archipelago_clock::{Dot, Hlc, Incarnation, NAME_BYTES_MAX, ReplicaId, VersionVector};
+use bytes::Bytes;
+
+use crate::{
+    DecodeError, EncodeError, Event, Limits,
+    envelope::{self, EnvelopeKind},
+    op,
+    reader::{Reader, malformed, within},
+    writer::Writer,
+};
+
+/// Events of one origin with consecutive sequences, as one message carries them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventBatch {
+    /// The namespace that the events belong to.
+    pub namespace: String,
+    /// At least one event, in order of sequence.
+    pub events: Vec<Event>,
+}
+
+/// Packs events of one origin with consecutive sequences into a message. Vectors travel as differences.
+pub struct BatchEncoder<'a> {
+    namespace: &'a str,
+    limits: &'a Limits,
+    /// The replicas that the batch names; vectors refer to them by their place. The origin is the first.
+    replicas: Vec<ReplicaId>,
+    first: Option<Event>,
+    last_deps: Arc<VersionVector>,
+    last_hlc: Hlc,
+    events: Writer,
+    len: usize,
+}
+
+impl<'a> BatchEncoder<'a> {
+    /// An empty batch.
+    pub fn new(namespace: &'a str, limits: &'a Limits) -> Self {
+        BatchEncoder {
+            namespace,
+            limits,
+            replicas: Vec::new(),
+            first: None,
+            last_deps: Arc::default(),
+            last_hlc: Hlc::ZERO,
+            events: Writer::default(),
+            len: 0,
+        }
+    }
+
+    /// The number of events packed.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True if nothing was packed.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The size of the events packed so far, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Packs `event` and gives true; or gives false, having packed nothing, if the event belongs into another batch:
+    /// this one is full, the event does not follow the last one, or it has another origin.
+    pub fn push(&mut self, event: &Event) -> bool {
+        match &self.first {
+            None => {
+                self.replicas.push(event.dot.actor.clone());
+                for (replica, _) in event.deps.iter() {
+                    self.replicas.push(replica.clone());
+                }
+                self.last_deps = event.deps.clone();
+                self.first = Some(event.clone());
+                self.last_hlc = event.hlc;
+            }
+            Some(first) => {
+                let follows = first.dot.actor == event.dot.actor
+                    && first.dot.sequence.checked_add(self.len as u64) == Some(event.dot.sequence);
+                let full = self.len >= self.limits.batch_events_max
+                    || self.events.len() >= self.limits.batch_bytes_target
+                    || self.replicas.len() + event.deps.len() > self.limits.replicas_max;
+                if !follows || full || !event.deps.dominates(&self.last_deps) {
+                    return false;
+                }
+            }
+        }
+        self.write(event);
+        self.len += 1;
+        true
+    }
+
+    fn write(&mut self, event: &Event) {
+        self.events.array(6);
+        self.events.signed(event.hlc.bits().wrapping_sub(self.last_hlc.bits()).cast_signed());
+        self.last_hlc = event.hlc;
+        self.write_deps(event);
+        match &event.context {
+            None => self.events.nil(),
+            Some(context) => {
+                let admitted = admitted(event);
+                let behind: Vec<(u64, u64)> = admitted
+                    .iter()
+                    .filter(|(replica, sequence)| context.get(replica) < *sequence)
+                    .map(|(replica, sequence)| (self.place(replica), sequence - context.get(replica)))
+                    .collect();
+                write_pairs(&mut self.events, &behind);
+            }
+        }
+        self.events.text(&event.entity);
+        op::write(&mut self.events, &event.op);
+    }
+
+    fn write_deps(&mut self, event: &Event) {
+        if Arc::ptr_eq(&self.last_deps, &event.deps) || *self.last_deps == *event.deps {
+            return self.events.nil();
+        }
+        let last = std::mem::replace(&mut self.last_deps, event.deps.clone());
+        let grown: Vec<(u64, u64)> = event
+            .deps
+            .iter()
+            .filter(|(replica, sequence)| last.get(replica) < *sequence)
+            .map(|(replica, sequence)| (self.place(replica), sequence - last.get(replica)))
+            .collect();
+        write_pairs(&mut self.events, &grown);
+    }
+
+    /// The place of `replica` in the table of the batch; it is entered if need be.
+    fn place(&mut self, replica: &ReplicaId) -> u64 {
+        let place = self.replicas.iter().position(|known| known == replica).unwrap_or_else(|| {
+            self.replicas.push(replica.clone());
+            self.replicas.len() - 1
+        });
+        place as u64
+    }
+
+    /// The message; `None` if nothing was packed.
+    ///
+    /// # Errors
+    /// [`EncodeError::OverLimit`] naming `batch_bytes_max` if the message is too large; that takes a single event
+    /// beyond the limits of the engine.
+    pub fn finish(self) -> Result<Option<Bytes>, EncodeError> {
+        let Some(first) = self.first else { return Ok(None) };
+        let mut body = Writer::with_capacity(self.events.len() + 64 * self.replicas.len() + 64);
+        body.array(6);
+        body.text(self.namespace);
+        body.array(self.replicas.len());
+        for replica in &self.replicas {
+            body.array(2);
+            body.text(replica.name());
+            body.unsigned(replica.incarnation().bits());
+        }
+        body.unsigned(first.dot.sequence);
+        body.unsigned(first.hlc.bits());
+        // The entry of the origin is implied by the first sequence.
+        body.array(first.deps.len());
+        for (_, sequence) in first.deps.iter() {
+            body.unsigned(sequence);
+        }
+        body.array(self.len);
+        body.raw(&self.events.into_vec());
+        let message = envelope::seal(EnvelopeKind::Events, &body.into_vec());
+        if message.len() > self.limits.batch_bytes_max {
+            let (found, max) = (message.len() as u64, self.limits.batch_bytes_max as u64);
+            return Err(EncodeError::OverLimit { limit: "batch_bytes_max", found, max });
+        }
+        Ok(Some(message))
+    }
+}
+
+impl EventBatch {
+    /// Reads a message that came from outside: nothing about it is trusted.
+    ///
+    /// # Errors
+    /// Every [`DecodeError`]; nothing of a batch with one broken event is used.
+    pub fn decode(message: Bytes, limits: &Limits) -> Result<EventBatch, DecodeError> {
+        let (EnvelopeKind::Events, body) = envelope::open(message, limits.batch_bytes_max)?;
+        let mut reader = Reader::new(body);
+        let elements = reader.array("batch")?;
+        if elements < 6 {
+            return Err(malformed("batch", format!("{elements} elements instead of 6")));
+        }
+        let namespace = reader.text("namespace", "namespace bytes", NAME_BYTES_MAX)?.to_string();
+        let replicas = read_replicas(&mut reader, limits)?;
+        let first_sequence = reader.unsigned("first sequence")?;
+        let base_hlc = Hlc::from_bits(reader.unsigned("hlc")?);
+        let base_deps = read_base_deps(&mut reader, &replicas)?;
+        let len = reader.array("events")?;
+        within("batch_events_max", len, limits.batch_events_max)?;
+        if len == 0 || first_sequence == 0 || first_sequence.checked_add(len as u64).is_none() {
+            return Err(malformed("batch", "it has no events or impossible sequences"));
+        }
+        let mut previous = Previous { hlc: base_hlc, deps: Arc::new(base_deps), sequence: first_sequence };
+        let mut events = Vec::with_capacity(len);
+        for _ in 0..len {
+            events.push(read_event(&mut reader, &replicas, &mut previous, limits)?);
+        }
+        for _ in 6..elements {
+            reader.skip("batch")?;
+        }
+        if !reader.is_at_end() {
+            return Err(malformed("batch", "bytes follow its end"));
+        }
+        Ok(EventBatch { namespace, events })
+    }
+}
+
+struct Previous {
+    hlc: Hlc,
+    deps: Arc<VersionVector>,
+    sequence: u64,
+}
+
+fn read_replicas(reader: &mut Reader, limits: &Limits) -> Result<Vec<ReplicaId>, DecodeError> {
+    let len = reader.array("replicas")?;
+    within("replicas_max", len, limits.replicas_max)?;
+    if len == 0 {
+        return Err(malformed("replicas", "the origin is missing"));
+    }
+    let mut replicas: Vec<ReplicaId> = Vec::with_capacity(len);
+    for _ in 0..len {
+        let replica = read_replica(reader)?;
+        replicas.push(replica);
+    }
+    let mut sorted: Vec<&ReplicaId> = replicas.iter().collect();
+    sorted.sort();
+    if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(malformed("replicas", "one is named twice"));
+    }
+    Ok(replicas)
+}
+
+fn read_replica(reader: &mut Reader) -> Result<ReplicaId, DecodeError> {
+    if reader.array("replica")? != 2 {
+        return Err(malformed("replica", "expected a name and an incarnation"));
+    }
+    let name = reader.text("replica name", "replica name bytes", NAME_BYTES_MAX)?;
+    let incarnation = Incarnation::from_bits(reader.unsigned("incarnation")?);
+    ReplicaId::new(&name, incarnation).map_err(|error| malformed("replica name", error))
+}
+
+fn read_base_deps(reader: &mut Reader, replicas: &[ReplicaId]) -> Result<VersionVector, DecodeError> {
+    let len = reader.array("deps")?;
+    if len >= replicas.len() {
+        return Err(malformed("deps", "more entries than replicas besides the origin"));
+    }
+    let mut deps = VersionVector::new();
+    for replica in &replicas[1..=len] {
+        deps.raise(replica.clone(), reader.unsigned("deps")?);
+    }
+    Ok(deps)
+}
+
+fn read_event(
+    reader: &mut Reader,
+    replicas: &[ReplicaId],
+    previous: &mut Previous,
+    limits: &Limits,
+) -> Result<Event, DecodeError> {
+    let elements = reader.array("event")?;
+    if elements < 6 {
+        return Err(malformed("event", format!("{elements} elements instead of 6")));
+    }
+    let hlc = Hlc::from_bits(previous.hlc.bits().wrapping_add(reader.signed("event hlc")?.cast_unsigned()));
+    let deps = match read_pairs(reader, replicas, "event deps")? {
+        None => previous.deps.clone(),
+        Some(grown) => {
+            let mut deps = (*previous.deps).clone();
+            for (replica, by) in grown {
+                let sequence = deps.get(replica).checked_add(by).filter(|_| *replica != replicas[0]);
+                let sequence = sequence.ok_or_else(|| malformed("event deps", "an impossible entry"))?;
+                deps.raise(replica.clone(), sequence);
+            }
+            Arc::new(deps)
+        }
+    };
+    let behind = read_pairs(reader, replicas, "event context")?;
+    let entity = reader.text("entity id", "entity_id_bytes_max", limits.entity_id_bytes_max)?;
+    if entity.is_empty() {
+        return Err(malformed("entity id", "it is empty"));
+    }
+    let op = op::read(reader, limits)?;
+    for _ in 6..elements {
+        reader.skip("event")?;
+    }
+    let dot = Dot::new(replicas[0].clone(), previous.sequence);
+    *previous = Previous { hlc, deps: deps.clone(), sequence: previous.sequence + 1 };
+    let mut event = Event { dot, hlc, deps, context: None, entity, op };
+    if let Some(behind) = behind {
+        let mut context = admitted(&event);
+        for (replica, by) in behind {
+            let sequence = context.get(replica).checked_sub(by);
+            let sequence = sequence.ok_or_else(|| malformed("event context", "it is behind nothing"))?;
+            context.remove(replica);
+            context.raise(replica.clone(), sequence);
+        }
+        event.context = Some(Arc::new(context));
+    }
+    Ok(event)
+}
+
+/// All that the admitting replica had applied, itself included.
+fn admitted(event: &Event) -> VersionVector {
+    let mut admitted = (*event.deps).clone();
+    admitted.raise(event.dot.actor.clone(), event.dot.sequence - 1);
+    admitted
+}
+
+fn write_pairs(writer: &mut Writer, pairs: &[(u64, u64)]) {
+    writer.array(pairs.len() * 2);
+    for (place, by) in pairs {
+        writer.unsigned(*place);
+        writer.unsigned(*by);
+    }
+}
+
+fn read_pairs<'r>(
+    reader: &mut Reader,
+    replicas: &'r [ReplicaId],
+    what: &'static str,
+) -> Result<Option<Vec<(&'r ReplicaId, u64)>>, DecodeError> {
+    if reader.is_nil(what)? {
+        return Ok(None);
+    }
+    let len = reader.array(what)?;
+    if len % 2 != 0 || len / 2 > replicas.len() {
+        return Err(malformed(what, "not a list of pairs"));
+    }
+    let mut pairs = Vec::with_capacity(len / 2);
+    for _ in 0..len / 2 {
+        let place = reader.unsigned(what)?;
+        let replica = usize::try_from(place).ok().and_then(|place| replicas.get(place));
+        let replica = replica.ok_or_else(|| malformed(what, "it names a replica that the batch does not"))?;
+        pairs.push((replica, reader.unsigned(what)?));
+    }
+    Ok(Some(pairs))
+}

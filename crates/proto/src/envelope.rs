@@ -1,0 +1,83 @@
+//! The frame around everything that travels: what it is, of which version, and whether it is whole.
+
+use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::{
+    DecodeError,
+    reader::{Reader, malformed},
+    writer::Writer,
+};
+
+/// The newest version of the envelope that this build writes and reads.
+pub const ENVELOPE_VERSION: u64 = 1;
+
+/// The first element of every envelope.
+const MAGIC: &str = "archipelago";
+
+/// What an envelope holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EnvelopeKind {
+    /// An [`EventBatch`](crate::EventBatch).
+    Events,
+}
+
+impl EnvelopeKind {
+    const fn code(self) -> u64 {
+        match self {
+            EnvelopeKind::Events => 1,
+        }
+    }
+
+    fn from_code(code: u64) -> Result<Self, DecodeError> {
+        match code {
+            1 => Ok(EnvelopeKind::Events),
+            found => Err(DecodeError::Unknown { what: "envelope kind", found }),
+        }
+    }
+}
+
+/// Wraps `body` so that a receiver can tell what it is and whether it is whole.
+pub(crate) fn seal(kind: EnvelopeKind, body: &[u8]) -> Bytes {
+    let mut writer = Writer::with_capacity(body.len() + 40);
+    writer.array(5);
+    writer.text(MAGIC);
+    writer.unsigned(ENVELOPE_VERSION);
+    writer.unsigned(kind.code());
+    writer.unsigned(xxh3_64(body));
+    writer.binary(body);
+    writer.into_vec().into()
+}
+
+/// The kind and the body of an envelope that arrived from outside.
+pub(crate) fn open(bytes: Bytes, bytes_max: usize) -> Result<(EnvelopeKind, Bytes), DecodeError> {
+    crate::reader::within("batch_bytes_max", bytes.len(), bytes_max)?;
+    let mut reader = Reader::new(bytes);
+    let elements = reader.array("envelope").map_err(|_| DecodeError::NotAnEnvelope)?;
+    let magic = reader.text("envelope", "magic", MAGIC.len()).map_err(|_| DecodeError::NotAnEnvelope)?;
+    if &*magic != MAGIC {
+        return Err(DecodeError::NotAnEnvelope);
+    }
+    let version = reader.unsigned("envelope version")?;
+    if version != ENVELOPE_VERSION {
+        return Err(DecodeError::UnsupportedVersion { found: version, supported: ENVELOPE_VERSION });
+    }
+    if elements < 5 {
+        return Err(malformed("envelope", format!("{elements} elements instead of 5")));
+    }
+    let kind = reader.unsigned("envelope kind")?;
+    let checksum = reader.unsigned("envelope checksum")?;
+    let body = reader.binary("envelope body", "batch_bytes_max", bytes_max)?;
+    if xxh3_64(&body) != checksum {
+        return Err(DecodeError::Checksum);
+    }
+    // Elements that a later build of the same version appends are none of this build's business.
+    for _ in 5..elements {
+        reader.skip("envelope")?;
+    }
+    if !reader.is_at_end() {
+        return Err(malformed("envelope", "bytes follow its end"));
+    }
+    Ok((EnvelopeKind::from_code(kind)?, body))
+}

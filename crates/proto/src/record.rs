@@ -1,0 +1,141 @@
+//! How the state of an entity is stored: its live versions, each with its dot, its stamp and what it still holds.
+
+use std::collections::HashMap;
+
+use archipelago_clock::{Dot, Hlc, ReplicaId};
+use bytes::Bytes;
+
+use crate::{
+    DecodeError, Limits, Slot, op,
+    reader::{Reader, malformed},
+    writer::Writer,
+};
+
+/// The version of the record layout that this build writes.
+const RECORD_VERSION: u64 = 1;
+
+/// The replicated state of one entity: its live versions, sorted by dot. Almost always one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// The versions that no write has superseded.
+    pub versions: Vec<Version>,
+}
+
+/// One live version of an entity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// The write that made it.
+    pub dot: Dot,
+    /// When that was.
+    pub hlc: Hlc,
+    /// What of that write is still live.
+    pub body: Body,
+}
+
+/// What a live version holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// The entity was removed.
+    Tombstone,
+    /// The entity's value as a whole.
+    Whole(Bytes),
+    /// The fields of which this version is the winner, sorted by slot; `None` for a removed one (a tombstone).
+    Fields(Vec<(Slot, Option<Bytes>)>),
+}
+
+/// Numbers for replica ids, so that a stored dot takes few bytes. Belongs to one store and only ever grows.
+#[derive(Clone, Debug, Default)]
+pub struct ReplicaTable {
+    replicas: Vec<ReplicaId>,
+    numbers: HashMap<ReplicaId, u32>,
+}
+
+impl ReplicaTable {
+    /// The table with these replicas, in the order of their numbers.
+    pub fn new(replicas: Vec<ReplicaId>) -> Self {
+        let mut table = ReplicaTable::default();
+        for replica in replicas {
+            table.intern(&replica);
+        }
+        table
+    }
+
+    /// The number of `replica`; it is given the next one if it has none.
+    pub fn intern(&mut self, replica: &ReplicaId) -> u32 {
+        if let Some(number) = self.numbers.get(replica) {
+            return *number;
+        }
+        let number = u32::try_from(self.replicas.len()).expect("fewer than 2^32 replicas");
+        self.replicas.push(replica.clone());
+        self.numbers.insert(replica.clone(), number);
+        number
+    }
+
+    /// The replica with this number.
+    pub fn replica(&self, number: u64) -> Option<&ReplicaId> {
+        self.replicas.get(usize::try_from(number).ok()?)
+    }
+
+    /// All replicas, in the order of their numbers.
+    pub fn replicas(&self) -> &[ReplicaId] {
+        &self.replicas
+    }
+}
+
+impl Record {
+    /// The stored form. Enters replicas that the table does not know yet; store the table with the record.
+    pub fn encode(&self, table: &mut ReplicaTable) -> Bytes {
+        let mut writer = Writer::with_capacity(64);
+        writer.array(1 + 4 * self.versions.len());
+        writer.unsigned(RECORD_VERSION);
+        for version in &self.versions {
+            writer.unsigned(u64::from(table.intern(&version.dot.actor)));
+            writer.unsigned(version.dot.sequence);
+            writer.unsigned(version.hlc.bits());
+            match &version.body {
+                Body::Tombstone => writer.nil(),
+                Body::Whole(value) => writer.binary(value),
+                Body::Fields(fields) => op::write_fields(&mut writer, fields),
+            }
+        }
+        writer.into_vec().into()
+    }
+
+    /// Reads the stored form.
+    ///
+    /// # Errors
+    /// Every [`DecodeError`]: a store can be damaged like anything else.
+    pub fn decode(bytes: Bytes, table: &ReplicaTable, limits: &Limits) -> Result<Record, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let elements = reader.array("record")?;
+        let version = if elements == 0 { 0 } else { reader.unsigned("record version")? };
+        if version != RECORD_VERSION {
+            return Err(DecodeError::UnsupportedVersion { found: version, supported: RECORD_VERSION });
+        }
+        if elements % 4 != 1 {
+            return Err(malformed("record", format!("{elements} elements")));
+        }
+        let mut versions = Vec::with_capacity(elements / 4);
+        for _ in 0..elements / 4 {
+            let replica = table.replica(reader.unsigned("replica number")?);
+            let replica = replica.ok_or_else(|| malformed("replica number", "it is not in the table"))?;
+            let dot = Dot::new(replica.clone(), reader.unsigned("sequence")?);
+            let hlc = Hlc::from_bits(reader.unsigned("hlc")?);
+            versions.push(Version { dot, hlc, body: read_body(&mut reader, limits)? });
+        }
+        if !reader.is_at_end() {
+            return Err(malformed("record", "bytes follow its end"));
+        }
+        Ok(Record { versions })
+    }
+}
+
+fn read_body(reader: &mut Reader, limits: &Limits) -> Result<Body, DecodeError> {
+    if reader.is_nil("record body")? {
+        return Ok(Body::Tombstone);
+    }
+    if reader.is_at_map("record body")? {
+        return Ok(Body::Fields(op::read_fields(reader, limits)?));
+    }
+    Ok(Body::Whole(reader.binary("record body", "value_bytes_max", limits.value_bytes_max)?))
+}

@@ -1,0 +1,221 @@
+//! Batches round-trip, stay small, and hostile ones are refused without harm.
+
+use std::sync::Arc;
+
+use archipelago_clock::{Dot, Hlc, Incarnation, ReplicaId, VersionVector};
+use archipelago_proto::{BatchEncoder, DecodeError, Event, EventBatch, Limits, Op, Slot};
+use bytes::Bytes;
+use proptest::prelude::*;
+
+fn replica(name: &str) -> ReplicaId {
+    ReplicaId::new(name, Incarnation::from_bits(7)).expect("a legal name")
+}
+
+fn pack(events: &[Event], limits: &Limits) -> Bytes {
+    let mut encoder = BatchEncoder::new("ns", limits);
+    assert!(events.iter().all(|event| encoder.push(event)));
+    encoder.finish().expect("within the limits").expect("events")
+}
+
+fn put(sequence: u64, value_bytes: usize) -> Event {
+    Event {
+        dot: Dot::new(replica("us-east"), sequence),
+        hlc: Hlc::new(1_795_220_962_000 + sequence, 0),
+        deps: Arc::default(),
+        context: None,
+        entity: "user/12345".into(),
+        op: Op::Put(Bytes::from(vec![7; value_bytes])),
+    }
+}
+
+#[test]
+fn steady_state_overhead_per_event_is_at_most_16_bytes() {
+    let events: Vec<Event> = (1..=64).map(|sequence| put(sequence, 200)).collect();
+    let message = pack(&events, &Limits::default());
+    let payload = events.len() * (200 + "user/12345".len());
+    let overhead = (message.len() - payload) as f64 / events.len() as f64;
+    assert!(overhead <= 16.0, "{overhead} bytes");
+}
+
+#[test]
+fn an_event_that_does_not_follow_goes_into_another_batch() {
+    let limits = Limits::default();
+    let mut encoder = BatchEncoder::new("ns", &limits);
+    assert!(encoder.push(&put(1, 1)));
+    assert!(!encoder.push(&put(3, 1)), "a sequence is missing");
+    let mut other = put(2, 1);
+    other.dot.actor = replica("eu-west");
+    assert!(!encoder.push(&other), "another origin");
+    assert!(encoder.push(&put(2, 1)));
+    assert_eq!(encoder.len(), 2);
+}
+
+#[test]
+fn a_full_batch_takes_no_more() {
+    let limits = Limits::default();
+    let mut encoder = BatchEncoder::new("ns", &limits);
+    let taken = (1..).take_while(|sequence| encoder.push(&put(*sequence, 10_000))).count();
+    assert_eq!(taken, limits.batch_bytes_target.div_ceil(10_020));
+    let mut encoder = BatchEncoder::new("ns", &limits);
+    let taken = (1..).take_while(|sequence| encoder.push(&put(*sequence, 1))).count();
+    assert_eq!(taken, limits.batch_events_max);
+}
+
+#[test]
+fn a_damaged_byte_is_noticed() {
+    let message = pack(&[put(1, 20), put(2, 20)], &Limits::default());
+    for at in 0..message.len() {
+        let mut damaged = message.to_vec();
+        damaged[at] ^= 0x10;
+        assert!(EventBatch::decode(damaged.into(), &Limits::default()).is_err(), "byte {at}");
+    }
+}
+
+#[test]
+fn a_cut_or_lengthened_message_is_refused() {
+    let message = pack(&[put(1, 20)], &Limits::default());
+    for len in 0..message.len() {
+        assert!(EventBatch::decode(message.slice(..len), &Limits::default()).is_err(), "{len} bytes");
+    }
+    let longer = [&message[..], &[0]].concat();
+    assert!(EventBatch::decode(longer.into(), &Limits::default()).is_err());
+}
+
+#[test]
+fn a_newer_envelope_version_is_told_apart_from_garbage() {
+    let mut newer = pack(&[put(1, 1)], &Limits::default()).to_vec();
+    let version_at = 1 + 1 + "archipelago".len();
+    assert_eq!(newer[version_at], 1);
+    newer[version_at] = 9;
+    let error = EventBatch::decode(newer.into(), &Limits::default()).unwrap_err();
+    assert_eq!(error, DecodeError::UnsupportedVersion { found: 9, supported: 1 });
+    assert!(error.is_from_the_future());
+    let garbage = EventBatch::decode(Bytes::from_static(b"hello"), &Limits::default()).unwrap_err();
+    assert_eq!(garbage, DecodeError::NotAnEnvelope);
+}
+
+#[test]
+fn a_message_over_the_limit_names_it() {
+    let message = pack(&[put(1, 5_000)], &Limits::default());
+    let mut limits = Limits::default();
+    limits.value_bytes_max = 4_999;
+    let error = EventBatch::decode(message.clone(), &limits).unwrap_err();
+    assert_eq!(error, DecodeError::OverLimit { limit: "value_bytes_max", found: 5_000, max: 4_999 });
+    limits.batch_bytes_max = 100;
+    assert!(matches!(
+        EventBatch::decode(message, &limits),
+        Err(DecodeError::OverLimit { limit: "batch_bytes_max", .. })
+    ));
+}
+
+/// The body of an envelope, by the layout in `docs/FORMAT.md`.
+fn body_of(message: &[u8]) -> Vec<u8> {
+    let mut rest = message;
+    assert_eq!(rmp::decode::read_array_len(&mut rest).expect("an array"), 5);
+    rest = &rest[1 + "archipelago".len()..];
+    for what in ["version", "kind", "checksum"] {
+        rmp::decode::read_int::<u64, _>(&mut rest).expect(what);
+    }
+    let len = rmp::decode::read_bin_len(&mut rest).expect("a body") as usize;
+    assert_eq!(rest.len(), len);
+    rest.to_vec()
+}
+
+/// An envelope around any body, as a sender without this library would write it.
+fn seal(body: &[u8]) -> Bytes {
+    let mut message = Vec::new();
+    rmp::encode::write_array_len(&mut message, 5).expect("memory");
+    rmp::encode::write_str(&mut message, "archipelago").expect("memory");
+    for number in [1, 1, xxhash_rust::xxh3::xxh3_64(body)] {
+        rmp::encode::write_uint(&mut message, number).expect("memory");
+    }
+    rmp::encode::write_bin(&mut message, body).expect("memory");
+    message.into()
+}
+
+#[test]
+fn elements_that_a_later_build_appends_are_skipped() {
+    let mut body = body_of(&pack(&[put(1, 3)], &Limits::default()));
+    assert_eq!(body[0], 0x96, "a batch has six elements");
+    body[0] = 0x97;
+    body.extend([0x81, 0xa1, b'x', 0x93, 1, 2, 3]);
+    assert_eq!(EventBatch::decode(seal(&body), &Limits::default()).unwrap().events, [put(1, 3)]);
+}
+
+fn ops() -> impl Strategy<Value = Op> {
+    let bytes = || proptest::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from);
+    let slot = prop_oneof![Just(Slot::Root), "[a-z]{0,3}".prop_map(|name| Slot::Field(name.into()))];
+    prop_oneof![
+        bytes().prop_map(Op::Put),
+        Just(Op::Delete),
+        proptest::collection::btree_map(slot, proptest::option::of(bytes()), 0..5)
+            .prop_map(|fields| Op::Patch(fields.into_iter().collect())),
+    ]
+}
+
+prop_compose! {
+    /// Events of one origin whose deps only grow, some with a context behind them.
+    fn histories()(
+        first in 1u64..1_000_000,
+        steps in proptest::collection::vec(
+            (any::<u64>(), proptest::collection::vec((0u8..5, 0u64..1_000), 0..3), any::<bool>(), 0u64..9, "\\PC{1,8}", ops()),
+            1..20,
+        ),
+    ) -> Vec<Event> {
+        let origin = replica("m");
+        let mut deps = VersionVector::new();
+        let mut events = Vec::new();
+        for (at, (hlc, grown, stale, behind, entity, op)) in steps.into_iter().enumerate() {
+            for (other, by) in grown {
+                let other = replica(&format!("o{other}"));
+                let sequence = deps.get(&other) + by;
+                deps.raise(other, sequence);
+            }
+            let sequence = first + at as u64;
+            let context = stale.then(|| {
+                let full = deps.iter().map(|(actor, seen)| (actor.clone(), seen)).chain([(origin.clone(), sequence - 1)]);
+                Arc::new(full.map(|(actor, seen)| (actor, seen.saturating_sub(behind))).collect())
+            });
+            events.push(Event {
+                dot: Dot::new(origin.clone(), sequence),
+                hlc: Hlc::from_bits(hlc),
+                deps: Arc::new(deps.clone()),
+                context,
+                entity: entity.into(),
+                op,
+            });
+        }
+        events
+    }
+}
+
+proptest! {
+    #[test]
+    fn batches_round_trip(events in histories()) {
+        let limits = Limits::default();
+        let batch = EventBatch::decode(pack(&events, &limits), &limits).unwrap();
+        prop_assert_eq!(batch.events, events);
+    }
+
+    #[test]
+    fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        prop_assert!(EventBatch::decode(bytes.into(), &Limits::default()).is_err());
+    }
+
+    /// Damage behind a valid checksum: what a hostile sender can do.
+    #[test]
+    fn hostile_bodies_never_panic(
+        events in histories(),
+        edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        let mut body = body_of(&pack(&events, &Limits::default()));
+        for (at, byte) in edits {
+            let at = at.index(body.len());
+            body[at] = byte;
+        }
+        match EventBatch::decode(seal(&body), &Limits::default()) {
+            Ok(batch) => prop_assert!(!batch.events.is_empty()),
+            Err(error) => prop_assert_ne!(error, DecodeError::Checksum),
+        }
+    }
+}

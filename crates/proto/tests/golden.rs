@@ -1,0 +1,101 @@
+//! Every format ever written decodes for ever. The files under `golden/` are frozen: a change of the layout adds a
+//! file and keeps the old ones.
+
+use std::{path::PathBuf, sync::Arc};
+
+use archipelago_clock::{Dot, Hlc, Incarnation, ReplicaId, VersionVector};
+use archipelago_proto::{
+    BatchEncoder, Body, Event, EventBatch, Limits, Op, Record, ReplicaTable, Slot, Version, encode_value,
+};
+use bytes::Bytes;
+
+fn replica(name: &str) -> ReplicaId {
+    ReplicaId::new(name, Incarnation::from_bits(0x0199_0000_0000_0000 + name.len() as u64))
+        .expect("a legal name")
+}
+
+fn value(value: impl serde::Serialize) -> Bytes {
+    encode_value(&value, &Limits::default()).expect("a small value")
+}
+
+/// One event of every kind, with deps that grow and a context behind them.
+fn events() -> Vec<Event> {
+    let origin = replica("us-east");
+    let early: VersionVector = [(replica("eu-west"), 7)].into_iter().collect();
+    let late: VersionVector = [(replica("eu-west"), 300), (replica("ap-south"), 1)].into_iter().collect();
+    let context: VersionVector = [(replica("eu-west"), 299), (replica("us-east"), 40)].into_iter().collect();
+    let (early, late) = (Arc::new(early), Arc::new(late));
+    let event = |sequence, hlc, deps: &Arc<VersionVector>, entity: &str, op| Event {
+        dot: Dot::new(origin.clone(), sequence),
+        hlc,
+        deps: deps.clone(),
+        context: None,
+        entity: entity.into(),
+        op,
+    };
+    let fields = vec![
+        (Slot::Root, None),
+        (Slot::Field("email".into()), None),
+        (Slot::Field("name".into()), Some(value("Alice"))),
+    ];
+    let mut patch = event(43, Hlc::new(1_795_220_962_200, 1), &late, "user/7", Op::Patch(fields));
+    patch.context = Some(Arc::new(context));
+    vec![
+        event(41, Hlc::new(1_795_220_962_123, 0), &early, "user/7", Op::Put(value("Bob"))),
+        event(42, Hlc::new(1_795_220_962_000, 0), &early, "user/ü", Op::Delete),
+        patch,
+        event(44, Hlc::new(1_795_220_962_200, 2), &late, "n", Op::Put(value(vec![1, -1, 70_000]))),
+    ]
+}
+
+fn record() -> Record {
+    let fields =
+        vec![(Slot::Field("email".into()), None), (Slot::Field("name".into()), Some(value("Alice")))];
+    let version = |name, sequence, body| Version {
+        dot: Dot::new(replica(name), sequence),
+        hlc: Hlc::new(1_795_220_962_123, sequence.try_into().expect("small")),
+        body,
+    };
+    Record {
+        versions: vec![
+            version("ap-south", 3, Body::Tombstone),
+            version("eu-west", 300, Body::Whole(value(7))),
+            version("us-east", 1, Body::Fields(fields)),
+        ],
+    }
+}
+
+/// The frozen bytes; written once when the file does not exist yet, so that a new format gets its fixture.
+fn frozen(name: &str, bytes: &[u8]) -> Bytes {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if std::env::var_os("ARCHIPELAGO_NEW_GOLDEN").is_some() && !path.exists() {
+        let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let lines: Vec<String> = hex.chunks(32).map(|line| line.concat()).collect();
+        std::fs::write(&path, lines.join("\n") + "\n").expect("the golden folder is writable");
+    }
+    let text: String = std::fs::read_to_string(&path).expect("the fixture").split_whitespace().collect();
+    let digits = text.as_bytes().chunks(2);
+    digits.map(|d| u8::from_str_radix(std::str::from_utf8(d).expect("ASCII"), 16).expect("hex")).collect()
+}
+
+#[test]
+fn version_1_event_batch() {
+    let limits = Limits::default();
+    let mut encoder = BatchEncoder::new("people", &limits);
+    assert!(events().iter().all(|event| encoder.push(event)));
+    let bytes = encoder.finish().unwrap().unwrap();
+    let golden = frozen("events-v1.hex", &bytes);
+    let decoded = EventBatch::decode(golden.clone(), &limits).unwrap();
+    assert_eq!(decoded, EventBatch { namespace: "people".into(), events: events() });
+    assert_eq!(bytes, golden, "this build writes version 1 as it was frozen");
+}
+
+#[test]
+fn version_1_record() {
+    let mut table = ReplicaTable::default();
+    let bytes = record().encode(&mut table);
+    assert_eq!(table.replicas(), [replica("ap-south"), replica("eu-west"), replica("us-east")]);
+    let golden = frozen("record-v1.hex", &bytes);
+    assert_eq!(Record::decode(golden.clone(), &table, &Limits::default()).unwrap(), record());
+    assert_eq!(bytes, golden, "this build writes version 1 as it was frozen");
+}
