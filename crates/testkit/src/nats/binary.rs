@@ -118,7 +118,8 @@ mod tests {
 
     #[test]
     fn without_a_server_the_error_says_how_to_get_one() {
-        let message = find(None, std::iter::empty(), |_| Ok(())).unwrap_err().to_string();
+        // `Debug` is what a failed test shows.
+        let message = format!("{:?}", find(None, std::iter::empty(), |_| Ok(())).unwrap_err());
         assert!(message.contains("cargo xtask test") && message.contains("NATS_SERVER"), "{message}");
     }
 }

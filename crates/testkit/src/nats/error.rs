@@ -1,3 +1,4 @@
+use std::fmt;
 use std::io;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -5,7 +6,7 @@ use std::time::Duration;
 /// Why a server could not be started, stopped or broken.
 ///
 /// All are permanent, in the sense that asking again without changing anything is not expected to help.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum NatsServerError {
     /// No program to run. Nothing was started.
@@ -60,6 +61,14 @@ pub enum NatsServerError {
     /// The server does not run, and must for what was asked. Nothing changed.
     #[error("nats-server does not run")]
     NotRunning,
+}
+
+/// The same as `Display`: what a test that unwraps or returns the error shows is its `Debug`, and there a person must
+/// find what to do.
+impl fmt::Debug for NatsServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl NatsServerError {
