@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::{Outcome, cargo_test, nats, step};
 
@@ -76,7 +77,10 @@ fn wasm_is_installed() -> bool {
 }
 
 fn add_wasm() -> bool {
-    step::run(Command::new("rustup").args(["target", "add", WASM_TARGET]).current_dir(crate::root()))
+    let mut rustup = Command::new("rustup");
+    rustup.args(["target", "add", WASM_TARGET]).current_dir(crate::root());
+    // Without a network it may try for longer than the target is worth.
+    step::run_within(&mut rustup, Duration::from_secs(180))
         .map_err(|message| eprintln!("{message}"))
         .is_ok_and(|()| wasm_is_installed())
 }

@@ -1,6 +1,9 @@
 //! One command of a task: announced, then run from the root of the checkout.
 
-use std::process::Command;
+use std::io;
+use std::process::{Child, Command, ExitStatus};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use crate::{Outcome, root};
 
@@ -20,7 +23,30 @@ pub(crate) fn announce(what: &str) {
 pub(crate) fn run(command: &mut Command) -> Outcome {
     let line = describe(command);
     announce(&line);
-    match command.status() {
+    conclude(&line, command.status())
+}
+
+/// The same, but ends the command if it has not ended by itself in time.
+pub(crate) fn run_within(command: &mut Command, limit: Duration) -> Outcome {
+    let line = describe(command);
+    announce(&line);
+    conclude(&line, command.spawn().and_then(|child| wait_within(child, limit)))
+}
+
+fn wait_within(mut child: Child, limit: Duration) -> io::Result<ExitStatus> {
+    let deadline = Instant::now() + limit;
+    while Instant::now() < deadline {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        sleep(Duration::from_millis(50));
+    }
+    child.kill()?;
+    child.wait()
+}
+
+fn conclude(line: &str, ended: io::Result<ExitStatus>) -> Outcome {
+    match ended {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("`{line}` failed ({status})")),
         Err(error) => Err(format!("cannot run `{line}`: {error}")),
