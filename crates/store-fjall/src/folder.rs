@@ -1,6 +1,7 @@
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, ErrorKind},
+    panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
 };
 
@@ -62,7 +63,24 @@ impl Folder {
             tracing::info!(path = ?self.path, "creating a store");
             self.create_database(&database, options, complete)?;
         }
-        open_fjall(&database, options).map_err(|error| self.fjall_error("open the database", &error))
+        self.check_keyspaces(&database.join("keyspaces"))?;
+        self.open_fjall(&database, options)
+    }
+
+    /// Opens fjall's database. Its replay of the journal has assertions that damage can break, some of them only in
+    /// debug builds; what they say becomes an error like any other.
+    fn open_fjall(&self, database: &Path, options: FjallOptions) -> Result<Database, StoreError> {
+        let builder = Database::builder(database)
+            .cache_size(options.cache_bytes)
+            .max_journaling_size(options.journal_bytes_max);
+        match panic::catch_unwind(AssertUnwindSafe(|| builder.open())) {
+            Ok(opened) => opened.map_err(|error| self.fjall_error("open the database", &error)),
+            Err(panic) => {
+                let message = panic.downcast_ref::<String>().map(String::as_str);
+                let message = message.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown");
+                Err(self.refuse(format!("the database is damaged, an assertion failed: {message}")))
+            }
+        }
     }
 
     fn check_format(&self, is_new: bool) -> Result<(), StoreError> {
@@ -83,6 +101,22 @@ impl Folder {
         }
     }
 
+    /// Refuses what fjall would abort the process for: a folder of somebody else's among its numbered ones.
+    fn check_keyspaces(&self, keyspaces: &Path) -> Result<(), StoreError> {
+        let refuse =
+            |error| self.refuse(format!("the database is damaged, cannot read {keyspaces:?}: {error}"));
+        for entry in fs::read_dir(keyspaces).map_err(refuse)? {
+            let entry = entry.map_err(refuse)?;
+            let is_number = entry.file_name().to_str().is_some_and(|name| name.parse::<u64>().is_ok());
+            if entry.file_type().map_err(refuse)?.is_dir() && !is_number {
+                return Err(
+                    self.refuse(format!("{:?} is not a part of the database; move it away", entry.path()))
+                );
+            }
+        }
+        Ok(())
+    }
+
     /// Creates the database aside and renames it when it is complete: fjall does not open a database whose own
     /// creation was cut short.
     fn create_database(
@@ -97,9 +131,8 @@ impl Folder {
                 .map_err(|error| self.refuse(format!("cannot clear {new:?}: {error}")))?;
         }
         // Complete and closed, hence synced, before it gets its name.
-        open_fjall(&new, options)
-            .and_then(|new| complete(&new))
-            .map_err(|error| self.fjall_error("create the database", &error))?;
+        complete(&self.open_fjall(&new, options)?)
+            .map_err(|error| self.fjall_error("create the tables", &error))?;
         self.write_format_and_rename(&new, database)
             .map_err(|error| self.refuse(format!("cannot create the database: {error}")))
     }
@@ -134,13 +167,6 @@ impl Folder {
 
 fn open_error(path: &Path, reason: String) -> StoreError {
     StoreError::Open { path: path.to_owned(), reason }
-}
-
-fn open_fjall(path: &Path, options: FjallOptions) -> fjall::Result<Database> {
-    Database::builder(path)
-        .cache_size(options.cache_bytes)
-        .max_journaling_size(options.journal_bytes_max)
-        .open()
 }
 
 /// Makes the names in a folder survive power loss. Windows does it by itself and cannot open a folder as a file.
