@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tokio::time::{Instant, sleep};
 
 /// How often a state that cannot be awaited is looked at.
@@ -44,6 +44,16 @@ impl Process {
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
         // The process is reaped only through `self.child`, so its id cannot belong to another meanwhile.
         Ok(kill_process(Pid::from_child(&self.child), signal)?)
+    }
+
+    /// Freezes the process, and returns when its last thread has stopped: some may run on for milliseconds after
+    /// the signal was sent.
+    pub(crate) fn pause(&self) -> io::Result<()> {
+        self.signal(Signal::STOP)?;
+        // The end counts too, or this could wait forever; `NOWAIT` leaves it to `self.child` to be reaped.
+        let stopped = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(Pid::from_child(&self.child)), stopped)?;
+        Ok(())
     }
 
     /// How the process ended, if it has.

@@ -131,13 +131,13 @@ impl NatsServer {
     }
 
     /// Freezes the server (`SIGSTOP`): connections stay open and nothing answers, as with a machine that swaps or
-    /// a network that swallows every packet.
+    /// a network that swallows every packet. Returns when it is frozen.
     ///
     /// # Errors
     ///
     /// [`NatsServerError::NotRunning`] if it was stopped or killed.
     pub fn pause(&self) -> Result<(), NatsServerError> {
-        self.signal(Signal::STOP)
+        self.running()?.pause().map_err(NatsServerError::io("pause nats-server"))
     }
 
     /// Lets a paused server go on (`SIGCONT`) where it was.
@@ -146,7 +146,7 @@ impl NatsServer {
     ///
     /// [`NatsServerError::NotRunning`] if it was stopped or killed.
     pub fn resume(&self) -> Result<(), NatsServerError> {
-        self.signal(Signal::CONT)
+        self.running()?.signal(Signal::CONT).map_err(NatsServerError::io("resume nats-server"))
     }
 
     /// Runs the program on `self.port`, or on a free one if there is none yet.
@@ -199,9 +199,8 @@ impl NatsServer {
         self.watchdog.guard(None).map_err(NatsServerError::io("tell the watchdog"))
     }
 
-    fn signal(&self, signal: Signal) -> Result<(), NatsServerError> {
-        let process = self.process.as_ref().ok_or(NatsServerError::NotRunning)?;
-        process.signal(signal).map_err(NatsServerError::io("signal nats-server"))
+    fn running(&self) -> Result<&Process, NatsServerError> {
+        self.process.as_ref().ok_or(NatsServerError::NotRunning)
     }
 }
 
