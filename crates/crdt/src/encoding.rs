@@ -1,4 +1,4 @@
-//! What several types need in order to decode strictly.
+//! What replicated types need in order to decode strictly.
 
 use std::{collections::BTreeMap, fmt, marker::PhantomData};
 
@@ -8,7 +8,12 @@ use serde::{
 };
 
 /// Decodes a map and refuses a repeated key, of which an ordinary map would silently keep the last.
-pub(crate) fn map_of_unique_keys<'de, K, V, D>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
+///
+/// Fit for `#[serde(deserialize_with = "archipelago_crdt::encoding::map_of_unique_keys")]`.
+///
+/// # Errors
+/// Whatever the format finds wrong, and a key that occurs twice.
+pub fn map_of_unique_keys<'de, K, V, D>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
 where
     K: Ord + Deserialize<'de>,
     V: Deserialize<'de>,

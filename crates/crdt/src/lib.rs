@@ -39,6 +39,7 @@
 //! | `delta_crdt` | [`DeltaCrdt`]: what can send its news alone |
 //! | `gcounter`, `pncounter`, `gset`, `lww_register` | one type each, with its tests |
 //! | `value` | [`Value`]: the dynamic value, its order, encoding and conversions; [`value!`] |
+//! | [`encoding`] | strict decoding for types built on these |
 //! | `error` | [`CounterError`], [`RegisterError`] |
 //!
 //! # Invariants
@@ -50,7 +51,7 @@
 
 mod crdt;
 mod delta_crdt;
-mod encoding;
+pub mod encoding;
 mod error;
 mod gcounter;
 mod gset;

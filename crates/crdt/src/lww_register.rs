@@ -42,6 +42,11 @@ impl<T, S> LwwRegister<T, S> {
         LwwRegister { write: Some(Write { value, stamp }) }
     }
 
+    /// A register that was never written.
+    pub const fn never_written() -> Self {
+        LwwRegister { write: None }
+    }
+
     /// The winning value, or `None` if the register was never written.
     pub fn value(&self) -> Option<&T> {
         self.write.as_ref().map(|write| &write.value)
@@ -75,7 +80,7 @@ impl<T: Clone, S: Ord + Clone> LwwRegister<T, S> {
 
 impl<T, S> Default for LwwRegister<T, S> {
     fn default() -> Self {
-        LwwRegister { write: None }
+        LwwRegister::never_written()
     }
 }
 

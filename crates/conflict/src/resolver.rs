@@ -1,0 +1,97 @@
+use archipelago_clock::{ClockOrdering, VectorClock};
+use archipelago_crdt::Crdt;
+
+use crate::{Candidate, Resolution, Resolved, Strategy, candidate::shown};
+
+/// Brings two versions of a record together by a [`Strategy`]; for use on its own, without the rest of
+/// Archipelago.
+///
+/// Which candidate is local and which is remote never decides the value, only how the outcome names it. With
+/// [`Resolved::into_candidate`] resolutions chain, and any number of versions gives the same value in any order.
+///
+/// Vector clocks tell conflicts from ordinary updates; they do not decide who wins. If they did where they can,
+/// and stamps where they cannot, three versions could beat one another in a circle as soon as one node's wall
+/// clock is behind, and replicas would disagree. Stamps of a hybrid logical clock agree with vector clocks.
+///
+/// ```
+/// use archipelago_conflict::{Candidate, ConflictResolver, Resolution, Strategy};
+///
+/// let resolver = ConflictResolver::new(Strategy::Lww);
+/// let resolved = resolver.resolve(&Candidate::new("Alice", 1000, "us"), &Candidate::new("Bob", 2000, "eu"));
+/// assert_eq!(resolved.value.as_text(), Some("Bob"));
+/// assert_eq!(resolved.resolution, Resolution::Remote);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConflictResolver {
+    strategy: Strategy,
+}
+
+impl ConflictResolver {
+    /// A resolver that goes by `strategy`.
+    pub const fn new(strategy: Strategy) -> Self {
+        ConflictResolver { strategy }
+    }
+
+    /// What it goes by.
+    pub const fn strategy(&self) -> Strategy {
+        self.strategy
+    }
+
+    /// The one version that follows from both.
+    pub fn resolve(&self, local: &Candidate, remote: &Candidate) -> Resolved {
+        match self.strategy {
+            Strategy::Lww => last_writer_wins(local, remote),
+            Strategy::FieldMerge => field_merge(local, remote),
+        }
+    }
+}
+
+fn last_writer_wins(local: &Candidate, remote: &Candidate) -> Resolved {
+    let (winner, resolution) =
+        if local.rank() >= remote.rank() { (local, Resolution::Local) } else { (remote, Resolution::Remote) };
+    Resolved {
+        value: winner.value.clone(),
+        resolution,
+        conflicting: conflicting(local, remote),
+        stamp: winner.stamp(),
+        vector_clock: joined_clock(local, remote),
+        // The fields have no history of their own: the winner is one write.
+        record: None,
+    }
+}
+
+fn field_merge(local: &Candidate, remote: &Candidate) -> Resolved {
+    let (ours, theirs) = (local.stamped(), remote.stamped());
+    let mut merged = ours.clone();
+    merged.merge(&theirs);
+    let resolution = if merged == ours {
+        Resolution::Local
+    } else if merged == theirs {
+        Resolution::Remote
+    } else {
+        Resolution::Merged
+    };
+    Resolved {
+        value: shown(&merged),
+        resolution,
+        conflicting: conflicting(local, remote),
+        stamp: local.stamp().max(remote.stamp()),
+        vector_clock: joined_clock(local, remote),
+        record: Some(merged),
+    }
+}
+
+fn conflicting(local: &Candidate, remote: &Candidate) -> Vec<Candidate> {
+    let ordering = local.vector_clock.as_ref().zip(remote.vector_clock.as_ref()).map(|(l, r)| l.compare(r));
+    let one_follows_the_other = matches!(ordering, Some(ClockOrdering::Before | ClockOrdering::After));
+    if one_follows_the_other || local == remote { Vec::new() } else { vec![local.clone(), remote.clone()] }
+}
+
+fn joined_clock(local: &Candidate, remote: &Candidate) -> Option<VectorClock<String>> {
+    let (mut joined, theirs) = (local.vector_clock.clone()?, remote.vector_clock.as_ref()?);
+    joined.merge(theirs);
+    Some(joined)
+}
+
+#[cfg(test)]
+mod tests;
