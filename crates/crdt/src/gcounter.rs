@@ -170,6 +170,17 @@ mod tests {
         assert!(error.to_string().contains("twice"), "{error}");
     }
 
+    #[test]
+    fn actors_are_replica_ids_unless_told_otherwise() {
+        let mut counter: GCounter = GCounter::new();
+        counter.increment("us@0000000000000001".parse().unwrap(), 5).unwrap();
+        let json = serde_json::to_string(&counter).unwrap();
+        assert_eq!(json, r#"{"us@0000000000000001":5}"#);
+        assert_eq!(serde_json::from_str::<GCounter>(&json).unwrap(), counter);
+        let bytes = rmp_serde::to_vec_named(&counter).unwrap();
+        assert_eq!(rmp_serde::from_slice::<GCounter>(&bytes).unwrap(), counter);
+    }
+
     proptest! {
         #[test]
         fn is_a_join_semilattice(a in counters(), b in counters(), c in counters()) {

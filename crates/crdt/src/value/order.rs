@@ -96,6 +96,8 @@ mod tests {
 
     #[test]
     fn nan_equals_nan_whatever_its_bits() {
+        let encoded = |nan: f64| rmp_serde::to_vec_named(&Value::Float(nan)).unwrap();
+        assert_eq!(encoded(f64::NAN), encoded(-f64::NAN));
         assert_eq!(Value::Float(f64::NAN), Value::Float(-f64::NAN));
         assert_eq!(Value::Float(f64::NAN), Value::Float(f64::from_bits(0x7ff0_0000_0000_0001)));
     }
