@@ -1,0 +1,122 @@
+use std::collections::BTreeMap;
+
+use archipelago_clock::{ReplicaId, VersionVector};
+use archipelago_proto::Event;
+
+/// Events that came before what they depend on, or are stamped too far ahead. Bounded.
+///
+/// Source: Birman, Schiper, Stephenson: "Lightweight Causal and Atomic Group Multicast" (1991), section 5: a message
+/// waits until the vector of the receiver covers that of the sender.
+#[derive(Debug)]
+pub(crate) struct CausalBuffer {
+    events_max: usize,
+    len: usize,
+    waiting: BTreeMap<ReplicaId, BTreeMap<u64, Waiting>>,
+    /// Of each origin the first event that found no room: it must be read from the log again.
+    turned_away: BTreeMap<ReplicaId, TurnedAway>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) event: Event,
+    /// The place in the log that it came from, if it came from there.
+    pub(crate) position: Option<u64>,
+    /// The wall clock must have reached this.
+    pub(crate) due_unix_ms: u64,
+}
+
+#[derive(Debug)]
+struct TurnedAway {
+    sequence: u64,
+    due_unix_ms: u64,
+}
+
+/// What became of an event that could not be applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Buffered {
+    /// It waits.
+    Waits,
+    /// It waited already.
+    Known,
+    /// There was no room.
+    TurnedAway,
+}
+
+impl CausalBuffer {
+    pub(crate) fn new(events_max: usize) -> Self {
+        CausalBuffer { events_max, len: 0, waiting: BTreeMap::new(), turned_away: BTreeMap::new() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn insert(&mut self, waiting: Waiting) -> Buffered {
+        let dot = waiting.event.dot.clone();
+        if self.waiting.get(&dot.actor).is_some_and(|events| events.contains_key(&dot.sequence)) {
+            return Buffered::Known;
+        }
+        if self.len >= self.events_max {
+            if waiting.position.is_some() {
+                let first = TurnedAway { sequence: dot.sequence, due_unix_ms: waiting.due_unix_ms };
+                let entry = self.turned_away.entry(dot.actor).or_insert(first);
+                if dot.sequence < entry.sequence {
+                    *entry = TurnedAway { sequence: dot.sequence, due_unix_ms: waiting.due_unix_ms };
+                }
+            }
+            return Buffered::TurnedAway;
+        }
+        self.waiting.entry(dot.actor).or_default().insert(dot.sequence, waiting);
+        self.len += 1;
+        Buffered::Waits
+    }
+
+    /// Takes out an event that can be applied on top of `vector` now.
+    pub(crate) fn take_ready(&mut self, vector: &VersionVector, now_unix_ms: u64) -> Option<Waiting> {
+        let ready = self.waiting.iter().find_map(|(origin, events)| {
+            let (sequence, first) = events.first_key_value()?;
+            let known = *sequence <= vector.get(origin);
+            let due = first.due_unix_ms <= now_unix_ms && follows(&first.event, vector);
+            (known || due).then(|| (origin.clone(), *sequence))
+        })?;
+        self.remove(&ready.0, ready.1)
+    }
+
+    fn remove(&mut self, origin: &ReplicaId, sequence: u64) -> Option<Waiting> {
+        let events = self.waiting.get_mut(origin)?;
+        let taken = events.remove(&sequence);
+        if events.is_empty() {
+            self.waiting.remove(origin);
+        }
+        self.len -= usize::from(taken.is_some());
+        taken
+    }
+
+    /// True if an event that was turned away is the next of its origin now.
+    pub(crate) fn must_reread(&self, vector: &VersionVector, now_unix_ms: u64) -> bool {
+        self.turned_away.iter().any(|(origin, first)| {
+            first.sequence <= vector.get(origin).saturating_add(1) && first.due_unix_ms <= now_unix_ms
+        })
+    }
+
+    /// Forgets everything that reading the log again will bring again.
+    pub(crate) fn forget_log(&mut self) {
+        self.turned_away.clear();
+        self.waiting.retain(|_, events| {
+            events.retain(|_, waiting| waiting.position.is_none());
+            !events.is_empty()
+        });
+        self.len = self.waiting.values().map(BTreeMap::len).sum();
+    }
+
+    /// The number of events that wait although all they depend on is there: stamped too far ahead.
+    pub(crate) fn quarantined(&self, vector: &VersionVector, now_unix_ms: u64) -> usize {
+        let firsts = self.waiting.values().filter_map(|events| events.values().next());
+        firsts.filter(|first| first.due_unix_ms > now_unix_ms && follows(&first.event, vector)).count()
+    }
+}
+
+/// True if `event` is the next of its origin and all that its admitting replica had applied is applied here.
+pub(crate) fn follows(event: &Event, vector: &VersionVector) -> bool {
+    vector.get(&event.dot.actor).checked_add(1) == Some(event.dot.sequence) && vector.dominates(&event.deps)
+}

@@ -1,0 +1,49 @@
+use std::time::Duration;
+
+use archipelago_clock::{Hlc, ReplicaId, VersionVector};
+use archipelago_conflict::Strategy;
+use archipelago_proto::{Limits, ReplicaTable};
+
+/// What an engine is told once.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// The namespace whose events it handles.
+    pub namespace: String,
+    /// The replica it is.
+    pub replica: ReplicaId,
+    /// How conflicts are resolved; the same on every replica of the namespace.
+    pub strategy: Strategy,
+    /// How far ahead of the wall clock the stamp of a remote event may be. Default 60 s.
+    pub max_drift: Duration,
+    /// The most events that wait for what they depend on. Default 1,000.
+    pub event_buffer_events_max: usize,
+    /// Bounds on what is encoded and decoded.
+    pub limits: Limits,
+}
+
+impl EngineConfig {
+    /// The defaults for this namespace and replica, with last writer wins.
+    pub fn new(namespace: impl Into<String>, replica: ReplicaId) -> Self {
+        EngineConfig {
+            namespace: namespace.into(),
+            replica,
+            strategy: Strategy::Lww,
+            max_drift: Duration::from_secs(60),
+            event_buffer_events_max: 1_000,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// What a store gave back of an earlier life of the replica; the default for a new one.
+#[derive(Clone, Debug, Default)]
+pub struct Restored {
+    /// Of each replica, itself included, how far its events are applied.
+    pub vector: VersionVector,
+    /// The stored ceiling of the clock.
+    pub hlc_ceiling: Hlc,
+    /// The numbers of replicas in stored records.
+    pub replicas: ReplicaTable,
+    /// The last message of the log that is in the state.
+    pub checkpoint: u64,
+}

@@ -1,0 +1,106 @@
+use std::{sync::Arc, time::Duration};
+
+use archipelago_clock::{Dot, Hlc};
+use archipelago_conflict::Strategy;
+use archipelago_proto::EntityId;
+use bytes::Bytes;
+
+use crate::Clash;
+
+/// What the engine wants done. Carry effects out in the order in which [`Engine::flush`](crate::Engine::flush) gives
+/// them; if a commit fails, drop the engine and start again from the store.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Store this, atomically.
+    Commit(Commit),
+    /// Tell whoever listens. What it tells of is in the commits before.
+    Notify(Notice),
+    /// Read the log again from behind `after`: events that found no room in the causal buffer are due. Messages that
+    /// were delivered before this and not handled yet must be dropped.
+    Rewind {
+        /// The checkpoint: the last message that is done with.
+        after: u64,
+    },
+}
+
+/// Changes that belong together. Everything is a new value for what it names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Commit {
+    /// The state of entities, encoded.
+    pub entities: Vec<(EntityId, Bytes)>,
+    /// Entries of the vector: the number of a replica and its sequence.
+    pub vector: Vec<(u32, u64)>,
+    /// Replicas that were given a number, in the order of numbers, the first with the number given.
+    pub replicas: Option<(u32, Vec<archipelago_clock::ReplicaId>)>,
+    /// The ceiling of the clock.
+    pub hlc_ceiling: Option<Hlc>,
+    /// Messages for the log, each with the sequence of its first event and of its last.
+    pub outbox: Vec<Outboxed>,
+    /// The last message of the log that is in the state.
+    pub checkpoint: Option<u64>,
+}
+
+/// A message that must reach the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outboxed {
+    /// The sequence of the first event inside.
+    pub first_sequence: u64,
+    /// The sequence of the last event inside.
+    pub last_sequence: u64,
+    /// The message: an [`EventBatch`](archipelago_proto::EventBatch).
+    pub message: Bytes,
+}
+
+impl Commit {
+    /// True if there is nothing to store.
+    pub fn is_empty(&self) -> bool {
+        *self == Commit::default()
+    }
+
+    /// True if it stands for local writes, which are acknowledged by it.
+    pub fn has_local_writes(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+}
+
+/// Something worth telling.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Notice {
+    /// An event of another replica was applied.
+    Applied {
+        /// The event.
+        dot: Dot,
+        /// What it wrote to.
+        entity: EntityId,
+        /// When it was written.
+        hlc: Hlc,
+    },
+    /// Two writes did not know of each other.
+    Conflict(Arc<Conflict>),
+    /// An event is stamped too far ahead; it waits, and the later ones of its origin with it.
+    Quarantined {
+        /// The event.
+        dot: Dot,
+        /// How far it is ahead of this replica's clock.
+        ahead: Duration,
+    },
+    /// Another writer uses the identity of this replica, which takes no more writes.
+    Fenced {
+        /// A write under this replica's name that it did not make.
+        dot: Dot,
+    },
+}
+
+/// A write that was concurrent with live versions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// The entity written.
+    pub entity: EntityId,
+    /// The rule that decided.
+    pub strategy: Strategy,
+    /// The write that revealed the conflict.
+    pub dot: Dot,
+    /// What clashed: under field merge one a field.
+    pub clashes: Vec<Clash>,
+}

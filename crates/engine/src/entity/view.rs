@@ -1,0 +1,100 @@
+//! What a reader sees of a record.
+
+use archipelago_clock::{Dot, Hlc};
+use archipelago_proto::{Body, Record, Slot, join_fields};
+use bytes::Bytes;
+
+/// The visible value of an entity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Visible {
+    /// The value, as MessagePack.
+    pub value: Bytes,
+    /// The newest write that is visible in it.
+    pub dot: Dot,
+    /// When that was.
+    pub hlc: Hlc,
+}
+
+/// One live field of a record under field merge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldView {
+    /// Which field.
+    pub slot: Slot,
+    /// Its value, as MessagePack.
+    pub value: Bytes,
+    /// The write that set it.
+    pub dot: Dot,
+    /// When that was.
+    pub hlc: Hlc,
+}
+
+/// The empty map, which marks a record without fields.
+const EMPTY_MAP: &[u8] = &[0x80];
+
+/// What a reader sees of `record`: of siblings the one with the greatest stamp, of fields all together; `None` if the
+/// entity was removed or never written.
+pub fn visible(record: &Record) -> Option<Visible> {
+    let whole = record
+        .versions
+        .iter()
+        .filter_map(|version| match &version.body {
+            Body::Whole(value) => {
+                Some(Visible { value: value.clone(), dot: version.dot.clone(), hlc: version.hlc })
+            }
+            _ => None,
+        })
+        .max_by(|a, b| (a.hlc, &a.dot).cmp(&(b.hlc, &b.dot)));
+    whole.or_else(|| visible_fields(live_fields(record)))
+}
+
+fn visible_fields(mut live: Vec<FieldView>) -> Option<Visible> {
+    let newest = |fields: &[FieldView]| fields.iter().map(|field| (field.hlc, field.dot.clone())).max();
+    let root = live.iter().position(|field| field.slot == Slot::Root).map(|at| live.remove(at));
+    match (root, newest(&live)) {
+        (None, None) => None,
+        // A record that one side made a map and another side something else: the newer side decides.
+        (Some(root), fields)
+            if fields.as_ref().is_none_or(|newest| {
+                root.value != EMPTY_MAP && (root.hlc, &root.dot) > (newest.0, &newest.1)
+            }) =>
+        {
+            Some(Visible { value: root.value, dot: root.dot, hlc: root.hlc })
+        }
+        (_, Some((hlc, dot))) => {
+            live.sort_by(|a, b| a.slot.cmp(&b.slot));
+            let fields: Vec<(Slot, Option<Bytes>)> =
+                live.into_iter().map(|field| (field.slot, Some(field.value))).collect();
+            Some(Visible { value: assemble(&fields), dot, hlc })
+        }
+        (Some(_), None) => unreachable!("a root without fields was taken above"),
+    }
+}
+
+/// Every field that has a value.
+pub(super) fn live_fields(record: &Record) -> Vec<FieldView> {
+    let mut live = Vec::new();
+    for version in &record.versions {
+        if let Body::Fields(fields) = &version.body {
+            live.extend(fields.iter().filter_map(|(slot, value)| {
+                let value = value.clone()?;
+                Some(FieldView { slot: slot.clone(), value, dot: version.dot.clone(), hlc: version.hlc })
+            }));
+        }
+    }
+    live
+}
+
+/// The value that consists of these fields; removed ones are left out.
+pub(super) fn assemble(fields: &[(Slot, Option<Bytes>)]) -> Bytes {
+    let named: Vec<(&str, &[u8])> = fields
+        .iter()
+        .filter_map(|(slot, value)| match (slot, value) {
+            (Slot::Field(name), Some(value)) => Some((&**name, &value[..])),
+            _ => None,
+        })
+        .collect();
+    match fields.iter().find(|(slot, _)| *slot == Slot::Root) {
+        Some((_, Some(root))) if named.is_empty() => root.clone(),
+        _ => join_fields(named.into_iter()),
+    }
+}

@@ -1,0 +1,164 @@
+//! Replicas with a store in memory, for driving engines by hand.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::collections::BTreeMap;
+
+use archipelago_clock::{Incarnation, ReplicaId, VersionVector};
+use archipelago_conflict::Strategy;
+use archipelago_engine::{
+    Change, Commit, Effect, Engine, EngineConfig, LocalWrite, Notice, Received, Records, Restored,
+    WriteError, Written,
+};
+use archipelago_proto::{EntityId, Event, EventBatch, Limits, Record, ReplicaTable, encode_value};
+use bytes::Bytes;
+
+/// What survives a crash.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Disk {
+    pub(crate) entities: BTreeMap<EntityId, Bytes>,
+    pub(crate) vector: BTreeMap<u32, u64>,
+    pub(crate) replicas: Vec<ReplicaId>,
+    pub(crate) hlc_ceiling: archipelago_clock::Hlc,
+    pub(crate) checkpoint: u64,
+}
+
+impl Records for Disk {
+    fn record(&self, entity: &EntityId) -> Result<Option<Bytes>, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(self.entities.get(entity).cloned())
+    }
+}
+
+impl Disk {
+    fn store(&mut self, commit: &Commit) {
+        self.entities.extend(commit.entities.iter().cloned());
+        self.vector.extend(commit.vector.iter().copied());
+        if let Some((first, replicas)) = &commit.replicas {
+            assert_eq!(*first as usize, self.replicas.len());
+            self.replicas.extend(replicas.iter().cloned());
+        }
+        self.hlc_ceiling = commit.hlc_ceiling.unwrap_or(self.hlc_ceiling);
+        self.checkpoint = commit.checkpoint.unwrap_or(self.checkpoint);
+    }
+
+    pub(crate) fn restored(&self) -> Restored {
+        let replicas = ReplicaTable::new(self.replicas.clone());
+        let vector = self.vector.iter().map(|(number, sequence)| {
+            (replicas.replica(u64::from(*number)).expect("in the table").clone(), *sequence)
+        });
+        Restored {
+            vector: vector.collect(),
+            replicas: replicas.clone(),
+            hlc_ceiling: self.hlc_ceiling,
+            checkpoint: self.checkpoint,
+        }
+    }
+}
+
+/// One replica: engine and disk.
+#[derive(Debug)]
+pub(crate) struct Replica {
+    pub(crate) engine: Engine,
+    pub(crate) disk: Disk,
+    pub(crate) notices: Vec<Notice>,
+    /// Where the log is to be read again from.
+    pub(crate) rewind: Option<u64>,
+}
+
+pub(crate) fn id(name: &str) -> ReplicaId {
+    ReplicaId::new(name, Incarnation::from_bits(1)).expect("a legal name")
+}
+
+pub(crate) fn value(value: impl serde::Serialize) -> Bytes {
+    encode_value(&value, &Limits::default()).expect("a small value")
+}
+
+pub(crate) fn config(name: &str, strategy: Strategy) -> EngineConfig {
+    EngineConfig { strategy, ..EngineConfig::new("ns", id(name)) }
+}
+
+impl Replica {
+    pub(crate) fn new(config: EngineConfig) -> Self {
+        Self::open(config, Disk::default())
+    }
+
+    pub(crate) fn open(config: EngineConfig, disk: Disk) -> Self {
+        let mut engine = Engine::new(config, disk.restored());
+        for (entity, record) in &disk.entities {
+            engine.restore(entity, record.clone()).expect("what was stored decodes");
+        }
+        Replica { engine, disk, notices: Vec::new(), rewind: None }
+    }
+
+    /// Loses everything but the disk.
+    pub(crate) fn crash(self) -> Self {
+        Self::open(self.engine.config().clone(), self.disk)
+    }
+
+    pub(crate) fn write(&mut self, entity: &str, change: Change, now: u64) -> (Written, Event) {
+        self.write_after(entity, change, now, None).expect("a legal write")
+    }
+
+    pub(crate) fn write_after(
+        &mut self,
+        entity: &str,
+        change: Change,
+        now: u64,
+        context: Option<VersionVector>,
+    ) -> Result<(Written, Event), WriteError> {
+        let write = LocalWrite { entity: entity.into(), change, context };
+        let written = self.engine.handle_write(write, now, &self.disk)?;
+        let mut events = self.flush(now);
+        assert_eq!(events.len(), 1, "one write, one event");
+        Ok((written, events.remove(0)))
+    }
+
+    pub(crate) fn receive(&mut self, event: &Event, position: Option<u64>, now: u64) -> Received {
+        let received =
+            self.engine.handle_events([event.clone()], position, now, &self.disk).expect("a sound disk");
+        self.flush(now);
+        received[0]
+    }
+
+    pub(crate) fn tick(&mut self, now: u64) {
+        self.engine.handle_tick(now, &self.disk).expect("a sound disk");
+        self.flush(now);
+    }
+
+    /// Carries out the effects; gives the events that were outboxed, as a receiver decodes them.
+    pub(crate) fn flush(&mut self, now: u64) -> Vec<Event> {
+        let mut events = Vec::new();
+        for effect in self.engine.flush(now) {
+            match effect {
+                Effect::Commit(commit) => {
+                    self.disk.store(&commit);
+                    for outboxed in commit.outbox {
+                        let batch = EventBatch::decode(outboxed.message, &Limits::default()).expect("sound");
+                        events.extend(batch.events);
+                    }
+                }
+                Effect::Notify(notice) => self.notices.push(notice),
+                Effect::Rewind { after } => self.rewind = Some(after),
+            }
+        }
+        events
+    }
+
+    pub(crate) fn record(&self, entity: &EntityId) -> Option<Record> {
+        let stored = self.disk.entities.get(entity)?.clone();
+        Some(
+            Record::decode(stored, self.engine.replicas(), &Limits::default())
+                .expect("what was stored decodes"),
+        )
+    }
+
+    pub(crate) fn read(&self, entity: &str) -> Option<serde_json::Value> {
+        let visible = archipelago_engine::visible(&self.record(&entity.into())?)?;
+        Some(archipelago_proto::decode_value(&visible.value, &Limits::default()).expect("a value"))
+    }
+
+    /// Every visible entity.
+    pub(crate) fn view(&self) -> BTreeMap<String, serde_json::Value> {
+        let ids = self.disk.entities.keys();
+        ids.filter_map(|id| Some((id.to_string(), self.read(id)?))).collect()
+    }
+}
