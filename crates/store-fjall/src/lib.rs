@@ -1,4 +1,4 @@
-//! The durable embedded store of a replica, on [fjall](fjall), a log-structured merge tree in pure Rust.
+//! The durable embedded store of a replica, on [fjall], a log-structured merge tree in pure Rust.
 //!
 //! ```
 //! use archipelago_store::{Batch, Durability, Store, Table};

@@ -16,10 +16,10 @@ use crate::{Batch, Change, Durability, KeyRange, Row, Store, StoreError, Table, 
 
 /// A store in memory: for tests, simulations, caches, and replicas that may forget.
 ///
-/// [`Table::Entities`] is a concurrent hash map (dashmap), for point reads and writes that hardly meet; it costs
-/// about 50 bytes a row beyond the bytes of key and value. The price is the scan: a page of it visits every
-/// entity, O(n) in the entities for each call, whatever the limit, and commits wait meanwhile; read few large
-/// pages rather than many small ones. The other tables are ordered maps, and scan as such.
+/// [`Table::Entities`] is a concurrent hash map (dashmap) of small ordered buckets, for point reads and writes that
+/// hardly meet. A page of its scan visits every bucket, so its cost follows the rows of the page and not the rows of
+/// the table, but read pages of a thousand rows rather than of ten; commits wait meanwhile. The other tables are
+/// ordered maps. A row costs about 50 bytes beyond the bytes of its key and value.
 ///
 /// Clones are the same handle. [`reopen`](MemoryStore::reopen) gives a new handle on the same rows, as a process
 /// would get that starts again after a crash: the old handle and its clones are closed by it.
