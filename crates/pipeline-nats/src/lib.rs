@@ -1,1 +1,59 @@
-//! Under construction.
+//! The [`Pipeline`](archipelago_pipeline::Pipeline) on NATS JetStream.
+//!
+//! Needs nats-server 2.10 or newer with JetStream. The log of namespace `orders` is the stream `ARCHIPELAGO_orders`;
+//! replica `paris` publishes on the subject `archipelago.orders.events.paris`.
+//!
+//! ```no_run
+//! use archipelago_pipeline::{Outgoing, Pipeline};
+//! use archipelago_pipeline_nats::{NatsConfig, NatsPipeline};
+//!
+//! # async fn example() -> Result<(), archipelago_pipeline::PipelineError> {
+//! let config = NatsConfig::new("nats://127.0.0.1:4222", "orders").user_and_password("app", "secret");
+//! let pipeline = NatsPipeline::connect(config).await?;
+//! let state = pipeline.open().await?;
+//! let mut incoming = pipeline.subscribe(state.last_sequence).await?;
+//!
+//! let message = Outgoing { origin: "paris".into(), message_id: "paris-1".into(), payload: "hello".into() };
+//! let ack = pipeline.publish(message).await?.await?;
+//! assert_eq!(incoming.next().await?.sequence, ack.sequence);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Modules
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `config` | [`NatsConfig`]: addresses, credentials, limits |
+//! | `address` | server addresses, and how they are shown without their secrets |
+//! | `link` | what is known of the two connections, from which the status follows |
+//! | `connection` | how a connection is made and its broker examined |
+//! | `stream` | the stream behind a log: how it is made, checked and read out |
+//! | `publisher` | the way out: acknowledgements with a deadline of their own |
+//! | `reader` | the way in: a task that survives reconnects and notices every kind of loss |
+//! | `error` | what the broker says, as a [`PipelineError`](archipelago_pipeline::PipelineError) |
+//!
+//! # Invariants
+//!
+//! - No type of async-nats appears in the public API.
+//! - Only `open` makes a stream, and it never changes one.
+//! - A subscription delivers from the stream it was made for or ends with an error. It relies on no state in the
+//!   broker but the stream: its consumer is made anew, after the message delivered last, whenever anything is in
+//!   doubt.
+//! - Secrets are in no error, no `Debug` output and no log line.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod address;
+mod config;
+mod connection;
+mod error;
+mod link;
+mod pipeline;
+mod publisher;
+mod reader;
+mod stream;
+
+pub use config::{NatsConfig, OnStart, Storage};
+pub use pipeline::NatsPipeline;

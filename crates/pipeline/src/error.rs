@@ -51,7 +51,9 @@ pub enum PipelineError {
     /// The log is still the same one but ends before what was already delivered: the broker lost acknowledged
     /// messages and will give their sequences to others. Permanent for this position; what is missing comes by
     /// repair from other replicas, never from the log.
-    #[error("the log {name:?} ends at {last_sequence}, before {after} which was already delivered: it lost its tail")]
+    #[error(
+        "the log {name:?} ends at {last_sequence}, before {after} which was already delivered: it lost its tail"
+    )]
     LogRegressed {
         /// The name of the log.
         name: String,
@@ -60,8 +62,12 @@ pub enum PipelineError {
         /// The newest sequence that the log knows now.
         last_sequence: u64,
     },
-    /// A namespace or an origin does not fit into a subject. Permanent; nothing was sent.
-    #[error("{name:?} is no valid name: 1 to 64 of A-Z a-z 0-9 _ -")]
+    /// A namespace, an origin or a message id has characters or a length that do not travel. Permanent; nothing was
+    /// sent.
+    #[error(
+        "{name:?} is no valid name: namespaces and origins are 1 to 64 of A-Z a-z 0-9 _ -, message ids 1 to \
+        256 visible ASCII characters"
+    )]
     InvalidName {
         /// The name that was given.
         name: String,

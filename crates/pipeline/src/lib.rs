@@ -57,7 +57,7 @@ pub use error::PipelineError;
 pub use fault::{Fault, FaultRates};
 pub use faulty::Faulty;
 pub use memory::{MemoryBroker, MemoryConfig, MemoryPipeline};
-pub use name::check_name;
+pub use name::{check_message_id, check_name};
 pub use pipeline::{
     Incoming, LogId, LogState, Outgoing, PendingAck, Pipeline, PipelineStatus, PublishAck, Subscription,
 };

@@ -18,6 +18,22 @@ pub fn check_name(name: &str) -> Result<(), PipelineError> {
     }
 }
 
+/// The longest message id, in bytes.
+const MESSAGE_ID_BYTES_MAX: usize = 256;
+
+/// Checks a message id: 1 to 256 visible ASCII characters, so that it is one header value on every broker.
+///
+/// # Errors
+///
+/// [`PipelineError::InvalidName`].
+pub fn check_message_id(id: &str) -> Result<(), PipelineError> {
+    if (1..=MESSAGE_ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(())
+    } else {
+        Err(PipelineError::InvalidName { name: id.to_owned() })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -29,6 +45,16 @@ mod tests {
         }
         for bad in ["", "a.b", "a b", "*", ">", "ü", "a\n", &"x".repeat(65)] {
             assert!(matches!(check_name(bad), Err(PipelineError::InvalidName { .. })), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_id_is_one_header_value() {
+        for good in ["a", "paris#3/1~again", &"x".repeat(256)] {
+            check_message_id(good).expect("a valid id");
+        }
+        for bad in ["", "a b", "a\r\nX: y", "ü", &"x".repeat(257)] {
+            assert!(matches!(check_message_id(bad), Err(PipelineError::InvalidName { .. })), "{bad:?}");
         }
     }
 }

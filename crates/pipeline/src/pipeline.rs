@@ -34,7 +34,8 @@ pub struct LogState {
 pub struct Outgoing {
     /// The name of the replica that sends; the last token of the subject, `[A-Za-z0-9_-]{1,64}`.
     pub origin: Arc<str>,
-    /// The same for each retry of the same message: lets the broker drop repeats. Correctness never rests on it.
+    /// The same for each retry of the same message: lets the broker drop repeats. 1 to 256 visible ASCII characters.
+    /// Correctness never rests on it.
     pub message_id: String,
     /// The message.
     pub payload: Bytes,

@@ -4,7 +4,9 @@ use async_trait::async_trait;
 use futures::FutureExt;
 use tokio::{sync::watch, task::AbortHandle, time::Instant};
 
-use crate::{Incoming, LogState, Outgoing, PendingAck, Pipeline, PipelineError, PipelineStatus, Subscription};
+use crate::{
+    Incoming, LogState, Outgoing, PendingAck, Pipeline, PipelineError, PipelineStatus, Subscription,
+};
 
 /// A pipeline that can be cut off from its broker and healed again, one replica at a time. Clones are the same
 /// switch.

@@ -86,7 +86,11 @@ pub async fn no_more_than_the_bound_are_in_flight<H: Harness>(harness: &H) {
     let waited = tokio::time::timeout(Duration::from_millis(50), &mut one_more).await;
     assert!(waited.is_err(), "a publish beyond the bound must wait");
     within("an acknowledgement", pending.remove(0)).await.expect("an acknowledgement");
-    within("a publish once there is room", one_more).await.expect("publishing").await.expect("an acknowledgement");
+    within("a publish once there is room", one_more)
+        .await
+        .expect("publishing")
+        .await
+        .expect("an acknowledgement");
     drop(pending);
 }
 

@@ -48,7 +48,12 @@ impl Log {
     }
 
     /// Stores the message, unless one with its id was stored within the window.
-    pub(super) fn append(&mut self, message: &Outgoing, stored_at: SystemTime, window: Duration) -> PublishAck {
+    pub(super) fn append(
+        &mut self,
+        message: &Outgoing,
+        stored_at: SystemTime,
+        window: Duration,
+    ) -> PublishAck {
         let now = Instant::now();
         self.forget_ids_older_than(now, window);
         if let Some(&sequence) = self.seen.get(&message.message_id) {

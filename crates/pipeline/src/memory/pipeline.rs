@@ -10,7 +10,7 @@ use tokio::{
 use super::{broker::Shared, subscription::MemorySubscription};
 use crate::{
     Fault, LogState, Outgoing, PendingAck, Pipeline, PipelineError, PipelineStatus, PublishAck, Subscription,
-    check_name,
+    check_message_id, check_name,
 };
 
 /// One replica's handle on one log of a [`MemoryBroker`](crate::MemoryBroker). Clones share the limit of outstanding
@@ -62,7 +62,10 @@ impl MemoryPipeline {
         Ok(ack)
     }
 
-    fn lost_ack(&self, permit: OwnedSemaphorePermit) -> BoxFuture<'static, Result<PublishAck, PipelineError>> {
+    fn lost_ack(
+        &self,
+        permit: OwnedSemaphorePermit,
+    ) -> BoxFuture<'static, Result<PublishAck, PipelineError>> {
         let deadline = self.shared.config.ack_timeout;
         let at = Instant::now() + deadline;
         async move {
@@ -103,6 +106,7 @@ impl Pipeline for MemoryPipeline {
 
     async fn publish(&self, message: Outgoing) -> Result<PendingAck, PipelineError> {
         check_name(&message.origin)?;
+        check_message_id(&message.message_id)?;
         let bytes = message.payload.len();
         let bytes_max = self.shared.config.payload_bytes_max;
         if bytes > bytes_max {

@@ -1,0 +1,199 @@
+use std::{fmt, path::PathBuf, time::Duration};
+
+use crate::address::masked;
+
+/// What [`NatsPipeline::connect`](crate::NatsPipeline::connect) does if no broker can be reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnStart {
+    /// It fails with [`Unavailable`](archipelago_pipeline::PipelineError::Unavailable).
+    #[default]
+    FailFast,
+    /// It returns a pipeline at once, which is down and goes on trying. What is wrong, be it the network or the
+    /// credentials, is the reason in its status.
+    Background,
+}
+
+/// Where the broker keeps the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Storage {
+    /// In files.
+    #[default]
+    File,
+    /// In memory: fast, and gone with the broker.
+    Memory,
+}
+
+/// Where the broker is, who we are, and the limits of one [`NatsPipeline`](crate::NatsPipeline).
+///
+/// Its `Debug` output shows no secrets.
+#[derive(Clone)]
+#[must_use = "nothing happens before `NatsPipeline::connect`"]
+pub struct NatsConfig {
+    pub(crate) urls: String,
+    pub(crate) namespace: String,
+    pub(crate) credentials: Option<Credentials>,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) ack_timeout: Duration,
+    pub(crate) in_flight_max: usize,
+    pub(crate) prefetch_messages_max: usize,
+    pub(crate) duplicate_window: Duration,
+    pub(crate) replicas: usize,
+    pub(crate) storage: Storage,
+    pub(crate) on_start: OnStart,
+}
+
+/// Proof of who we are.
+#[derive(Clone)]
+pub(crate) enum Credentials {
+    UserAndPassword { user: String, password: String },
+    Token(String),
+    File(PathBuf),
+    NkeySeed(String),
+}
+
+impl NatsConfig {
+    /// The servers of one cluster as comma-separated URLs, `nats://host:4222` or with TLS `tls://host:4222`, and the
+    /// namespace, 1 to 64 of `A-Z a-z 0-9 _ -`.
+    ///
+    /// Credentials in a URL (`nats://user:password@host`, percent-encoded) are used unless others are set. Both
+    /// arguments are checked by [`NatsPipeline::connect`](crate::NatsPipeline::connect).
+    pub fn new(urls: impl Into<String>, namespace: impl Into<String>) -> NatsConfig {
+        NatsConfig {
+            urls: urls.into(),
+            namespace: namespace.into(),
+            credentials: None,
+            connect_timeout: Duration::from_secs(5),
+            ack_timeout: Duration::from_secs(5),
+            in_flight_max: 256,
+            prefetch_messages_max: 256,
+            duplicate_window: Duration::from_secs(120),
+            replicas: 1,
+            storage: Storage::File,
+            on_start: OnStart::FailFast,
+        }
+    }
+
+    /// Identifies with a user and a password. Replaces other credentials, as the three below do.
+    pub fn user_and_password(self, user: impl Into<String>, password: impl Into<String>) -> NatsConfig {
+        self.credentials(Credentials::UserAndPassword { user: user.into(), password: password.into() })
+    }
+
+    /// Identifies with a token.
+    pub fn token(self, token: impl Into<String>) -> NatsConfig {
+        self.credentials(Credentials::Token(token.into()))
+    }
+
+    /// Identifies with a credentials file, as `nsc generate creds` writes it. Read once, on connecting.
+    pub fn credentials_file(self, path: impl Into<PathBuf>) -> NatsConfig {
+        self.credentials(Credentials::File(path.into()))
+    }
+
+    /// Identifies with the seed of an nkey, `SU...`.
+    pub fn nkey_seed(self, seed: impl Into<String>) -> NatsConfig {
+        self.credentials(Credentials::NkeySeed(seed.into()))
+    }
+
+    fn credentials(mut self, credentials: Credentials) -> NatsConfig {
+        self.credentials = Some(credentials);
+        self
+    }
+
+    /// How long one attempt to connect may take. Default 5 seconds.
+    pub fn connect_timeout(mut self, timeout: Duration) -> NatsConfig {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How long the answer to a published message, counted from its sending, and to any other request is waited for.
+    /// Default 5 seconds.
+    pub fn ack_timeout(mut self, timeout: Duration) -> NatsConfig {
+        self.ack_timeout = timeout;
+        self
+    }
+
+    /// How many acknowledgements may be outstanding. Default 256; at least 1.
+    pub fn in_flight_max(mut self, count: usize) -> NatsConfig {
+        self.in_flight_max = count.max(1);
+        self
+    }
+
+    /// How many messages one subscription fetches ahead of its reader. Default 256; at least 2. Bounds the memory of
+    /// a subscription to about twice as many messages.
+    pub fn prefetch_messages_max(mut self, count: usize) -> NatsConfig {
+        self.prefetch_messages_max = count.max(2);
+        self
+    }
+
+    /// How long the broker remembers message ids, if the log is made by this pipeline. Default 2 minutes.
+    pub fn duplicate_window(mut self, window: Duration) -> NatsConfig {
+        self.duplicate_window = window;
+        self
+    }
+
+    /// On how many servers the log is kept, if it is made by this pipeline. Default 1; more need a cluster.
+    pub fn replicas(mut self, count: usize) -> NatsConfig {
+        self.replicas = count;
+        self
+    }
+
+    /// Where the log is kept, if it is made by this pipeline. Default [`Storage::File`].
+    pub fn storage(mut self, storage: Storage) -> NatsConfig {
+        self.storage = storage;
+        self
+    }
+
+    /// What happens if no broker can be reached on connecting. Default [`OnStart::FailFast`].
+    pub fn on_start(mut self, on_start: OnStart) -> NatsConfig {
+        self.on_start = on_start;
+        self
+    }
+}
+
+impl fmt::Debug for NatsConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NatsConfig")
+            .field("urls", &masked(&self.urls))
+            .field("namespace", &self.namespace)
+            .field("credentials", &self.credentials)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("ack_timeout", &self.ack_timeout)
+            .field("in_flight_max", &self.in_flight_max)
+            .field("prefetch_messages_max", &self.prefetch_messages_max)
+            .field("duplicate_window", &self.duplicate_window)
+            .field("replicas", &self.replicas)
+            .field("storage", &self.storage)
+            .field("on_start", &self.on_start)
+            .finish()
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Credentials::UserAndPassword { user, .. } => write!(f, "UserAndPassword({user:?}, ***)"),
+            Credentials::Token(_) => f.write_str("Token(***)"),
+            Credentials::File(path) => write!(f, "File({path:?})"),
+            Credentials::NkeySeed(_) => f.write_str("NkeySeed(***)"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_shows_no_secret() {
+        let with = |set: fn(NatsConfig) -> NatsConfig| {
+            format!("{:?}", set(NatsConfig::new("nats://u:hunter2@host:4222", "n")))
+        };
+        for shown in [
+            with(|config| config),
+            with(|config| config.user_and_password("app", "hunter2")),
+            with(|config| config.token("hunter2")),
+            with(|config| config.nkey_seed("SUhunter2")),
+        ] {
+            assert!(!shown.contains("hunter2") && shown.contains("***@host"), "{shown}");
+        }
+    }
+}

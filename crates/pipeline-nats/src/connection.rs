@@ -1,0 +1,105 @@
+use std::{sync::Arc, time::Duration};
+
+use archipelago_pipeline::PipelineError;
+use async_nats::{
+    Client, ConnectOptions, ServerAddr,
+    jetstream::{self, context::ContextBuilder},
+};
+
+use crate::{
+    address::Addresses,
+    config::{Credentials, NatsConfig, OnStart},
+    error,
+    link::{Links, Role},
+};
+
+/// A server that does not answer three pings in a row is taken for lost, as a frozen one closes no connection.
+const PING_INTERVAL: Duration = Duration::from_secs(2);
+
+/// A broker that comes back is noticed within this time.
+const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(500);
+
+/// Makes one of the two connections.
+pub(crate) async fn connect(
+    config: &NatsConfig,
+    addresses: &Addresses,
+    links: &Arc<Links>,
+    role: Role,
+) -> Result<Client, PipelineError> {
+    let events = links.clone();
+    let mut options = ConnectOptions::new()
+        .name(format!("archipelago {} {role:?}", config.namespace))
+        .connection_timeout(config.connect_timeout)
+        .request_timeout(Some(config.ack_timeout))
+        .ping_interval(PING_INTERVAL)
+        .max_reconnects(None)
+        .reconnect_delay_callback(reconnect_delay)
+        .event_callback(move |event| {
+            events.handle_event(role, event);
+            std::future::ready(())
+        });
+    options = identify(options, config, addresses).await?;
+    if config.on_start == OnStart::Background {
+        options = options.retry_on_initial_connect();
+    }
+    let servers: &[ServerAddr] = &addresses.servers;
+    options.connect(servers).await.map_err(|error| error::from_connect(&error, links))
+}
+
+/// At once after a loss, then after 16, 32, ... milliseconds.
+fn reconnect_delay(attempt: usize) -> Duration {
+    match u32::try_from(attempt).unwrap_or(u32::MAX) {
+        0 | 1 => Duration::ZERO,
+        attempt => Duration::from_millis(4).saturating_mul(1 << attempt.min(8)).min(RECONNECT_DELAY_MAX),
+    }
+}
+
+async fn identify(
+    options: ConnectOptions,
+    config: &NatsConfig,
+    addresses: &Addresses,
+) -> Result<ConnectOptions, PipelineError> {
+    Ok(match &config.credentials {
+        Some(Credentials::UserAndPassword { user, password }) => {
+            options.user_and_password(user.clone(), password.clone())
+        }
+        Some(Credentials::Token(token)) => options.token(token.clone()),
+        Some(Credentials::NkeySeed(seed)) => options.nkey(seed.clone()),
+        Some(Credentials::File(path)) => {
+            options.credentials_file(path).await.map_err(|error| PipelineError::Misconfigured {
+                reason: format!("the credentials file {} cannot be used: {error}", path.display()),
+            })?
+        }
+        None => match &addresses.user_and_password {
+            Some((user, Some(password))) => options.user_and_password(user.clone(), password.clone()),
+            Some((token, None)) => options.token(token.clone()),
+            None => options,
+        },
+    })
+}
+
+/// Checks that the broker is new enough and has JetStream.
+pub(crate) async fn examine(client: &Client, context: &jetstream::Context) -> Result<(), PipelineError> {
+    if !client.is_server_compatible(2, 10, 0) {
+        let version = client.server_info().version;
+        let reason = format!("nats-server {version} is too old; 2.10 or newer is needed");
+        return Err(PipelineError::Misconfigured { reason });
+    }
+    // What other troubles there may be is for `open` to report.
+    match context.query_account().await.map_err(|error| error.kind()) {
+        Err(jetstream::context::AccountErrorKind::JetStream(error)) => Err(error::from_api(&error, "")),
+        Err(jetstream::context::AccountErrorKind::JetStreamUnavailable) => Err(error::no_jetstream()),
+        _ => Ok(()),
+    }
+}
+
+/// The JetStream side of a connection, its own limits out of our way.
+pub(crate) fn context(client: &Client, config: &NatsConfig) -> jetstream::Context {
+    ContextBuilder::new()
+        .timeout(config.ack_timeout)
+        .ack_timeout(config.ack_timeout)
+        // Ours is lower, but an acknowledgement that is dropped stays one of theirs until its deadline.
+        .max_ack_inflight(config.in_flight_max.saturating_mul(4).max(4096))
+        .backpressure_on_inflight(true)
+        .build(client.clone())
+}

@@ -1,0 +1,216 @@
+use std::sync::{Mutex, PoisonError};
+
+use archipelago_pipeline::{PipelineError, PipelineStatus};
+use async_nats::{ConnectErrorKind, Event, ServerError};
+use tokio::sync::watch;
+
+/// Which of the two connections. Each has one socket task in async-nats, so that what is read does not wait for what
+/// is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Publish,
+    Consume,
+}
+
+/// What is known of the two connections.
+#[derive(Debug)]
+pub(crate) struct Links {
+    /// The servers as a person may read them.
+    pub(crate) urls: String,
+    publish: Link,
+    consume: Link,
+    status: watch::Sender<PipelineStatus>,
+    /// Keeps the status that is shown from falling behind the two states that it is made of.
+    showing: Mutex<()>,
+}
+
+/// What is known of one connection.
+#[derive(Debug)]
+pub(crate) struct Link(watch::Sender<LinkState>);
+
+#[derive(Clone, Debug)]
+pub(crate) struct LinkState {
+    pub(crate) up: bool,
+    /// Why it is not up.
+    reason: String,
+    /// How often it was lost. Whoever waits for an answer over a lost connection waits in vain.
+    pub(crate) losses: u64,
+}
+
+impl Links {
+    pub(crate) fn new(urls: String) -> Links {
+        let link = || {
+            let reason = "connecting".to_owned();
+            Link(watch::Sender::new(LinkState { up: false, reason, losses: 0 }))
+        };
+        let links = Links {
+            urls,
+            publish: link(),
+            consume: link(),
+            status: watch::Sender::new(PipelineStatus::Up),
+            showing: Mutex::new(()),
+        };
+        links.show();
+        links
+    }
+
+    pub(crate) fn link(&self, role: Role) -> &Link {
+        match role {
+            Role::Publish => &self.publish,
+            Role::Consume => &self.consume,
+        }
+    }
+
+    pub(crate) fn status(&self) -> watch::Receiver<PipelineStatus> {
+        self.status.subscribe()
+    }
+
+    /// Takes in what async-nats reports of a connection.
+    pub(crate) fn handle_event(&self, role: Role, event: Event) {
+        self.link(role).0.send_modify(|state| state.handle_event(role, event));
+        self.show();
+    }
+
+    /// Fails unless the connection is up.
+    pub(crate) fn check(&self, role: Role) -> Result<(), PipelineError> {
+        match &*self.link(role).0.borrow() {
+            LinkState { up: true, .. } => Ok(()),
+            down => Err(self.unavailable(&down.reason)),
+        }
+    }
+
+    /// Runs a call over a connection that is up, and gives it up if the connection is lost meanwhile.
+    pub(crate) async fn while_up<T>(
+        &self,
+        role: Role,
+        call: impl Future<Output = Result<T, PipelineError>>,
+    ) -> Result<T, PipelineError> {
+        let mut loss = self.link(role).next_loss();
+        self.check(role)?;
+        tokio::select! {
+            biased;
+            answer = call => answer,
+            () = loss.wait() => Err(self.unavailable("the connection was lost")),
+        }
+    }
+
+    pub(crate) fn unavailable(&self, reason: &str) -> PipelineError {
+        PipelineError::Unavailable { reason: format!("{}: {reason}", self.urls) }
+    }
+
+    fn show(&self) {
+        let _showing = self.showing.lock().unwrap_or_else(PoisonError::into_inner);
+        let down = [&self.publish, &self.consume]
+            .map(|link| link.0.borrow().clone())
+            .into_iter()
+            .find(|state| !state.up)
+            .map(|state| PipelineStatus::Down { reason: format!("{}: {}", self.urls, state.reason) });
+        let status = down.unwrap_or(PipelineStatus::Up);
+        self.status.send_if_modified(|shown| {
+            let modified = *shown != status;
+            *shown = status;
+            modified
+        });
+    }
+}
+
+impl Link {
+    /// The next loss of the connection, counted from now.
+    pub(crate) fn next_loss(&self) -> Loss {
+        let state = self.0.subscribe();
+        let losses = state.borrow().losses;
+        Loss { state, losses }
+    }
+
+    /// Waits until the connection is up.
+    pub(crate) async fn wait_until_up(&self) {
+        // Fails only without a sender, and `self` is one.
+        let _ = self.0.subscribe().wait_for(|state| state.up).await;
+    }
+}
+
+/// A loss of a connection that may happen.
+pub(crate) struct Loss {
+    state: watch::Receiver<LinkState>,
+    losses: u64,
+}
+
+impl Loss {
+    /// Waits for it. Also ready if the pipeline is gone, and its connections with it.
+    pub(crate) async fn wait(&mut self) {
+        let losses = self.losses;
+        let _ = self.state.wait_for(|state| state.losses > losses).await;
+    }
+}
+
+impl LinkState {
+    fn handle_event(&mut self, role: Role, event: Event) {
+        match event {
+            Event::Connected => self.up = true,
+            Event::Disconnected | Event::Closed => {
+                if self.up {
+                    self.losses += 1;
+                    // A complaint of the server just before it hung up is the better reason.
+                    if self.reason.is_empty() {
+                        self.reason = "the connection was lost".to_owned();
+                    }
+                }
+                self.up = false;
+                return;
+            }
+            Event::ServerError(ServerError::AuthorizationViolation) => {
+                self.reason = REFUSED.to_owned();
+                return;
+            }
+            Event::ServerError(error) => {
+                tracing::warn!(?role, %error, "the NATS server complains");
+                self.reason = error.to_string();
+                return;
+            }
+            // Attempts to connect that failed.
+            Event::ClientError(error) if !self.up => {
+                let refused =
+                    async_nats::ClientError::Other(ConnectErrorKind::AuthorizationViolation.to_string());
+                self.reason = if error == refused { REFUSED.to_owned() } else { error.to_string() };
+                return;
+            }
+            event => tracing::warn!(?role, %event, "the NATS connection reports"),
+        }
+        if self.up {
+            self.reason.clear();
+        }
+    }
+}
+
+const REFUSED: &str = "the server refuses access; check user, password, token or credentials file";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_is_up_only_if_both_connections_are() {
+        let links = Links::new("nats://host".into());
+        let status = links.status();
+        let up = |status: &watch::Receiver<PipelineStatus>| *status.borrow() == PipelineStatus::Up;
+        assert!(!up(&status));
+        links.handle_event(Role::Publish, Event::Connected);
+        assert!(!up(&status));
+        links.handle_event(Role::Consume, Event::Connected);
+        assert!(up(&status));
+        links.handle_event(Role::Consume, Event::Disconnected);
+        assert!(!up(&status));
+    }
+
+    #[test]
+    fn what_the_server_said_before_it_hung_up_is_the_reason() {
+        let links = Links::new("nats://host".into());
+        links.handle_event(Role::Publish, Event::Connected);
+        links.handle_event(Role::Consume, Event::Connected);
+        links.handle_event(Role::Publish, Event::ServerError(ServerError::AuthorizationViolation));
+        assert_eq!(*links.status().borrow(), PipelineStatus::Up);
+        links.handle_event(Role::Publish, Event::Disconnected);
+        let PipelineStatus::Down { reason } = links.status().borrow().clone() else { panic!("down") };
+        assert!(reason.contains("refuses access"), "{reason}");
+    }
+}

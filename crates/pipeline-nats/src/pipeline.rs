@@ -1,0 +1,111 @@
+use std::{fmt, sync::Arc};
+
+use archipelago_pipeline::{
+    LogState, Outgoing, PendingAck, Pipeline, PipelineError, PipelineStatus, Subscription, check_name,
+};
+use async_nats::Client;
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use crate::{
+    address::{Addresses, masked},
+    config::{NatsConfig, OnStart},
+    connection,
+    link::{Links, Role},
+    publisher::{HEADER_BYTES_MAX, Publisher},
+    reader::Reader,
+    stream::LogStream,
+};
+
+/// One replica's handle on the log of a namespace, over two connections of its own. Clones share them; they are
+/// closed with the last clone and the last subscription.
+#[derive(Clone)]
+pub struct NatsPipeline {
+    config: Arc<NatsConfig>,
+    links: Arc<Links>,
+    client: Client,
+    publisher: Arc<Publisher>,
+    /// The stream as seen over the connection for reading, which serves all requests but publishing.
+    stream: LogStream,
+}
+
+impl NatsPipeline {
+    /// Connects, and checks that the broker is new enough and has JetStream. With [`OnStart::Background`], returns
+    /// before there is a connection, and what is found wrong later is told by the status and by
+    /// [`open`](Pipeline::open).
+    ///
+    /// # Errors
+    ///
+    /// - [`PipelineError::InvalidName`]: the namespace.
+    /// - [`PipelineError::Misconfigured`]: a URL, the credentials file, JetStream is off, the server is older than
+    ///   2.10.
+    /// - [`PipelineError::Unauthorized`]: the credentials. Not with [`OnStart::Background`].
+    /// - [`PipelineError::Unavailable`]: no server answers. Not with [`OnStart::Background`].
+    ///
+    /// # Panics
+    ///
+    /// If called outside of a tokio runtime.
+    pub async fn connect(config: NatsConfig) -> Result<NatsPipeline, PipelineError> {
+        check_name(&config.namespace)?;
+        let addresses = Addresses::parse(&config.urls)?;
+        let links = Arc::new(Links::new(masked(&config.urls)));
+        let publish = connection::connect(&config, &addresses, &links, Role::Publish).await?;
+        let consume = connection::connect(&config, &addresses, &links, Role::Consume).await?;
+        let out =
+            LogStream::new(connection::context(&publish, &config), links.clone(), Role::Publish, &config);
+        let stream =
+            LogStream::new(connection::context(&consume, &config), links.clone(), Role::Consume, &config);
+        if config.on_start == OnStart::FailFast {
+            connection::examine(&consume, &stream.context).await?;
+            // The events of the two connections are on their way.
+            let mut status = links.status();
+            let up = status.wait_for(|status| *status == PipelineStatus::Up);
+            let _ = tokio::time::timeout(config.connect_timeout, up).await;
+        }
+        Ok(NatsPipeline {
+            publisher: Arc::new(Publisher::new(out, config.in_flight_max, config.ack_timeout)),
+            config: Arc::new(config),
+            links,
+            client: publish,
+            stream,
+        })
+    }
+}
+
+impl fmt::Debug for NatsPipeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NatsPipeline")
+            .field("config", &self.config)
+            .field("status", &*self.links.status().borrow())
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Pipeline for NatsPipeline {
+    async fn open(&self) -> Result<LogState, PipelineError> {
+        self.stream.open(&self.config).await
+    }
+
+    async fn state(&self) -> Result<LogState, PipelineError> {
+        self.stream.state().await
+    }
+
+    async fn publish(&self, message: Outgoing) -> Result<PendingAck, PipelineError> {
+        self.publisher.publish(message, self.payload_bytes_max()).await
+    }
+
+    async fn subscribe(&self, after: u64) -> Result<Box<dyn Subscription>, PipelineError> {
+        let reader = Reader::start(self.stream.clone(), after, self.config.prefetch_messages_max);
+        Ok(Box::new(reader.await?))
+    }
+
+    fn status(&self) -> watch::Receiver<PipelineStatus> {
+        self.links.status()
+    }
+
+    fn payload_bytes_max(&self) -> Option<usize> {
+        let info = self.client.try_server_info()?;
+        Some(info.max_payload.saturating_sub(HEADER_BYTES_MAX))
+    }
+}

@@ -1,0 +1,179 @@
+use std::{
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use archipelago_pipeline::{LogId, LogState, PipelineError};
+use async_nats::jetstream::{
+    self,
+    stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType},
+};
+
+use crate::{
+    config::{NatsConfig, Storage},
+    error,
+    link::{Links, Role},
+};
+
+/// How a stream of several replicas is asked again before it is taken for shortened: a new leader may need a moment
+/// to catch up with what was acknowledged.
+const REGRESS_LOOKS: u32 = 5;
+const REGRESS_PAUSE: Duration = Duration::from_millis(500);
+
+/// The stream behind one log, seen over one of the two connections.
+#[derive(Clone, Debug)]
+pub(crate) struct LogStream {
+    pub(crate) context: jetstream::Context,
+    pub(crate) links: Arc<Links>,
+    pub(crate) role: Role,
+    pub(crate) name: Arc<str>,
+    /// The subjects' common part, up to and with the dot before the origin.
+    pub(crate) subject_prefix: Arc<str>,
+    pub(crate) timeout: Duration,
+}
+
+impl LogStream {
+    pub(crate) fn new(
+        context: jetstream::Context,
+        links: Arc<Links>,
+        role: Role,
+        config: &NatsConfig,
+    ) -> LogStream {
+        LogStream {
+            context,
+            links,
+            role,
+            name: format!("ARCHIPELAGO_{}", config.namespace).into(),
+            subject_prefix: format!("archipelago.{}.events.", config.namespace).into(),
+            timeout: config.ack_timeout,
+        }
+    }
+
+    /// Makes the stream unless it exists, and checks that it can serve.
+    pub(crate) async fn open(&self, config: &NatsConfig) -> Result<LogState, PipelineError> {
+        let wanted = self.wanted(config);
+        let call = async {
+            let made = self.context.get_or_create_stream(wanted.clone()).await;
+            made.map_err(|error| error::from_create_stream(&error, &self.name, &self.links, self.timeout))
+        };
+        let stream = self.links.while_up(self.role, call).await?;
+        let info = stream.cached_info();
+        check_compatible(&info.config, &wanted)?;
+        Ok(state_of(info))
+    }
+
+    pub(crate) async fn state(&self) -> Result<LogState, PipelineError> {
+        Ok(state_of(&self.info().await?))
+    }
+
+    /// The state, which is that of the log `id` and reaches to `after`.
+    pub(crate) async fn state_beyond(
+        &self,
+        id: Option<&LogId>,
+        after: u64,
+    ) -> Result<LogState, PipelineError> {
+        let mut looks = 0;
+        loop {
+            let info = self.info().await?;
+            let state = state_of(&info);
+            if let Some(expected) = id.filter(|id| **id != state.id) {
+                return Err(PipelineError::LogReplaced { expected: expected.clone(), found: state.id });
+            }
+            if state.last_sequence >= after {
+                return Ok(state);
+            }
+            looks += 1;
+            if info.config.num_replicas <= 1 || looks == REGRESS_LOOKS {
+                let last_sequence = state.last_sequence;
+                return Err(PipelineError::LogRegressed { name: state.id.name, after, last_sequence });
+            }
+            tokio::time::sleep(REGRESS_PAUSE).await;
+        }
+    }
+
+    async fn info(&self) -> Result<Info, PipelineError> {
+        let call = async {
+            let stream = self.context.get_stream(&*self.name).await;
+            stream.map_err(|error| error::from_get_stream(&error, &self.name, &self.links, self.timeout))
+        };
+        Ok(self.links.while_up(self.role, call).await?.cached_info().clone())
+    }
+
+    fn wanted(&self, config: &NatsConfig) -> Config {
+        Config {
+            name: self.name.to_string(),
+            description: Some(format!("Archipelago: the events of namespace {}", config.namespace)),
+            subjects: vec![format!("{}*", self.subject_prefix)],
+            retention: RetentionPolicy::Limits,
+            storage: match config.storage {
+                Storage::File => StorageType::File,
+                Storage::Memory => StorageType::Memory,
+            },
+            // No limits. Should an operator set one, the log refuses instead of forgetting.
+            max_bytes: -1,
+            max_messages: -1,
+            max_messages_per_subject: -1,
+            max_message_size: -1,
+            max_age: Duration::ZERO,
+            max_consumers: -1,
+            discard: DiscardPolicy::New,
+            num_replicas: config.replicas,
+            duplicate_window: config.duplicate_window,
+            ..Config::default()
+        }
+    }
+}
+
+/// What the broker says of the stream, in the words of a pipeline.
+fn state_of(info: &Info) -> LogState {
+    let created = std::time::SystemTime::from(info.created).duration_since(UNIX_EPOCH).unwrap_or_default();
+    let last_sequence = info.state.last_sequence;
+    LogState {
+        id: LogId {
+            name: info.config.name.clone(),
+            created_unix_ns: u64::try_from(created.as_nanos()).unwrap_or(u64::MAX),
+        },
+        // A new stream says 0 here, and an emptied one the next sequence.
+        first_sequence: if info.state.messages == 0 { last_sequence + 1 } else { info.state.first_sequence },
+        last_sequence,
+    }
+}
+
+/// Operators may size and replicate a log as they like, but not change what it is.
+fn check_compatible(found: &Config, wanted: &Config) -> Result<(), PipelineError> {
+    let mut wrong = Vec::new();
+    let mut demand = |met: bool, what: String| {
+        if !met {
+            wrong.push(what);
+        }
+    };
+    demand(found.subjects == wanted.subjects, format!("subjects must be {:?}", wanted.subjects));
+    demand(found.retention == wanted.retention, "retention must be limits".to_owned());
+    demand(found.storage == wanted.storage, format!("storage must be {:?}", wanted.storage));
+    demand(!found.no_ack, "no_ack must be off".to_owned());
+    demand(!found.sealed, "the stream must not be sealed".to_owned());
+    demand(found.mirror.is_none(), "the stream must not be a mirror".to_owned());
+    demand(found.sources.as_ref().is_none_or(Vec::is_empty), "the stream must have no sources".to_owned());
+    demand(found.subject_transform.is_none(), "the stream must not transform subjects".to_owned());
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let reason = format!("the stream {:?} exists with other settings: {}", found.name, wrong.join(", "));
+    Err(PipelineError::Misconfigured { reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_in_the_way_is_named() {
+        let wanted = Config { subjects: vec!["a.*".into()], ..Config::default() };
+        check_compatible(&wanted, &wanted).expect("the same");
+        let sized = Config { max_bytes: 1, num_replicas: 3, max_messages: 7, ..wanted.clone() };
+        check_compatible(&sized, &wanted).expect("an operator's choice");
+        let found = Config { no_ack: true, subjects: vec!["b".into()], ..wanted.clone() };
+        let error = check_compatible(&found, &wanted).expect_err("incompatible").to_string();
+        assert!(error.contains("no_ack") && error.contains("subjects"), "{error}");
+    }
+}
