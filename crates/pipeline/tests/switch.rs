@@ -1,0 +1,115 @@
+//! One replica is cut off while the others go on.
+
+use std::{sync::Arc, time::Duration};
+
+use archipelago_pipeline::{
+    FaultRates, Faulty, MemoryBroker, Outgoing, Pipeline, PipelineError, PipelineStatus, Switch,
+};
+use futures::FutureExt;
+
+fn message(number: usize) -> Outgoing {
+    Outgoing { origin: "a".into(), message_id: format!("a-{number}"), payload: number.to_string().into() }
+}
+
+async fn publish_all(pipeline: &dyn Pipeline, numbers: std::ops::Range<usize>) {
+    for number in numbers {
+        pipeline.publish(message(number)).await.expect("publishing").await.expect("an acknowledgement");
+    }
+}
+
+async fn cut_off_and_other() -> (MemoryBroker, Switch, Arc<dyn Pipeline>) {
+    let broker = MemoryBroker::default();
+    let other: Arc<dyn Pipeline> = Arc::new(broker.pipeline("n"));
+    other.open().await.expect("opening");
+    let switch = Switch::new(Arc::new(broker.pipeline("n")));
+    (broker, switch, other)
+}
+
+#[tokio::test]
+async fn a_cut_replica_is_alone_until_it_is_healed() {
+    let (_broker, switch, other) = cut_off_and_other().await;
+    let mut subscription = switch.subscribe(0).await.expect("subscribing");
+    publish_all(&*other, 0..2).await;
+    assert_eq!(subscription.next().await.expect("a message").sequence, 1);
+    switch.cut();
+    assert!(matches!(&*switch.status().borrow(), PipelineStatus::Down { reason } if reason == "cut off"));
+    for refused in [
+        switch.publish(message(9)).await.err(),
+        switch.state().await.err(),
+        switch.open().await.err(),
+        switch.subscribe(0).await.err(),
+    ] {
+        assert!(matches!(refused, Some(PipelineError::Unavailable { .. })), "{refused:?}");
+    }
+    publish_all(&*other, 2..4).await;
+    assert!(subscription.next().now_or_never().is_none(), "nothing crosses a cut");
+    switch.heal();
+    assert_eq!(*switch.status().borrow(), PipelineStatus::Up);
+    for sequence in 2..=4 {
+        assert_eq!(subscription.next().await.expect("a message").sequence, sequence);
+    }
+    publish_all(&switch, 4..5).await;
+}
+
+#[tokio::test]
+async fn a_cut_wakes_and_stalls_a_waiting_reader() {
+    let (_broker, switch, other) = cut_off_and_other().await;
+    let mut subscription = switch.subscribe(0).await.expect("subscribing");
+    let mut next = subscription.next();
+    assert!((&mut next).now_or_never().is_none());
+    switch.cut();
+    publish_all(&*other, 0..1).await;
+    assert!((&mut next).now_or_never().is_none());
+    switch.heal();
+    assert_eq!(next.await.expect("a message").sequence, 1);
+}
+
+#[tokio::test]
+async fn an_acknowledgement_does_not_survive_a_cut() {
+    let (_broker, switch, other) = cut_off_and_other().await;
+    let pending = switch.publish(message(0)).await.expect("publishing");
+    switch.cut();
+    switch.heal();
+    assert!(matches!(pending.await, Err(PipelineError::AckTimeout { .. })));
+    assert_eq!(other.state().await.expect("the state").last_sequence, 1, "it was stored nevertheless");
+}
+
+#[tokio::test]
+async fn the_status_below_shows_through_a_whole_link_only() {
+    let (broker, switch, _other) = cut_off_and_other().await;
+    let mut status = switch.status();
+    broker.stop();
+    status.wait_for(|status| *status != PipelineStatus::Up).await.expect("a status");
+    switch.cut();
+    broker.start();
+    tokio::task::yield_now().await;
+    assert!(matches!(&*switch.status().borrow(), PipelineStatus::Down { reason } if reason == "cut off"));
+    switch.heal();
+    status.wait_for(|status| *status == PipelineStatus::Up).await.expect("a status");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retrying_writer_gets_through_a_faulty_link() {
+    let broker = MemoryBroker::default();
+    let rates = FaultRates { unavailable: 0.2, lose_message: 0.2, lose_ack: 0.2, store_twice: 0.2 };
+    let inner = Arc::new(broker.pipeline("n"));
+    let faulty = Faulty::new(inner, rates, 7, Duration::from_millis(10));
+    faulty.open().await.expect("opening");
+    let mut retries = 0;
+    for number in 0..200 {
+        loop {
+            let answer = match faulty.publish(message(number)).await {
+                Ok(pending) => pending.await,
+                Err(error) => Err(error),
+            };
+            match answer {
+                Ok(_) => break,
+                Err(error) => assert!(error.is_retryable(), "{error}"),
+            }
+            retries += 1;
+        }
+    }
+    assert!(retries > 100, "{retries}");
+    let stored = faulty.state().await.expect("the state").last_sequence;
+    assert!(stored > 220, "{stored}: some were stored twice");
+}
