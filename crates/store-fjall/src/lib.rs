@@ -55,6 +55,10 @@
 //! ones with it, whatever their durability. A batch in the journal ends with a checksum; when a store is opened
 //! after a crash, a torn batch at the end is cut off.
 //!
+//! Against disks that give back other bytes than were written there is less protection: fjall's checksums cover the
+//! rows of a batch but not its header, and a journal damaged in the middle may be refused, but may also be cut off
+//! there, as if it ended. On such disks use a file system with checksums; other replicas have what was lost.
+//!
 //! # Invariants
 //!
 //! - No change reaches fjall other than in one batch with an explicit durability.

@@ -13,7 +13,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use archipelago_store::{Durability, Store};
+use archipelago_store::{Durability, Store, StoreError};
 use archipelago_store_fjall::FjallStore;
 
 const CHILD_PATH: &str = "ARCHIPELAGO_CRASH_CHILD_PATH";
@@ -69,6 +69,8 @@ fn run_child_until(path: &Path, durability: &str, batch_bytes: usize, acks: usiz
     let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
     let mut acknowledged = lines.filter_map(|line| line.strip_prefix(ACK)?.parse().ok());
     let last = acknowledged.by_ref().take(acks).last().expect("the child acknowledges");
+    let second = FjallStore::open(path);
+    assert!(matches!(second, Err(StoreError::Locked { .. })), "the child has it open: {second:?}");
     child.kill().unwrap();
     child.wait().unwrap();
     // What it managed to say before it died counts as well.

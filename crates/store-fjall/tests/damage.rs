@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod folders;
 mod numbered;
 
 use std::{
@@ -42,7 +43,7 @@ impl Specimen {
     /// from there.
     fn open_damaged(&self, damage: impl FnOnce(&mut File)) -> Result<u64, StoreError> {
         let copy = tempfile::tempdir().unwrap();
-        copy_folder(self.folder.path(), copy.path());
+        folders::copy(self.folder.path(), copy.path());
         damage(&mut OpenOptions::new().read(true).write(true).open(journal(copy.path())).unwrap());
 
         let store = FjallStore::open(copy.path())?;
@@ -123,16 +124,4 @@ fn journal(store: &Path) -> PathBuf {
     let mut journals: Vec<_> = files.filter(|path| path.extension().is_some_and(|e| e == "jnl")).collect();
     assert_eq!(journals.len(), 1);
     journals.remove(0)
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_folder(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).unwrap();
-        }
-    }
 }
