@@ -3,8 +3,12 @@ use std::{sync::Arc, time::Duration};
 use archipelago_pipeline::PipelineError;
 use async_nats::{
     Client, ConnectOptions, ServerAddr,
-    jetstream::{self, context::ContextBuilder},
+    jetstream::{
+        self,
+        context::{AccountErrorKind, ContextBuilder},
+    },
 };
+use tokio::time::Instant;
 
 use crate::{
     address::Addresses,
@@ -79,16 +83,25 @@ async fn identify(
 }
 
 /// Checks that the broker is new enough and has JetStream.
-pub(crate) async fn examine(client: &Client, context: &jetstream::Context) -> Result<(), PipelineError> {
+pub(crate) async fn examine(
+    client: &Client,
+    context: &jetstream::Context,
+    links: &Links,
+) -> Result<(), PipelineError> {
     if !client.is_server_compatible(2, 10, 0) {
         let version = client.server_info().version;
         let reason = format!("nats-server {version} is too old; 2.10 or newer is needed");
         return Err(PipelineError::Misconfigured { reason });
     }
+    let account = tokio::select! {
+        biased;
+        account = context.query_account() => account,
+        denial = links.denial(Role::Consume, "$JS.API.", Instant::now()) => return Err(denial),
+    };
     // What other troubles there may be is for `open` to report.
-    match context.query_account().await.map_err(|error| error.kind()) {
-        Err(jetstream::context::AccountErrorKind::JetStream(error)) => Err(error::from_api(&error, "")),
-        Err(jetstream::context::AccountErrorKind::JetStreamUnavailable) => Err(error::no_jetstream()),
+    match account.map_err(|error| error.kind()) {
+        Err(AccountErrorKind::JetStream(error)) => Err(error::from_api(&error, "")),
+        Err(AccountErrorKind::JetStreamUnavailable) => Err(error::no_jetstream()),
         _ => Ok(()),
     }
 }

@@ -2,7 +2,7 @@ use std::sync::{Mutex, PoisonError};
 
 use archipelago_pipeline::{PipelineError, PipelineStatus};
 use async_nats::{ConnectErrorKind, Event, ServerError};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 /// Which of the two connections. Each has one socket task in async-nats, so that what is read does not wait for what
 /// is written.
@@ -35,13 +35,15 @@ pub(crate) struct LinkState {
     reason: String,
     /// How often it was lost. Whoever waits for an answer over a lost connection waits in vain.
     pub(crate) losses: u64,
+    /// The last permission that the server said is missing. It says so only here, and answers nothing.
+    denied: Option<(Instant, String)>,
 }
 
 impl Links {
     pub(crate) fn new(urls: String) -> Links {
         let link = || {
             let reason = "connecting".to_owned();
-            Link(watch::Sender::new(LinkState { up: false, reason, losses: 0 }))
+            Link(watch::Sender::new(LinkState { up: false, reason, losses: 0, denied: None }))
         };
         let links = Links {
             urls,
@@ -79,8 +81,9 @@ impl Links {
         }
     }
 
-    /// Runs a call over a connection that is up, and gives it up if the connection is lost meanwhile.
-    pub(crate) async fn while_up<T>(
+    /// Runs a request to the JetStream API over a connection that is up, and gives it up if the connection is lost
+    /// meanwhile or the server denies access.
+    pub(crate) async fn request<T>(
         &self,
         role: Role,
         call: impl Future<Output = Result<T, PipelineError>>,
@@ -90,12 +93,24 @@ impl Links {
         tokio::select! {
             biased;
             answer = call => answer,
+            denial = self.denial(role, "$JS.API.", Instant::now()) => Err(denial),
             () = loss.wait() => Err(self.unavailable("the connection was lost")),
         }
     }
 
     pub(crate) fn unavailable(&self, reason: &str) -> PipelineError {
         PipelineError::Unavailable { reason: format!("{}: {reason}", self.urls) }
+    }
+
+    /// Waits until the server denies access to `subject`, which it does without an answer to the request.
+    pub(crate) async fn denial(&self, role: Role, subject: &str, sent: Instant) -> PipelineError {
+        let mut state = self.link(role).0.subscribe();
+        let denies = |state: &LinkState| {
+            state.denied.as_ref().is_some_and(|(at, said)| *at >= sent && said.contains(subject))
+        };
+        let state = state.wait_for(denies).await.expect("the sender is part of self");
+        let said = state.denied.as_ref().map_or("", |(_, said)| said);
+        PipelineError::Unauthorized { reason: format!("{}: {said}", self.urls) }
     }
 
     fn show(&self) {
@@ -164,7 +179,13 @@ impl LinkState {
             }
             Event::ServerError(error) => {
                 tracing::warn!(?role, %error, "the NATS server complains");
-                self.reason = error.to_string();
+                let said = error.to_string();
+                // The protocol has no other sign of it than this text.
+                if said.to_ascii_lowercase().contains("permissions violation") {
+                    self.denied = Some((Instant::now(), said));
+                } else {
+                    self.reason = said;
+                }
                 return;
             }
             // Attempts to connect that failed.

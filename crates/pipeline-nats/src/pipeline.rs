@@ -39,7 +39,7 @@ impl NatsPipeline {
     /// - [`PipelineError::InvalidName`]: the namespace.
     /// - [`PipelineError::Misconfigured`]: a URL, the credentials file, JetStream is off, the server is older than
     ///   2.10.
-    /// - [`PipelineError::Unauthorized`]: the credentials. Not with [`OnStart::Background`].
+    /// - [`PipelineError::Unauthorized`]: the credentials, or the permission to use `$JS.API.>`. Not with [`OnStart::Background`].
     /// - [`PipelineError::Unavailable`]: no server answers. Not with [`OnStart::Background`].
     ///
     /// # Panics
@@ -56,7 +56,7 @@ impl NatsPipeline {
         let stream =
             LogStream::new(connection::context(&consume, &config), links.clone(), Role::Consume, &config);
         if config.on_start == OnStart::FailFast {
-            connection::examine(&consume, &stream.context).await?;
+            connection::examine(&consume, &stream.context, &links).await?;
             // The events of the two connections are on their way.
             let mut status = links.status();
             let up = status.wait_for(|status| *status == PipelineStatus::Up);

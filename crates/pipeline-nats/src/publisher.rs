@@ -52,22 +52,25 @@ impl Publisher {
         // Sending to a connection that is down would queue the message, to be sent at some later time.
         self.stream.links.check(Role::Publish)?;
         let sent = Instant::now();
-        let answer = self.stream.context.send_publish(subject, outgoing).await.map_err(|error| {
-            match (error.kind(), payload_bytes_max) {
-                (PublishErrorKind::MaxPayloadExceeded, Some(bytes_max)) => {
-                    PipelineError::TooLarge { bytes, bytes_max }
+        let answer =
+            self.stream.context.send_publish(subject.clone(), outgoing).await.map_err(|error| {
+                match (error.kind(), payload_bytes_max) {
+                    (PublishErrorKind::MaxPayloadExceeded, Some(bytes_max)) => {
+                        PipelineError::TooLarge { bytes, bytes_max }
+                    }
+                    _ => self.stream.links.unavailable(&error.to_string()),
                 }
-                _ => self.stream.links.unavailable(&error.to_string()),
-            }
-        })?;
+            })?;
         // No await from here on: whoever drops the future of this call does so before or after the sending.
-        let ack = Ack { answer, sent, loss, deadline: self.ack_timeout, stream: self.stream.clone(), permit };
+        let deadline = self.ack_timeout;
+        let ack = Ack { subject, answer, sent, loss, deadline, stream: self.stream.clone(), permit };
         Ok(ack.wait().boxed())
     }
 }
 
 /// An acknowledgement that is waited for.
 struct Ack {
+    subject: String,
     answer: PublishAckFuture,
     sent: Instant,
     /// The loss of the connection that the message was sent over, and with it of the answer.
@@ -79,11 +82,12 @@ struct Ack {
 
 impl Ack {
     async fn wait(self) -> Result<PublishAck, PipelineError> {
-        let Ack { answer, sent, mut loss, deadline, stream, permit } = self;
+        let Ack { subject, answer, sent, mut loss, deadline, stream, permit } = self;
         let answer = tokio::select! {
             biased;
             answer = answer.into_future() => answer,
             () = loss.wait() => return Err(PipelineError::AckTimeout { deadline: sent.elapsed() }),
+            denial = stream.links.denial(Role::Publish, &subject, sent) => return Err(denial),
             () = tokio::time::sleep_until(sent + deadline) => return Err(PipelineError::AckTimeout { deadline }),
         };
         drop(permit);

@@ -151,7 +151,7 @@ impl Reader {
             let made = stream.context.create_consumer_on_stream(config, &*stream.name).await;
             made.map_err(|error| error::from_consumer(&error, &stream.name, &stream.links, stream.timeout))
         };
-        let consumer = stream.links.while_up(stream.role, call).await?;
+        let consumer = stream.links.request(stream.role, call).await?;
         stream.state_beyond(Some(&self.id), last).await?;
         self.check_last_message(last).await?;
         let messages =
@@ -164,7 +164,7 @@ impl Reader {
     async fn check_last_message(&self, last: u64) -> Result<(), End> {
         let Some(stored_at) = self.last_stored_at else { return Ok(()) };
         let stream = &self.stream;
-        let found = stream.links.while_up(stream.role, async {
+        let found = stream.links.request(stream.role, async {
             let handle = stream.context.get_stream_no_info(&*stream.name).await;
             let handle = handle.map_err(|error| stream.links.unavailable(&error.to_string()))?;
             // It may have been trimmed away, or purged; then there is nothing to compare.

@@ -56,7 +56,7 @@ impl LogStream {
             let made = self.context.get_or_create_stream(wanted.clone()).await;
             made.map_err(|error| error::from_create_stream(&error, &self.name, &self.links, self.timeout))
         };
-        let stream = self.links.while_up(self.role, call).await?;
+        let stream = self.links.request(self.role, call).await?;
         let info = stream.cached_info();
         check_compatible(&info.config, &wanted)?;
         Ok(state_of(info))
@@ -96,7 +96,7 @@ impl LogStream {
             let stream = self.context.get_stream(&*self.name).await;
             stream.map_err(|error| error::from_get_stream(&error, &self.name, &self.links, self.timeout))
         };
-        Ok(self.links.while_up(self.role, call).await?.cached_info().clone())
+        Ok(self.links.request(self.role, call).await?.cached_info().clone())
     }
 
     fn wanted(&self, config: &NatsConfig) -> Config {

@@ -129,3 +129,30 @@ async fn a_password_that_changes_meanwhile_shows_in_the_status() {
     let _server = run("old").await;
     until_up(&pipeline).await;
 }
+
+#[tokio::test]
+async fn a_missing_permission_is_told_at_once() {
+    let home = tempfile::tempdir().expect("a folder");
+    let (port, conf) = (free_port(), home.path().join("nats.conf"));
+    let user = |name: &str, publish: &str| {
+        format!("{{ user: {name}, password: p, permissions: {{ publish: [{publish}], subscribe: \">\" }} }}")
+    };
+    let users = [user("reader", "\"$JS.API.>\""), user("nobody", "\"other\"")].join(", ");
+    let settings =
+        format!("jetstream {{ store_dir: {:?} }}\nauthorization {{ users: [{users}] }}", home.path());
+    std::fs::write(&conf, settings).expect("writing");
+    let _server = BareServer::start(port, &["-c", conf.to_str().expect("a path of text")]).await;
+    let config = |user: &str| {
+        NatsConfig::new(format!("nats://127.0.0.1:{port}"), NAMESPACE).user_and_password(user, "p")
+    };
+    let error = connect_error(config("nobody")).await;
+    assert!(matches!(error, PipelineError::Unauthorized { .. }), "{error:?}");
+
+    let reader = NatsPipeline::connect(config("reader")).await.expect("connecting");
+    reader.open().await.expect("opening");
+    let started = Instant::now();
+    let answer = reader.publish(message(0)).await.expect("handed to the connection").await;
+    assert!(matches!(answer, Err(PipelineError::Unauthorized { .. })), "{answer:?}");
+    assert!(started.elapsed() < Duration::from_secs(5), "before the deadline of the acknowledgement");
+    assert_eq!(*reader.status().borrow(), PipelineStatus::Up);
+}

@@ -71,7 +71,7 @@ pub trait Harness: Send + Sync {
 }
 
 /// Writes one `#[tokio::test]` for each property of the suite; the argument is an expression that makes a
-/// [`Harness`](crate::conformance::Harness) and may use `.await`. The caller's crate needs `tokio` with `macros`
+/// [`Harness`] and may use `.await`. The caller's crate needs `tokio` with `macros`
 /// and `rt`.
 #[macro_export]
 macro_rules! conformance_tests {
