@@ -59,6 +59,13 @@
 //! rows of a batch but not its header, and a journal damaged in the middle may be refused, but may also be cut off
 //! there, as if it ended. On such disks use a file system with checksums; other replicas have what was lost.
 //!
+//! # What is slow
+//!
+//! A row removed is a marker until its table is compacted, and a scan walks over markers. In a table used as a queue
+//! they gather at its head: a scan from [`Bound::Unbounded`](std::ops::Bound::Unbounded) may take tens of
+//! milliseconds, one from the last key that was removed takes microseconds. A commit waits when flushes cannot keep
+//! up, now and then for some hundred milliseconds.
+//!
 //! # Invariants
 //!
 //! - No change reaches fjall other than in one batch with an explicit durability.

@@ -25,7 +25,7 @@ const JOURNAL_BYTES_MAX_LEAST: u64 = 64 << 20;
 
 impl Default for FjallOptions {
     fn default() -> Self {
-        Self { cache_bytes: 32 << 20, journal_bytes_max: 512 << 20 }
+        Self { cache_bytes: 32 << 20, journal_bytes_max: 256 << 20 }
     }
 }
 
@@ -35,17 +35,19 @@ impl FjallOptions {
         Self::default()
     }
 
-    /// How much memory the cache of blocks read from disk may take, in bytes. Default: 32 MiB. Recent writes take
-    /// up to 64 MiB for each table beside it.
+    /// How much memory the cache of blocks read from disk may take, in bytes. Default: 32 MiB. Beside it
+    /// recent writes take memory: 64 MiB for the entities and 8 MiB for each other table, and up to four times that
+    /// while the disk cannot keep up.
     #[must_use]
     pub fn cache_bytes(mut self, bytes: u64) -> Self {
         self.cache_bytes = bytes;
         self
     }
 
-    /// How large all journals may grow, in bytes, before tables that are seldom written are flushed to let the
-    /// oldest journal go. Default: 512 MiB, least: 64 MiB (less is taken as that). Less means less disk space and a
-    /// faster opening, more means fewer flushes.
+    /// How large all journals may grow, in bytes, before tables that are seldom flushed are flushed to let the oldest
+    /// journal go. Default: 256 MiB, least: 64 MiB (less is taken as that). The journals are read again by every
+    /// opening, which takes seconds for a few hundred MiB; less means a faster opening and less disk space, more
+    /// means fewer flushes.
     #[must_use]
     pub fn journal_bytes_max(mut self, bytes: u64) -> Self {
         self.journal_bytes_max = bytes.max(JOURNAL_BYTES_MAX_LEAST);

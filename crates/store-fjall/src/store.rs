@@ -174,10 +174,20 @@ impl fmt::Debug for FjallStore {
 
 fn keyspaces(database: &Database) -> fjall::Result<[(Table, Keyspace); Table::ALL.len()]> {
     let open = |table: Table| -> fjall::Result<_> {
-        Ok((table, database.keyspace(table.name(), KeyspaceCreateOptions::default)?))
+        Ok((table, database.keyspace(table.name(), || create_options(table))?))
     };
     let [meta, entities, outbox] = Table::ALL;
     Ok([open(meta)?, open(entities)?, open(outbox)?])
+}
+
+/// How a new table is laid out. The tables that hold little at a time, but are written with every commit, are flushed
+/// sooner: their memory would hold nothing but rows overwritten and removed since, for every scan to walk over.
+fn create_options(table: Table) -> KeyspaceCreateOptions {
+    let memtable_bytes = match table {
+        Table::Entities => 64 << 20,
+        _ => 8 << 20,
+    };
+    KeyspaceCreateOptions::default().max_memtable_size(memtable_bytes)
 }
 
 /// What a durability asks of fjall; `None` leaves the batch in a buffer of this process.
