@@ -1,1 +1,75 @@
-//! Under construction.
+//! The engine driven by tokio over a store and a pipeline: [`MultiMasterManager`].
+//!
+//! ```
+//! use archipelago_manager::MultiMasterManager;
+//! use archipelago_pipeline::{MemoryBroker, MemoryConfig};
+//! use archipelago_store::MemoryStore;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let broker = MemoryBroker::new(MemoryConfig::default());
+//! let master = MultiMasterManager::builder()
+//!     .master_id("us-east")
+//!     .namespace("people")
+//!     .store(MemoryStore::new())
+//!     .pipeline(broker.pipeline("people"))
+//!     .start()
+//!     .await?;
+//! master.write("user/7", "Alice").await?;
+//! assert_eq!(master.read::<String>("user/7").await?.as_deref(), Some("Alice"));
+//! master.close().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The life of a write
+//!
+//! `manager` sends it as a command to `replica`, the only owner of the engine, which takes in what is there, stores it
+//! in one atomic batch (`persist` says as which rows) and acknowledges. `emitter` reads the outbox and brings it to the
+//! log. At every other master `receiver` reads the log and hands each message to its `replica`, which applies and
+//! stores it together with the checkpoint.
+//!
+//! | module | noun |
+//! |---|---|
+//! | `manager`, `builder` | [`MultiMasterManager`], [`MultiMasterBuilder`]: what users call |
+//! | `replica` | the task that owns the engine: group commit, acknowledgement |
+//! | `emitter` | from the outbox to the log |
+//! | `receiver` | from the log to the engine |
+//! | `persist` | the rows of a replica in its store |
+//! | `shared` | what these tasks share |
+//! | `notification`, `receipt`, `view`, `metrics`, `link` | what users get to see |
+//! | `wall_clock` | [`WallClock`]: time of day, injected |
+//!
+//! Invariants:
+//! - Nothing is acknowledged, published or visible before it is stored.
+//! - After a failed commit nothing is taken in until the manager is started again.
+//! - The checkpoint moves in the same batch as the state that it stands for.
+//! - Every queue is bounded: commands, messages, the causal buffer, the outbox, messages in flight, notifications,
+//!   conflicts.
+
+mod backoff;
+mod builder;
+mod emitter;
+mod error;
+mod link;
+mod manager;
+mod metrics;
+mod notification;
+mod persist;
+mod receipt;
+mod receiver;
+mod replica;
+mod shared;
+mod view;
+mod wall_clock;
+
+pub use builder::MultiMasterBuilder;
+pub use error::{ApplyError, CloseError, ReadError, StartError, WriteError};
+pub use link::LinkState;
+pub use manager::{CloseReport, MultiMasterManager};
+pub use metrics::Metrics;
+pub use notification::{NOTIFICATIONS_MAX, Notification, Notifications};
+pub use receipt::{SessionToken, WriteReceipt};
+pub use shared::CONFLICTS_MAX;
+pub use view::{ClashReport, ClashSide, ConflictReport, EntityView, VersionContent, VersionView};
+pub use wall_clock::{SystemClock, WallClock};

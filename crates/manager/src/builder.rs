@@ -1,0 +1,285 @@
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use archipelago_clock::Incarnation;
+use archipelago_conflict::Strategy;
+use archipelago_engine::{Engine, EngineConfig};
+use archipelago_pipeline::Pipeline;
+use archipelago_proto::Limits;
+use archipelago_store::{Durability, Store};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    LinkState, MultiMasterManager, StartError, SystemClock, WallClock,
+    emitter::Emitter,
+    manager::Running,
+    metrics,
+    persist::{self, Loaded},
+    receiver::Receiver,
+    replica::{ReadFrom, Replica},
+    shared::Shared,
+};
+
+/// How many writes wait for the owner of the engine before further ones wait to be taken.
+const COMMANDS_MAX: usize = 1_024;
+/// How many messages of the log are read ahead.
+const MESSAGES_MAX: usize = 64;
+
+/// The options of a [`MultiMasterManager`]; [`start`](Self::start) starts it.
+#[derive(Debug)]
+#[must_use = "nothing happens before `start`"]
+pub struct MultiMasterBuilder {
+    master_id: Option<String>,
+    namespace: String,
+    store: Option<Arc<dyn Store>>,
+    pipeline: Option<Arc<dyn Pipeline>>,
+    conflict_strategy: Strategy,
+    event_buffer_size: usize,
+    apply_timeout: Duration,
+    max_drift: Duration,
+    close_timeout: Duration,
+    durability: Durability,
+    outbox_events_max: u64,
+    limits: Limits,
+    clock: Arc<dyn WallClock>,
+}
+
+impl Default for MultiMasterBuilder {
+    fn default() -> Self {
+        MultiMasterBuilder {
+            master_id: None,
+            namespace: "default".into(),
+            store: None,
+            pipeline: None,
+            conflict_strategy: Strategy::default(),
+            event_buffer_size: 1_000,
+            apply_timeout: Duration::from_secs(5),
+            max_drift: Duration::from_secs(60),
+            close_timeout: Duration::from_secs(5),
+            durability: Durability::Fsync,
+            outbox_events_max: 1_000_000,
+            limits: Limits::default(),
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+impl MultiMasterBuilder {
+    /// The name of the master: 1 to 64 of `A-Z a-z 0-9 _ -`, unique in the namespace. Required.
+    pub fn master_id(mut self, name: impl Into<String>) -> Self {
+        self.master_id = Some(name.into());
+        self
+    }
+
+    /// The data set that the masters share: 1 to 64 of `A-Z a-z 0-9 _ -`. Default `default`.
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// Where the master keeps its state. Required.
+    pub fn store(mut self, store: impl Store) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// What carries events between the masters, for this namespace. Without one the master works for itself, and its
+    /// writes stay queued.
+    pub fn pipeline(mut self, pipeline: impl Pipeline) -> Self {
+        self.pipeline = Some(Arc::new(pipeline));
+        self
+    }
+
+    /// How conflicts are resolved; the same on every master. Default last writer wins.
+    pub fn conflict_strategy(mut self, strategy: Strategy) -> Self {
+        self.conflict_strategy = strategy;
+        self
+    }
+
+    /// The most events that wait for what they depend on. Default 1,000.
+    pub fn event_buffer_size(mut self, events: usize) -> Self {
+        self.event_buffer_size = events;
+        self
+    }
+
+    /// How long [`apply_remote_event`](MultiMasterManager::apply_remote_event) waits for what the event depends on.
+    /// Default 5 s.
+    pub fn apply_timeout(mut self, timeout: Duration) -> Self {
+        self.apply_timeout = timeout;
+        self
+    }
+
+    /// How far ahead of this master's clock the stamp of an event may be before it must wait. Default 60 s.
+    pub fn max_drift(mut self, drift: Duration) -> Self {
+        self.max_drift = drift;
+        self
+    }
+
+    /// How long [`close`](MultiMasterManager::close) waits for queued writes to reach the pipeline. Default 5 s.
+    pub fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.close_timeout = timeout;
+        self
+    }
+
+    /// The crash that an acknowledged write survives. Default [`Durability::Fsync`], power loss; concurrent writers
+    /// share one sync.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// The most events that may wait for the pipeline; beyond that writes are refused with
+    /// [`OutboxFull`](crate::WriteError::OutboxFull). Default 1,000,000.
+    pub fn outbox_events_max(mut self, events: u64) -> Self {
+        self.outbox_events_max = events;
+        self
+    }
+
+    /// Bounds on entity ids, values and messages; the same on every master.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Where the time of day comes from. Default the operating system.
+    pub fn clock(mut self, clock: impl WallClock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Opens the state in the store and starts the master. The pipeline need not be reachable.
+    ///
+    /// # Errors
+    /// [`StartError::Option`] for a missing or unusable option, [`StartError::ForeignStore`] if the store belongs to
+    /// another master or namespace, [`StartError::Store`] and [`StartError::Row`] if it cannot be read.
+    ///
+    /// # Panics
+    /// If called outside of a tokio runtime.
+    pub async fn start(self) -> Result<MultiMasterManager, StartError> {
+        let option = |option, reason: &str| StartError::Option { option, reason: reason.to_owned() };
+        let name = self.master_id.clone().ok_or_else(|| option("master_id", "it is required"))?;
+        let store = self.store.clone().ok_or_else(|| option("store", "it is required"))?;
+        check_name("master_id", &name)?;
+        check_name("namespace", &self.namespace)?;
+        if self.event_buffer_size == 0 {
+            return Err(option("event_buffer_size", "it must be at least 1"));
+        }
+        let (loaded, engine) = tokio::task::spawn_blocking({
+            let (store, namespace, clock) = (store.clone(), self.namespace.clone(), self.clock.clone());
+            let configure = self.engine_config();
+            move || {
+                let mint = || Incarnation::mint(clock.now_unix_ms(), rand::random());
+                let loaded = persist::load(&*store, &name, &namespace, mint)?;
+                let engine = restore(&loaded, configure, &*store)?;
+                Ok::<_, StartError>((loaded, engine))
+            }
+        })
+        .await
+        .map_err(|error| option("store", &format!("it panicked while it was read: {error}")))??;
+        Ok(self.run(store, loaded, engine))
+    }
+
+    fn engine_config(&self) -> impl FnOnce(&Loaded) -> EngineConfig + Send + 'static {
+        let (namespace, strategy, limits) =
+            (self.namespace.clone(), self.conflict_strategy, self.limits.clone());
+        let (max_drift, event_buffer_events_max) = (self.max_drift, self.event_buffer_size);
+        move |loaded| EngineConfig {
+            strategy,
+            max_drift,
+            event_buffer_events_max,
+            limits,
+            ..EngineConfig::new(namespace, loaded.replica.clone())
+        }
+    }
+
+    fn run(self, store: Arc<dyn Store>, loaded: Loaded, engine: Engine) -> MultiMasterManager {
+        let link = match &self.pipeline {
+            None => LinkState::Absent,
+            Some(pipeline) => pipeline.status().borrow().clone().into(),
+        };
+        let shared = Shared::new(loaded.replica, self.namespace, self.limits, store, &engine, link);
+        let shared = Arc::new(shared);
+        metrics::add(&shared.counters.outbox_len, loaded.outbox_events);
+        let (commands, command_queue) = mpsc::channel(COMMANDS_MAX);
+        let (messages, message_queue) = mpsc::channel(MESSAGES_MAX);
+        let after = loaded.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.sequence);
+        let read_from = watch::Sender::new(ReadFrom { reading: 0, after });
+        let stop = CancellationToken::new();
+        if let Some(pipeline) = &self.pipeline {
+            let receiver = Receiver {
+                shared: shared.clone(),
+                pipeline: pipeline.clone(),
+                messages,
+                read_from: read_from.subscribe(),
+            };
+            let stopped = stop.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = stopped.cancelled() => {}
+                    () = receiver.run(loaded.checkpoint) => {}
+                }
+            });
+            let emitter = Emitter { shared: shared.clone(), pipeline: pipeline.clone(), stop: stop.clone() };
+            tokio::spawn(emitter.run());
+            tokio::spawn(watch_status(shared.clone(), pipeline.clone(), stop.clone()));
+        }
+        let replica = Replica {
+            shared: shared.clone(),
+            engine,
+            clock: self.clock,
+            durability: self.durability,
+            outbox_events_max: self.outbox_events_max,
+            read_from,
+            log: None,
+            unacknowledged: Vec::new(),
+            unanswered: Vec::new(),
+            failed: None,
+        };
+        tokio::spawn(replica.run(command_queue, message_queue));
+        MultiMasterManager::new(Running {
+            shared,
+            commands,
+            apply_timeout: self.apply_timeout,
+            close_timeout: self.close_timeout,
+            event_buffer_size: self.event_buffer_size,
+            stop,
+            closing: AtomicBool::new(false),
+        })
+    }
+}
+
+/// The engine as the store remembers it. Every entity is read once, for the digest of the state.
+fn restore(
+    loaded: &Loaded,
+    configure: impl FnOnce(&Loaded) -> EngineConfig,
+    store: &dyn Store,
+) -> Result<Engine, StartError> {
+    let mut engine = Engine::new(configure(loaded), loaded.restored.clone());
+    persist::each_entity(store, |entity, record| {
+        engine
+            .restore(&entity, record)
+            .map_err(|error| StartError::Row { row: entity.to_string(), reason: error.source.to_string() })
+    })?;
+    Ok(engine)
+}
+
+async fn watch_status(shared: Arc<Shared>, pipeline: Arc<dyn Pipeline>, stop: CancellationToken) {
+    let mut status = pipeline.status();
+    loop {
+        let current = status.borrow_and_update().clone();
+        shared.pipeline_is(current);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = status.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+fn check_name(option: &'static str, name: &str) -> Result<(), StartError> {
+    archipelago_clock::ReplicaId::new(name, Incarnation::from_bits(0))
+        .map(drop)
+        .map_err(|error| StartError::Option { option, reason: error.to_string() })
+}

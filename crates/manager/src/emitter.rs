@@ -1,0 +1,218 @@
+use std::{collections::BTreeSet, ops::Bound, sync::Arc};
+
+use archipelago_engine::pack;
+use archipelago_pipeline::{Outgoing, Pipeline, PipelineError};
+use archipelago_proto::EventBatch;
+use archipelago_store::{Batch, Durability, Table};
+use bytes::Bytes;
+use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    StartError,
+    backoff::Backoff,
+    metrics,
+    persist::{self, OutboxKey, Waiting},
+    shared::Shared,
+};
+
+/// How many messages may wait for their acknowledgement.
+const IN_FLIGHT_MESSAGES_MAX: usize = 64;
+/// With so many messages under way, only a well-filled one is added: what is written meanwhile shares the next one.
+const IN_FLIGHT_EAGER: usize = 4;
+/// How many rows of the outbox are looked at for one message.
+const ROWS_MAX: usize = 256;
+
+/// Brings what was written here to the log: reads the outbox in order, packs small messages together, and forgets
+/// what the broker has acknowledged.
+///
+/// After a failure it goes back to the oldest message that was not acknowledged, so that the log has the events in
+/// order in the end. What is sent twice thereby has no effect at the receivers.
+pub(crate) struct Emitter {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) pipeline: Arc<dyn Pipeline>,
+    pub(crate) stop: CancellationToken,
+}
+
+type Sent = (Parcel, Result<(), PipelineError>);
+
+/// One message and the rows of the outbox that are in it.
+#[derive(Clone, Debug)]
+struct Parcel {
+    rows: Vec<OutboxKey>,
+    message: Bytes,
+}
+
+impl Parcel {
+    fn events(&self) -> u64 {
+        self.rows.iter().map(OutboxKey::events).sum()
+    }
+}
+
+impl Emitter {
+    pub(crate) async fn run(self) {
+        let mut log_is_open = self.shared.log_is_open.subscribe();
+        tokio::select! {
+            () = self.stop.cancelled() => return,
+            open = log_is_open.wait_for(|open| *open) => if open.is_err() { return },
+        }
+        let mut backoff = Backoff::default();
+        let mut status = self.pipeline.status();
+        // Kept, because a scan from the very start walks over everything that was ever removed.
+        let mut from = Bound::Unbounded;
+        loop {
+            match self.emit(&mut from, &mut backoff).await {
+                Ok(()) => return,
+                Err(Failure::Outbox(error)) => {
+                    tracing::error!(%error, "the outbox cannot be read; writes stay queued");
+                    return;
+                }
+                Err(Failure::Pipeline(error)) if error.is_retryable() => {
+                    tracing::debug!(%error, "a message was not acknowledged; sending from there again");
+                }
+                Err(Failure::Pipeline(error)) => {
+                    tracing::error!(%error, "the pipeline refuses messages; writes stay queued");
+                    if is_loss(&error) {
+                        self.shared.log_is_lost(error.to_string());
+                        return;
+                    }
+                }
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = backoff.wait() => {}
+                // A pipeline that comes back is used at once.
+                Ok(()) = status.changed() => {}
+            }
+        }
+    }
+
+    /// Sends the outbox from `start` on until a message fails or the manager stops. `start` follows what is done.
+    async fn emit(&self, start: &mut Bound<OutboxKey>, backoff: &mut Backoff) -> Result<(), Failure> {
+        let mut in_flight: FuturesUnordered<BoxFuture<'static, Sent>> = FuturesUnordered::new();
+        let mut outstanding: BTreeSet<OutboxKey> = BTreeSet::new();
+        let mut from = *start;
+        loop {
+            let grew = self.shared.outbox_grew.notified();
+            if in_flight.len() < IN_FLIGHT_MESSAGES_MAX
+                && let Some(parcel) = self.next_parcel(from, in_flight.len() < IN_FLIGHT_EAGER)?
+            {
+                from = parcel.rows.last().map_or(from, |last| Bound::Excluded(*last));
+                outstanding.extend(parcel.rows.first());
+                let acknowledged = tokio::select! {
+                    () = self.stop.cancelled() => return Ok(()),
+                    acknowledged = self.pipeline.publish(self.outgoing(&parcel)) => acknowledged?,
+                };
+                in_flight.push(Box::pin(async move { (parcel, acknowledged.await.map(|_| ())) }));
+                continue;
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return Ok(()),
+                () = grew => {}
+                Some((parcel, acknowledged)) = in_flight.next() => {
+                    acknowledged?;
+                    backoff.reset();
+                    self.forget(&parcel)?;
+                    if let Some(first) = parcel.rows.first() {
+                        outstanding.remove(first);
+                    }
+                    *start = outstanding.first().map_or(from, |oldest| Bound::Included(*oldest));
+                }
+            }
+        }
+    }
+
+    fn outgoing(&self, parcel: &Parcel) -> Outgoing {
+        let (first, last) = (parcel.rows.first(), parcel.rows.last());
+        let (first, last) = first.zip(last).expect("a parcel has rows");
+        let message_id = format!(
+            "{}@{}:{}-{}",
+            self.shared.replica.name(),
+            first.incarnation,
+            first.first_sequence,
+            last.last_sequence
+        );
+        let origin = self.shared.replica.name().into();
+        Outgoing { origin, message_id, payload: parcel.message.clone() }
+    }
+
+    /// The next rows of the outbox as one message; `None` if there are none, or too few to be worth one now.
+    fn next_parcel(&self, from: Bound<OutboxKey>, eager: bool) -> Result<Option<Parcel>, StartError> {
+        let limits = &self.shared.limits;
+        let mut rows = persist::outbox(&*self.shared.store, from, ROWS_MAX)?;
+        let (mut bytes, mut events) = (0, 0);
+        let fitting = rows.iter().take_while(|row| {
+            bytes += row.message.len();
+            events += row.key.events();
+            bytes <= limits.batch_bytes_target && events <= limits.batch_events_max as u64
+        });
+        let fitting = fitting.count();
+        let filled = fitting < rows.len() || bytes >= limits.batch_bytes_target / 4;
+        if rows.is_empty() || !(eager || filled) {
+            return Ok(None);
+        }
+        rows.truncate(fitting.max(1));
+        let (packed, message) = self.pack(&rows).unwrap_or_else(|| (1, rows[0].message.clone()));
+        let rows = rows[..packed].iter().map(|row| row.key).collect();
+        Ok(Some(Parcel { rows, message }))
+    }
+
+    /// The first rows as one message, and how many they are; `None` if only one row fits, which is a message already.
+    fn pack(&self, rows: &[Waiting]) -> Option<(usize, Bytes)> {
+        if rows.len() < 2 {
+            return None;
+        }
+        let limits = &self.shared.limits;
+        let mut events = Vec::new();
+        for row in rows {
+            events.extend(EventBatch::decode(row.message.clone(), limits).ok()?.events);
+        }
+        let packed = pack(&self.shared.namespace, &events, limits).ok()?.into_iter().next()?;
+        let whole = rows.iter().take_while(|row| row.key.last_sequence <= packed.last_sequence).count();
+        (whole > 1 && rows[whole - 1].key.last_sequence == packed.last_sequence)
+            .then_some((whole, packed.message))
+    }
+
+    /// The broker has them: they leave the outbox. Should this be lost in a crash, they are sent again.
+    fn forget(&self, parcel: &Parcel) -> Result<(), StartError> {
+        let mut batch = Batch::new();
+        for row in &parcel.rows {
+            batch.remove(Table::Outbox, row.bytes());
+        }
+        self.shared.store.commit(batch, Durability::Memory)?;
+        let counters = &self.shared.counters;
+        metrics::add(&counters.events_emitted, parcel.events());
+        let left = counters.outbox_len.fetch_sub(parcel.events(), std::sync::atomic::Ordering::Relaxed);
+        if left == parcel.events() {
+            self.shared.outbox_drained.notify_waiters();
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+enum Failure {
+    Pipeline(PipelineError),
+    Outbox(StartError),
+}
+
+impl From<PipelineError> for Failure {
+    fn from(error: PipelineError) -> Self {
+        Failure::Pipeline(error)
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        Failure::Outbox(error)
+    }
+}
+
+fn is_loss(error: &PipelineError) -> bool {
+    matches!(
+        error,
+        PipelineError::LogMissing { .. }
+            | PipelineError::LogReplaced { .. }
+            | PipelineError::LogRegressed { .. }
+    )
+}

@@ -1,0 +1,156 @@
+use std::time::Duration;
+
+use archipelago_engine as engine;
+use archipelago_pipeline::PipelineError;
+use archipelago_proto::{DecodeError, EncodeError};
+use archipelago_store::StoreError;
+
+/// Why a manager could not start. Nothing was changed but what the message says.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// An option is missing or not usable. Permanent.
+    #[error("{option}: {reason}")]
+    Option {
+        /// The name of the option.
+        option: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The store cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store belongs to another replica or namespace. Permanent: choose another folder, or the name that it has.
+    #[error("the store belongs to the {what} {found:?}, not to {expected:?}; choose another folder or name")]
+    ForeignStore {
+        /// `master` or `namespace`.
+        what: &'static str,
+        /// What the store belongs to.
+        found: String,
+        /// What was asked for.
+        expected: String,
+    },
+    /// A row of the store is damaged or of a newer build. Permanent for this build.
+    #[error("cannot understand the row {row:?} of the store: {reason}")]
+    Row {
+        /// The name of the row.
+        row: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// Why a write was refused or not acknowledged.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The value is over a limit or cannot be encoded. Permanent for this value; nothing was written.
+    #[error(transparent)]
+    Value(#[from] EncodeError),
+    /// The engine refused the write; nothing was written.
+    #[error(transparent)]
+    Refused(#[from] engine::WriteError),
+    /// Too many events wait for the pipeline. Worth retrying once it is back; nothing was written.
+    #[error(
+        "{outbox_events} events wait for the pipeline, the limit outbox_events_max; try again once it is back"
+    )]
+    OutboxFull {
+        /// How many wait.
+        outbox_events: u64,
+    },
+    /// The store failed. Whether this write survives is unknown; the manager takes no more writes. Close it and start
+    /// again.
+    #[error("the store failed, and the manager takes no more writes until it is started again: {reason}")]
+    StoreFailed {
+        /// What the store said.
+        reason: String,
+    },
+    /// The manager is closed. Nothing was written.
+    #[error("the manager is closed")]
+    Closed,
+}
+
+impl WriteError {
+    /// True if the same write may succeed later without anyone changing anything.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, WriteError::OutboxFull { .. } | WriteError::Refused(engine::WriteError::ContextAhead))
+    }
+}
+
+/// Why a read failed. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The store failed or is closed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What is stored for the entity is damaged, or of a newer build.
+    #[error("the stored state of {entity:?} cannot be understood: {reason}")]
+    Record {
+        /// The entity.
+        entity: String,
+        /// What is wrong with it.
+        reason: DecodeError,
+    },
+    /// The value of the entity is not of the type that was asked for.
+    #[error("the value of {entity:?} is not of the type asked for: {reason}")]
+    Type {
+        /// The entity.
+        entity: String,
+        /// What does not fit.
+        reason: DecodeError,
+    },
+    /// The manager is closed.
+    #[error("the manager is closed")]
+    Closed,
+}
+
+/// Why an event that was handed in was not applied.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ApplyError {
+    /// What the event depends on did not come within `apply_timeout`. The event waits on and is applied once it does,
+    /// unless the manager is restarted before.
+    #[error("what the event depends on did not come within {timeout:?}; it waits on")]
+    Timeout {
+        /// The `apply_timeout`.
+        timeout: Duration,
+    },
+    /// The causal buffer is full. The event was not taken; hand it in again later.
+    #[error("{events_max} events wait already, the limit event_buffer_size; hand the event in again later")]
+    BufferFull {
+        /// The limit.
+        events_max: usize,
+    },
+    /// The event carries this master's own identity, but is not its own. It was not taken.
+    #[error("the event carries this master's identity but is not its own; the master takes no more writes")]
+    ForeignIdentity,
+    /// The store failed. The manager takes no more writes until it is started again.
+    #[error("the store failed: {reason}")]
+    StoreFailed {
+        /// What the store said.
+        reason: String,
+    },
+    /// The manager is closed.
+    #[error("the manager is closed")]
+    Closed,
+}
+
+/// Why a manager did not close cleanly. What was acknowledged is in the store all the same.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CloseError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why the log that the replicas share can no longer be followed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum LogLost {
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    #[error("the log {name:?} no longer holds messages {from} to {to}, which this master has not read")]
+    Gap { name: String, from: u64, to: u64 },
+}

@@ -1,0 +1,330 @@
+use std::{
+    ops::Bound,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use archipelago_clock::{ReplicaId, VersionVector};
+use archipelago_engine::{Change, LocalWrite, Received, StateDigest};
+use archipelago_proto::{
+    DecodeError, EncodeError, EntityId, Event, FieldName, Limits, Record, decode_value, encode_value,
+    split_fields,
+};
+use archipelago_store::Table;
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    ApplyError, CloseError, ConflictReport, EntityView, LinkState, Metrics, MultiMasterBuilder,
+    Notifications, ReadError, SessionToken, WriteError, WriteReceipt, metrics,
+    replica::{Command, Inspection},
+    shared::Shared,
+};
+
+/// One master of a multi-master namespace: reads and writes locally and at once, with or without network, and ends in
+/// the same state as all the other masters.
+///
+/// A handle: clones are the same master. The master stops when it is [closed](Self::close) or the last handle is
+/// dropped; what was acknowledged is in the store in either case.
+#[derive(Clone, Debug)]
+pub struct MultiMasterManager {
+    running: Arc<Running>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) apply_timeout: Duration,
+    pub(crate) close_timeout: Duration,
+    pub(crate) event_buffer_size: usize,
+    /// Ends the tasks that talk to the pipeline.
+    pub(crate) stop: CancellationToken,
+    pub(crate) closing: AtomicBool,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// What [`MultiMasterManager::close`] left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CloseReport {
+    /// How many events are still in the outbox: they travel when the master is started again.
+    pub outbox_len: u64,
+}
+
+impl MultiMasterManager {
+    /// The options to start a master with.
+    pub fn builder() -> MultiMasterBuilder {
+        MultiMasterBuilder::default()
+    }
+
+    pub(crate) fn new(running: Running) -> Self {
+        MultiMasterManager { running: Arc::new(running) }
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.running.shared
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.shared().limits
+    }
+
+    /// The identity of this master: its name and the incarnation that its store was given.
+    pub fn master_id(&self) -> &ReplicaId {
+        &self.shared().replica
+    }
+
+    /// Gives the entity a value from now on.
+    ///
+    /// Returns once the write survives the crash that the master's durability names; it reaches the other masters
+    /// later, also if the pipeline is away. Under field merge only the fields that changed are written, and the
+    /// fields that `value` lacks are removed.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing was written, except after [`WriteError::StoreFailed`], where that is unknown.
+    pub async fn write<T>(
+        &self,
+        entity_id: impl Into<EntityId>,
+        value: &T,
+    ) -> Result<WriteReceipt, WriteError>
+    where
+        T: Serialize + ?Sized,
+    {
+        let value = encode_value(value, self.limits())?;
+        self.change(entity_id.into(), Change::Put(value)).await
+    }
+
+    /// Sets those fields of the entity that `fields` has, a struct or a map; the others stay.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write); also if `fields`, or the value that the entity has under last writer wins, is not a
+    /// map.
+    pub async fn patch<T>(
+        &self,
+        entity_id: impl Into<EntityId>,
+        fields: &T,
+    ) -> Result<WriteReceipt, WriteError>
+    where
+        T: Serialize + ?Sized,
+    {
+        let not_a_map = || EncodeError::Unrepresentable { reason: "a patch is a struct or a map".into() };
+        let value = encode_value(fields, self.limits())?;
+        let fields = split_fields(&value, self.limits()).map_err(archipelago_engine::WriteError::from)?;
+        let fields: Vec<(FieldName, Option<Bytes>)> =
+            fields.ok_or_else(not_a_map)?.into_iter().map(|(name, value)| (name, Some(value))).collect();
+        self.change(entity_id.into(), Change::Patch(fields)).await
+    }
+
+    /// Removes the entity. No error if there is none.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub async fn delete(&self, entity_id: impl Into<EntityId>) -> Result<WriteReceipt, WriteError> {
+        self.change(entity_id.into(), Change::Delete).await
+    }
+
+    async fn change(&self, entity: EntityId, change: Change) -> Result<WriteReceipt, WriteError> {
+        if self.running.closing.load(Ordering::Acquire) {
+            return Err(WriteError::Closed);
+        }
+        let (reply, receipt) = oneshot::channel();
+        let write = LocalWrite { entity, change, context: None };
+        self.running.commands.send(Command::Write { write, reply }).await.map_err(|_| WriteError::Closed)?;
+        receipt.await.map_err(|_| WriteError::Closed)?
+    }
+
+    /// The visible value of the entity, or `None` if it was removed or never written.
+    ///
+    /// # Errors
+    /// [`ReadError::Type`] if the value is not a `T`; [`ReadError`] if the store fails.
+    pub async fn read<T: DeserializeOwned>(&self, entity_id: &str) -> Result<Option<T>, ReadError> {
+        let Some(record) = self.record(&entity_id.into())? else { return Ok(None) };
+        let Some(visible) = archipelago_engine::visible(&record) else { return Ok(None) };
+        let value = decode_value(&visible.value, self.limits());
+        value.map(Some).map_err(|reason| ReadError::Type { entity: entity_id.to_owned(), reason })
+    }
+
+    /// All that this master holds of the entity: its live versions, their stamps, and the visible value. `None` if it
+    /// was never written.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the store fails.
+    pub async fn entity(&self, entity_id: &str) -> Result<Option<EntityView>, ReadError> {
+        let id = EntityId::from(entity_id);
+        let record = self.record(&id)?;
+        Ok(record.map(|record| EntityView::new(id, &record, self.limits())))
+    }
+
+    fn record(&self, id: &EntityId) -> Result<Option<Record>, ReadError> {
+        if id.is_empty() {
+            return Ok(None);
+        }
+        let stored = self.shared().store.get(Table::Entities, id.as_bytes())?;
+        stored.map(|stored| self.decode(id, stored)).transpose()
+    }
+
+    fn decode(&self, id: &EntityId, stored: Bytes) -> Result<Record, ReadError> {
+        Record::decode(stored, &self.shared().replicas(), self.limits())
+            .map_err(|reason| ReadError::Record { entity: id.to_string(), reason })
+    }
+
+    /// The ids of up to `limit` entities that have a value, in order, of those that begin with `prefix` and come after
+    /// `after`. To page, go on after the last one.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the store fails.
+    pub async fn entity_ids(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<EntityId>, ReadError> {
+        let mut ids = Vec::new();
+        let mut from = match after {
+            Some(after) if after >= prefix => Bound::Excluded(Bytes::copy_from_slice(after.as_bytes())),
+            _ if prefix.is_empty() => Bound::Unbounded,
+            _ => Bound::Included(Bytes::copy_from_slice(prefix.as_bytes())),
+        };
+        while ids.len() < limit {
+            let from_bytes = from.as_ref().map(|from| &from[..]);
+            let page = self.shared().store.scan(Table::Entities, from_bytes, Bound::Unbounded, 256)?;
+            let Some(last) = page.last() else { return Ok(ids) };
+            from = Bound::Excluded(last.key.clone());
+            for row in page {
+                if !row.key.starts_with(prefix.as_bytes()) {
+                    return Ok(ids);
+                }
+                let id = EntityId::from_utf8(row.key.clone()).ok_or_else(|| ReadError::Record {
+                    entity: row.key.escape_ascii().to_string(),
+                    reason: DecodeError::Malformed { what: "entity id", reason: "it is not UTF-8".into() },
+                })?;
+                let visible = archipelago_engine::visible(&self.decode(&id, row.value)?).is_some();
+                if visible && ids.len() < limit {
+                    ids.push(id);
+                }
+            }
+        }
+        Ok(ids)
+    }
+
+    /// What happens to this master from now on.
+    pub fn subscribe(&self) -> Notifications {
+        Notifications(self.shared().notifications())
+    }
+
+    /// Takes in an event that came by another road than the pipeline. Returns once it is applied and visible, also if
+    /// it was before.
+    ///
+    /// # Errors
+    /// [`ApplyError::Timeout`] if what it depends on does not come within `apply_timeout`, and every other
+    /// [`ApplyError`].
+    pub async fn apply_remote_event(&self, event: Event) -> Result<(), ApplyError> {
+        let dot = event.dot.clone();
+        let mut vector = self.shared().vector.subscribe();
+        let (reply, received) = oneshot::channel();
+        let command = Command::Apply { event: Box::new(event), reply };
+        self.running.commands.send(command).await.map_err(|_| ApplyError::Closed)?;
+        match received.await.map_err(|_| ApplyError::Closed)?? {
+            Received::Applied | Received::Duplicate => Ok(()),
+            Received::TurnedAway => {
+                Err(ApplyError::BufferFull { events_max: self.running.event_buffer_size })
+            }
+            Received::Fenced => Err(ApplyError::ForeignIdentity),
+            Received::Waits => {
+                let timeout = self.running.apply_timeout;
+                match tokio::time::timeout(timeout, vector.wait_for(|vector| vector.contains(&dot))).await {
+                    Ok(Ok(_)) => Ok(()),
+                    Ok(Err(_)) => Err(ApplyError::Closed),
+                    Err(_) => Err(ApplyError::Timeout { timeout }),
+                }
+            }
+        }
+    }
+
+    /// What this master has applied: of each master, the highest sequence.
+    pub fn vector_clock(&self) -> VersionVector {
+        self.shared().vector.borrow().clone()
+    }
+
+    /// Waits until this master has applied all that `token` has seen; false if that took longer than `deadline`.
+    pub async fn wait_for(&self, token: &SessionToken, deadline: Duration) -> bool {
+        let mut vector = self.shared().vector.subscribe();
+        let covered = vector.wait_for(|vector| vector.dominates(token.vector()));
+        matches!(tokio::time::timeout(deadline, covered).await, Ok(Ok(_)))
+    }
+
+    /// The most recent conflicts, oldest first, up to [`CONFLICTS_MAX`](crate::CONFLICTS_MAX) since the start.
+    pub fn conflicts(&self) -> Vec<Arc<ConflictReport>> {
+        self.shared().conflicts()
+    }
+
+    /// Counts since the start and gauges as of now.
+    pub fn metrics(&self) -> Metrics {
+        self.shared().metrics()
+    }
+
+    /// How the master stands with the pipeline.
+    pub fn link_state(&self) -> LinkState {
+        self.shared().link.borrow().clone()
+    }
+
+    /// The vector and the digest of the state that belongs to it: masters with equal vectors have equal digests.
+    ///
+    /// # Errors
+    /// [`ReadError::Closed`] if the manager is closed.
+    pub async fn state_digest(&self) -> Result<(VersionVector, StateDigest), ReadError> {
+        let (reply, inspection) = oneshot::channel();
+        self.running.commands.send(Command::Inspect { reply }).await.map_err(|_| ReadError::Closed)?;
+        let Inspection { vector, digest } = inspection.await.map_err(|_| ReadError::Closed)?;
+        Ok((vector, digest))
+    }
+
+    /// Takes no more writes, brings what is queued to the pipeline if it is there, syncs and closes the store.
+    ///
+    /// Waits up to `close_timeout` for the pipeline. All other handles of this master are closed with it. Closing again
+    /// does nothing.
+    ///
+    /// # Errors
+    /// [`CloseError`] if the store fails.
+    pub async fn close(&self) -> Result<CloseReport, CloseError> {
+        let running = &self.running;
+        if !running.closing.swap(true, Ordering::AcqRel) {
+            // Writes that were under way are stored first: the queue is in order.
+            let _ = self.state_digest().await;
+            let _ = tokio::time::timeout(running.close_timeout, self.drained()).await;
+            running.stop.cancel();
+            let (reply, closed) = oneshot::channel();
+            if running.commands.send(Command::Close { reply }).await.is_ok() {
+                let _ = closed.await;
+            }
+            running.shared.store.close()?;
+        }
+        Ok(CloseReport { outbox_len: metrics::value(&running.shared.counters.outbox_len) })
+    }
+
+    /// Returns once the outbox is empty, or at once if the pipeline is not there to empty it.
+    async fn drained(&self) {
+        let shared = self.shared();
+        let mut link = shared.link.subscribe();
+        loop {
+            let drained = shared.outbox_drained.notified();
+            if metrics::value(&shared.counters.outbox_len) == 0 || link.borrow_and_update().queues() {
+                return;
+            }
+            tokio::select! {
+                () = drained => {}
+                _ = link.changed() => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,45 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+/// Counts since the manager was started, and gauges as of now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Local writes.
+    pub writes_local: u64,
+    /// Events that the pipeline acknowledged.
+    pub events_emitted: u64,
+    /// Events of other masters that were applied.
+    pub events_applied: u64,
+    /// Events that were applied before.
+    pub duplicates_ignored: u64,
+    /// Writes that were concurrent with live versions.
+    pub conflicts_detected: u64,
+    /// Messages that nobody can read: random bytes, damage, or of another namespace. They were skipped.
+    pub messages_unreadable: u64,
+    /// Gauge: events that wait for what they depend on, or for their time.
+    pub event_buffer_size: u64,
+    /// Gauge: masters whose next event waits only because it is stamped too far ahead.
+    pub quarantined: u64,
+    /// Gauge: events that the pipeline has not acknowledged yet.
+    pub outbox_len: u64,
+    /// Gauge: masters in the vector.
+    pub vector_clock_nodes: u64,
+}
+
+/// The counts that tasks other than the replica's keep.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) events_emitted: AtomicU64,
+    pub(crate) messages_unreadable: AtomicU64,
+    pub(crate) outbox_len: AtomicU64,
+}
+
+pub(crate) fn add(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
+}
+
+pub(crate) fn value(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}

@@ -1,0 +1,85 @@
+use std::{sync::Arc, time::Duration};
+
+use archipelago_clock::{Dot, Hlc, ReplicaId};
+use archipelago_proto::EntityId;
+use tokio::sync::broadcast;
+
+use crate::ConflictReport;
+
+/// Something that happened to a master.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Notification {
+    /// An event of another master was applied and is visible.
+    EventApplied {
+        /// The event.
+        dot: Dot,
+        /// The record it wrote to.
+        entity_id: EntityId,
+        /// The master that wrote it.
+        master_id: ReplicaId,
+        /// When it was written.
+        hlc: Hlc,
+    },
+    /// Two writes did not know of each other.
+    ConflictDetected(Arc<ConflictReport>),
+    /// An event is stamped too far ahead of this master's clock. It waits, and the later ones of its master with it.
+    EventQuarantined {
+        /// The event.
+        dot: Dot,
+        /// How far it is ahead.
+        ahead: Duration,
+    },
+    /// The pipeline is back: queued writes travel.
+    PipelineUp,
+    /// The pipeline is away: writes go on and are queued.
+    PipelineDown {
+        /// What a person should read about it.
+        reason: String,
+    },
+    /// The broker lost, replaced or trimmed the log that the masters share: writes of others may never arrive here.
+    /// Local writes go on and are queued.
+    LogLost {
+        /// What a person should read about it.
+        reason: String,
+    },
+    /// Someone removed old messages from the log that the masters share. This master had read them; another one may
+    /// not have.
+    LogTrimmed {
+        /// What a person should read about it.
+        reason: String,
+    },
+    /// Another writer uses the identity of this master, which takes no more writes.
+    Fenced {
+        /// A write under this master's name that it did not make.
+        dot: Dot,
+    },
+    /// The store failed; the master takes no more writes until it is started again.
+    StoreFailed {
+        /// What the store said.
+        reason: String,
+    },
+    /// The listener was too slow for so many notifications; they are gone. State is not affected.
+    Missed(u64),
+}
+
+/// A stream of what happens to a master, from the moment of the subscription on.
+///
+/// Up to [`NOTIFICATIONS_MAX`] wait for a slow listener; beyond that the oldest are dropped and
+/// [`Notification::Missed`] tells how many.
+#[derive(Debug)]
+pub struct Notifications(pub(crate) broadcast::Receiver<Notification>);
+
+/// How many notifications wait for a slow listener.
+pub const NOTIFICATIONS_MAX: usize = 4_096;
+
+impl Notifications {
+    /// The next notification; `None` once the manager is closed. Cancel safe.
+    pub async fn next(&mut self) -> Option<Notification> {
+        match self.0.recv().await {
+            Ok(notification) => Some(notification),
+            Err(broadcast::error::RecvError::Lagged(missed)) => Some(Notification::Missed(missed)),
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+}

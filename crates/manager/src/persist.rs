@@ -1,0 +1,297 @@
+//! How a replica lies in its store: which rows there are, and what a commit of the engine changes in them.
+
+use std::{collections::BTreeMap, ops::Bound};
+
+use archipelago_clock::{Hlc, Incarnation, ReplicaId, VersionVector};
+use archipelago_engine::{Commit, Restored};
+use archipelago_pipeline::LogId;
+use archipelago_proto::{EntityId, ReplicaTable};
+use archipelago_store::{Batch, Durability, Row, Store, Table};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::StartError;
+
+/// The version of the rows described here. A build refuses a store of a newer version.
+const FORMAT: u32 = 1;
+
+const FORMAT_ROW: &[u8] = b"format";
+const IDENTITY_ROW: &[u8] = b"identity";
+const NAMESPACE_ROW: &[u8] = b"namespace";
+const HLC_CEILING_ROW: &[u8] = b"hlc_ceiling";
+const CHECKPOINT_ROW: &[u8] = b"checkpoint";
+/// Followed by the number of a replica in 4 big-endian bytes.
+const REPLICA_ROWS: &[u8] = b"replica/";
+/// Followed by the number of a replica in 4 big-endian bytes.
+const VECTOR_ROWS: &[u8] = b"vector/";
+
+/// How many rows are read at a time.
+const PAGE_ROWS: usize = 1_024;
+
+/// Where in which log the state stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Checkpoint {
+    pub(crate) log: LogId,
+    pub(crate) sequence: u64,
+}
+
+/// What a store holds of a replica.
+pub(crate) struct Loaded {
+    pub(crate) replica: ReplicaId,
+    pub(crate) restored: Restored,
+    pub(crate) checkpoint: Option<Checkpoint>,
+    pub(crate) outbox_events: u64,
+}
+
+/// Reads the replica `name` from its store; a store that is empty becomes that of a new incarnation.
+pub(crate) fn load(
+    store: &dyn Store,
+    name: &str,
+    namespace: &str,
+    mint: impl FnOnce() -> Incarnation,
+) -> Result<Loaded, StartError> {
+    let meta = all_rows(store, Table::Meta)?;
+    let meta: BTreeMap<Bytes, Bytes> = meta.into_iter().map(|row| (row.key, row.value)).collect();
+    let Some(format) = meta.get(FORMAT_ROW) else {
+        return create(store, name, namespace, mint());
+    };
+    let format = u32::from_be_bytes(fixed(FORMAT_ROW, format)?);
+    if format != FORMAT {
+        let reason = format!("format {format} is not {FORMAT}, the one this build knows; use a newer build");
+        return Err(StartError::Row { row: "format".into(), reason });
+    }
+    let replica: ReplicaId = text(&meta, IDENTITY_ROW)?
+        .parse()
+        .map_err(|error| StartError::Row { row: "identity".into(), reason: format!("{error}") })?;
+    let found = text(&meta, NAMESPACE_ROW)?;
+    for (what, found, expected) in [("master", replica.name(), name), ("namespace", &found, namespace)] {
+        if found != expected {
+            return Err(StartError::ForeignStore { what, found: found.into(), expected: expected.into() });
+        }
+    }
+    let replicas = load_replicas(&meta)?;
+    let vector = load_vector(&meta, &replicas)?;
+    let hlc_ceiling = match meta.get(HLC_CEILING_ROW) {
+        Some(row) => Hlc::from_bits(u64::from_be_bytes(fixed(HLC_CEILING_ROW, row)?)),
+        None => Hlc::ZERO,
+    };
+    let checkpoint: Option<Checkpoint> = match meta.get(CHECKPOINT_ROW) {
+        Some(row) => {
+            Some(rmp_serde::from_slice(row).map_err(|error| damaged(CHECKPOINT_ROW, &error.to_string()))?)
+        }
+        None => None,
+    };
+    let outbox_events = count_outbox(store)?;
+    let restored = Restored {
+        vector,
+        hlc_ceiling,
+        replicas,
+        checkpoint: checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.sequence),
+    };
+    Ok(Loaded { replica, restored, checkpoint, outbox_events })
+}
+
+fn create(
+    store: &dyn Store,
+    name: &str,
+    namespace: &str,
+    incarnation: Incarnation,
+) -> Result<Loaded, StartError> {
+    let replica = ReplicaId::new(name, incarnation)
+        .map_err(|error| StartError::Option { option: "master_id", reason: error.to_string() })?;
+    let mut batch = Batch::new();
+    batch.put(Table::Meta, FORMAT_ROW, FORMAT.to_be_bytes().to_vec());
+    batch.put(Table::Meta, IDENTITY_ROW, replica.to_string());
+    batch.put(Table::Meta, NAMESPACE_ROW, namespace.to_owned());
+    store.commit(batch, Durability::Fsync)?;
+    Ok(Loaded { replica, restored: Restored::default(), checkpoint: None, outbox_events: 0 })
+}
+
+fn load_replicas(meta: &BTreeMap<Bytes, Bytes>) -> Result<ReplicaTable, StartError> {
+    let mut replicas = Vec::new();
+    for (row, value) in numbered(meta, REPLICA_ROWS) {
+        let id = std::str::from_utf8(value).ok().and_then(|text| text.parse::<ReplicaId>().ok());
+        let id = id.ok_or_else(|| damaged(row, "it is not a replica id"))?;
+        if number(row, REPLICA_ROWS)? as usize != replicas.len() {
+            return Err(damaged(row, "the one before it is missing"));
+        }
+        replicas.push(id);
+    }
+    Ok(ReplicaTable::new(replicas))
+}
+
+fn load_vector(meta: &BTreeMap<Bytes, Bytes>, replicas: &ReplicaTable) -> Result<VersionVector, StartError> {
+    let mut vector = VersionVector::new();
+    for (row, value) in numbered(meta, VECTOR_ROWS) {
+        let replica = replicas.replica(number(row, VECTOR_ROWS)?.into());
+        let replica = replica.ok_or_else(|| damaged(row, "it is of an unknown replica"))?;
+        vector.raise(replica.clone(), u64::from_be_bytes(fixed(row, value)?));
+    }
+    Ok(vector)
+}
+
+/// Adds what a commit of the engine changes to a batch of the store.
+pub(crate) fn put(batch: &mut Batch, commit: &Commit, replica: &ReplicaId, log: Option<&LogId>) {
+    for (entity, record) in &commit.entities {
+        batch.put(Table::Entities, entity.as_bytes().clone(), record.clone());
+    }
+    if let Some((first, replicas)) = &commit.replicas {
+        for (number, id) in (*first..).zip(replicas) {
+            batch.put(Table::Meta, numbered_row(REPLICA_ROWS, number), id.to_string());
+        }
+    }
+    for (number, sequence) in &commit.vector {
+        batch.put(Table::Meta, numbered_row(VECTOR_ROWS, *number), sequence.to_be_bytes().to_vec());
+    }
+    if let Some(ceiling) = commit.hlc_ceiling {
+        batch.put(Table::Meta, HLC_CEILING_ROW, ceiling.bits().to_be_bytes().to_vec());
+    }
+    for outboxed in &commit.outbox {
+        let key = OutboxKey {
+            incarnation: replica.incarnation(),
+            first_sequence: outboxed.first_sequence,
+            last_sequence: outboxed.last_sequence,
+        };
+        batch.put(Table::Outbox, key.bytes(), outboxed.message.clone());
+    }
+    if let (Some(sequence), Some(log)) = (commit.checkpoint, log) {
+        put_checkpoint(batch, &Checkpoint { log: log.clone(), sequence });
+    }
+}
+
+/// Adds a new checkpoint to a batch of the store.
+pub(crate) fn put_checkpoint(batch: &mut Batch, checkpoint: &Checkpoint) {
+    let bytes = rmp_serde::to_vec_named(checkpoint).expect("a checkpoint is plain data");
+    batch.put(Table::Meta, CHECKPOINT_ROW, bytes);
+}
+
+/// A message that waits for the pipeline.
+#[derive(Clone, Debug)]
+pub(crate) struct Waiting {
+    pub(crate) key: OutboxKey,
+    pub(crate) message: Bytes,
+}
+
+/// Orders the outbox: by incarnation, then by sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct OutboxKey {
+    pub(crate) incarnation: Incarnation,
+    pub(crate) first_sequence: u64,
+    pub(crate) last_sequence: u64,
+}
+
+impl OutboxKey {
+    pub(crate) fn events(&self) -> u64 {
+        self.last_sequence - self.first_sequence + 1
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let words = [self.incarnation.bits(), self.first_sequence, self.last_sequence];
+        words.into_iter().flat_map(u64::to_be_bytes).collect()
+    }
+
+    fn parse(key: &[u8]) -> Option<Self> {
+        let word = |at: usize| Some(u64::from_be_bytes(key.get(at..at + 8)?.try_into().ok()?));
+        let (first_sequence, last_sequence) = (word(8)?, word(16)?);
+        let sound = key.len() == 24 && first_sequence >= 1 && last_sequence >= first_sequence;
+        sound.then_some(OutboxKey {
+            incarnation: Incarnation::from_bits(word(0)?),
+            first_sequence,
+            last_sequence,
+        })
+    }
+}
+
+/// Up to `limit` messages that wait, in the order in which they must travel.
+pub(crate) fn outbox(
+    store: &dyn Store,
+    from: Bound<OutboxKey>,
+    limit: usize,
+) -> Result<Vec<Waiting>, StartError> {
+    let from = from.map(|key| key.bytes());
+    let rows = rows(store, Table::Outbox, from, limit)?;
+    rows.into_iter()
+        .map(|row| {
+            let key =
+                OutboxKey::parse(&row.key).ok_or_else(|| damaged(&row.key, "not a key of the outbox"))?;
+            Ok(Waiting { key, message: row.value })
+        })
+        .collect()
+}
+
+fn count_outbox(store: &dyn Store) -> Result<u64, StartError> {
+    let (mut events, mut from) = (0, Bound::Unbounded);
+    loop {
+        let page = outbox(store, from, PAGE_ROWS)?;
+        let Some(last) = page.last() else { return Ok(events) };
+        from = Bound::Excluded(last.key);
+        events += page.iter().map(|waiting| waiting.key.events()).sum::<u64>();
+    }
+}
+
+/// Calls `visit` with every stored entity, in order of id.
+pub(crate) fn each_entity<E: From<StartError>>(
+    store: &dyn Store,
+    mut visit: impl FnMut(EntityId, Bytes) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut from = Bound::Unbounded;
+    loop {
+        let page = rows(store, Table::Entities, from, PAGE_ROWS)?;
+        let Some(last) = page.last().map(|row| row.key.to_vec()) else { return Ok(()) };
+        for row in page {
+            let id = EntityId::from_utf8(row.key.clone());
+            visit(id.ok_or_else(|| damaged(&row.key, "the id of an entity is not UTF-8"))?, row.value)?;
+        }
+        from = Bound::Excluded(last);
+    }
+}
+
+fn all_rows(store: &dyn Store, table: Table) -> Result<Vec<Row>, StartError> {
+    rows(store, table, Bound::Unbounded, usize::MAX)
+}
+
+fn rows(
+    store: &dyn Store,
+    table: Table,
+    mut from: Bound<Vec<u8>>,
+    limit: usize,
+) -> Result<Vec<Row>, StartError> {
+    let mut rows: Vec<Row> = Vec::new();
+    while rows.len() < limit {
+        let page_rows = PAGE_ROWS.min(limit - rows.len());
+        let page = store.scan(table, from.as_ref().map(Vec::as_slice), Bound::Unbounded, page_rows)?;
+        let Some(last) = page.last() else { break };
+        from = Bound::Excluded(last.key.to_vec());
+        rows.extend(page);
+    }
+    Ok(rows)
+}
+
+fn numbered<'m>(
+    meta: &'m BTreeMap<Bytes, Bytes>,
+    prefix: &'static [u8],
+) -> impl Iterator<Item = (&'m [u8], &'m [u8])> {
+    let rows = meta.range(Bytes::from_static(prefix)..);
+    rows.take_while(move |(key, _)| key.starts_with(prefix)).map(|(key, value)| (&key[..], &value[..]))
+}
+
+fn numbered_row(prefix: &[u8], number: u32) -> Vec<u8> {
+    [prefix, &number.to_be_bytes()].concat()
+}
+
+fn number(row: &[u8], prefix: &[u8]) -> Result<u32, StartError> {
+    Ok(u32::from_be_bytes(fixed(row, &row[prefix.len()..])?))
+}
+
+fn fixed<const N: usize>(row: &[u8], value: &[u8]) -> Result<[u8; N], StartError> {
+    value.try_into().map_err(|_| damaged(row, &format!("{} bytes instead of {N}", value.len())))
+}
+
+fn text(meta: &BTreeMap<Bytes, Bytes>, row: &'static [u8]) -> Result<String, StartError> {
+    let value = meta.get(row).ok_or_else(|| damaged(row, "it is missing"))?;
+    String::from_utf8(value.to_vec()).map_err(|_| damaged(row, "it is not UTF-8"))
+}
+
+fn damaged(row: &[u8], reason: &str) -> StartError {
+    StartError::Row { row: row.escape_ascii().to_string(), reason: reason.to_owned() }
+}

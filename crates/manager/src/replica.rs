@@ -1,0 +1,335 @@
+use std::{sync::Arc, time::Duration};
+
+use archipelago_clock::VersionVector;
+use archipelago_engine::{
+    Commit, Effect, Engine, LocalWrite, Notice, Received, Records, StateDigest, Written,
+};
+use archipelago_pipeline::LogId;
+use archipelago_proto::{EntityId, Event};
+use archipelago_store::{Batch, Durability, Store, StoreError, Table};
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::{
+    ApplyError, ConflictReport, Metrics, Notification, SessionToken, WallClock, WriteError, WriteReceipt,
+    metrics, persist, shared::Shared,
+};
+
+/// How many commands one commit may stand for.
+const GROUP_COMMANDS_MAX: usize = 256;
+/// How many messages of the log one commit may stand for.
+const GROUP_MESSAGES_MAX: usize = 8;
+/// How often time alone is looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What the owner of the engine is asked to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Write { write: LocalWrite, reply: oneshot::Sender<Result<WriteReceipt, WriteError>> },
+    Apply { event: Box<Event>, reply: oneshot::Sender<Result<Received, ApplyError>> },
+    Inspect { reply: oneshot::Sender<Inspection> },
+    Close { reply: oneshot::Sender<()> },
+}
+
+/// A consistent look at the state.
+#[derive(Clone, Debug)]
+pub(crate) struct Inspection {
+    pub(crate) vector: VersionVector,
+    pub(crate) digest: StateDigest,
+}
+
+/// What the reader of the log brings.
+#[derive(Debug)]
+pub(crate) struct Message {
+    /// The reading that brought it; of an older reading than the last that was ordered it is dropped.
+    pub(crate) reading: u64,
+    pub(crate) log: Arc<LogId>,
+    pub(crate) sequence: u64,
+    pub(crate) content: Content,
+}
+
+#[derive(Debug)]
+pub(crate) enum Content {
+    Events(Vec<Event>),
+    /// Nothing that anyone can read.
+    Nothing,
+    /// Something that a newer build can read.
+    Unreadable,
+}
+
+/// From where the log is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReadFrom {
+    /// Counts the readings.
+    pub(crate) reading: u64,
+    pub(crate) after: u64,
+}
+
+/// The only owner of the engine: takes in writes and messages, and stores what comes of them in groups.
+pub(crate) struct Replica {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) engine: Engine,
+    pub(crate) clock: Arc<dyn WallClock>,
+    pub(crate) durability: Durability,
+    pub(crate) outbox_events_max: u64,
+    pub(crate) read_from: watch::Sender<ReadFrom>,
+    pub(crate) log: Option<Arc<LogId>>,
+    pub(crate) unacknowledged: Vec<(Written, EntityId, oneshot::Sender<Result<WriteReceipt, WriteError>>)>,
+    pub(crate) unanswered: Vec<(Received, oneshot::Sender<Result<Received, ApplyError>>)>,
+    pub(crate) failed: Option<String>,
+}
+
+impl Replica {
+    pub(crate) async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<Command>,
+        mut messages: mpsc::Receiver<Message>,
+    ) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut closed = None;
+        while closed.is_none() {
+            let (mut first_command, mut first_message) = (None, None);
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => first_command = Some(command),
+                    None => break,
+                },
+                Some(message) = messages.recv() => first_message = Some(message),
+                _ = tick.tick() => {}
+            }
+            // Whatever else is there shares the commit, and neither side can starve the other.
+            let more = std::iter::from_fn(|| messages.try_recv().ok());
+            for message in first_message.into_iter().chain(more).take(GROUP_MESSAGES_MAX) {
+                self.handle_message(message);
+            }
+            let more = std::iter::from_fn(|| commands.try_recv().ok());
+            for command in first_command.into_iter().chain(more).take(GROUP_COMMANDS_MAX) {
+                closed = self.handle_command(command).or(closed);
+            }
+            self.handle_tick();
+            self.flush().await;
+        }
+        if let Some(reply) = closed {
+            let _ = reply.send(());
+        }
+    }
+
+    /// Gives the reply to send once everything is stored, if the command was to close.
+    fn handle_command(&mut self, command: Command) -> Option<oneshot::Sender<()>> {
+        match command {
+            Command::Write { write, reply } => {
+                let entity = write.entity.clone();
+                match self.write(write) {
+                    Ok(written) => self.unacknowledged.push((written, entity, reply)),
+                    Err(error) => drop(reply.send(Err(error))),
+                }
+            }
+            Command::Apply { event, reply } => match self.apply(*event) {
+                Ok(received) => self.unanswered.push((received, reply)),
+                Err(error) => drop(reply.send(Err(error))),
+            },
+            Command::Inspect { reply } => {
+                let inspection =
+                    Inspection { vector: self.engine.vector().clone(), digest: self.engine.digest().clone() };
+                let _ = reply.send(inspection);
+            }
+            Command::Close { reply } => return Some(reply),
+        }
+        None
+    }
+
+    fn write(&mut self, write: LocalWrite) -> Result<Written, WriteError> {
+        if let Some(reason) = &self.failed {
+            return Err(WriteError::StoreFailed { reason: reason.clone() });
+        }
+        let outbox_events =
+            metrics::value(&self.shared.counters.outbox_len) + self.unacknowledged.len() as u64;
+        if outbox_events >= self.outbox_events_max {
+            return Err(WriteError::OutboxFull { outbox_events });
+        }
+        let written =
+            self.engine.handle_write(write, self.clock.now_unix_ms(), &Stored(&*self.shared.store))?;
+        Ok(written)
+    }
+
+    fn apply(&mut self, event: Event) -> Result<Received, ApplyError> {
+        if let Some(reason) = &self.failed {
+            return Err(ApplyError::StoreFailed { reason: reason.clone() });
+        }
+        let now = self.clock.now_unix_ms();
+        let received = self.engine.handle_events([event], None, now, &Stored(&*self.shared.store));
+        match received {
+            Ok(received) => Ok(received[0]),
+            Err(error) => {
+                self.fail(error.to_string());
+                Err(ApplyError::StoreFailed { reason: error.to_string() })
+            }
+        }
+    }
+
+    fn handle_message(&mut self, message: Message) {
+        if self.failed.is_some() || message.reading != self.read_from.borrow().reading {
+            return;
+        }
+        self.log = Some(message.log);
+        let now = self.clock.now_unix_ms();
+        match message.content {
+            Content::Nothing => self.engine.handle_nothing(message.sequence),
+            Content::Unreadable => self.engine.handle_unreadable(message.sequence),
+            Content::Events(events) => {
+                let records = Stored(&*self.shared.store);
+                if let Err(error) = self.engine.handle_events(events, Some(message.sequence), now, &records) {
+                    self.fail(error.to_string());
+                }
+            }
+        }
+    }
+
+    fn handle_tick(&mut self) {
+        if self.failed.is_some() {
+            return;
+        }
+        let now = self.clock.now_unix_ms();
+        if let Err(error) = self.engine.handle_tick(now, &Stored(&*self.shared.store)) {
+            self.fail(error.to_string());
+        }
+    }
+
+    /// Carries out what the engine wants done, and then acknowledges.
+    async fn flush(&mut self) {
+        if self.failed.is_none() {
+            for effect in self.engine.flush(self.clock.now_unix_ms()) {
+                match effect {
+                    Effect::Commit(commit) => {
+                        if let Err(error) = self.commit(commit).await {
+                            self.fail(error.to_string());
+                            break;
+                        }
+                    }
+                    Effect::Notify(notice) => self.notify(notice),
+                    Effect::Rewind { after } => {
+                        self.read_from
+                            .send_modify(|from| *from = ReadFrom { reading: from.reading + 1, after });
+                    }
+                }
+            }
+        }
+        self.publish_counts();
+        self.acknowledge();
+    }
+
+    async fn commit(&mut self, commit: Commit) -> Result<(), StoreError> {
+        if let Some((_, new)) = &commit.replicas {
+            self.shared.replicas_grew(new);
+        }
+        let mut batch = Batch::new();
+        persist::put(&mut batch, &commit, &self.shared.replica, self.log.as_deref());
+        // What came from the log can be read from it again: it need not be synced before its checkpoint is.
+        let durability =
+            if commit.has_local_writes() { self.durability } else { self.durability.min(Durability::Os) };
+        let store = self.shared.store.clone();
+        if store.strongest_durability() == Durability::Memory {
+            store.commit(batch, durability)?;
+        } else {
+            let committing = tokio::task::spawn_blocking(move || store.commit(batch, durability));
+            committing.await.map_err(|error| StoreError::Io { action: "commit", source: error.into() })??;
+        }
+        if commit.has_local_writes() {
+            let events =
+                commit.outbox.iter().map(|outboxed| outboxed.last_sequence - outboxed.first_sequence + 1);
+            metrics::add(&self.shared.counters.outbox_len, events.sum());
+            self.shared.outbox_grew.notify_one();
+        }
+        Ok(())
+    }
+
+    fn notify(&self, notice: Notice) {
+        let notification = match notice {
+            Notice::Applied { dot, entity, hlc } => {
+                Notification::EventApplied { master_id: dot.actor.clone(), dot, entity_id: entity, hlc }
+            }
+            Notice::Conflict(conflict) => {
+                let report = Arc::new(ConflictReport::new(&conflict, &self.shared.limits));
+                self.shared.remember(report.clone());
+                Notification::ConflictDetected(report)
+            }
+            Notice::Quarantined { dot, ahead } => {
+                tracing::warn!(%dot, ?ahead, "an event is stamped too far ahead and waits");
+                Notification::EventQuarantined { dot, ahead }
+            }
+            Notice::Fenced { dot } => {
+                tracing::error!(%dot, "another writer uses this master's identity; it takes no more writes");
+                Notification::Fenced { dot }
+            }
+            _ => return,
+        };
+        self.shared.notify(notification);
+    }
+
+    fn publish_counts(&self) {
+        let (engine, counters) = (&self.engine, self.engine.counters());
+        self.shared.engine_counted(Metrics {
+            writes_local: counters.writes_local,
+            events_applied: counters.events_applied,
+            duplicates_ignored: counters.duplicates_ignored,
+            conflicts_detected: counters.conflicts_detected,
+            event_buffer_size: engine.buffered() as u64,
+            quarantined: engine.quarantined(self.clock.now_unix_ms()) as u64,
+            vector_clock_nodes: engine.vector().len() as u64,
+            ..Metrics::default()
+        });
+        if self.failed.is_none() {
+            self.shared.vector.send_if_modified(|vector| {
+                let changed = vector != engine.vector();
+                if changed {
+                    vector.clone_from(engine.vector());
+                }
+                changed
+            });
+        }
+    }
+
+    fn acknowledge(&mut self) {
+        let queued = self.shared.link.borrow().queues();
+        for (written, entity_id, reply) in self.unacknowledged.drain(..) {
+            let outcome = match &self.failed {
+                Some(reason) => Err(WriteError::StoreFailed { reason: reason.clone() }),
+                None => Ok(WriteReceipt {
+                    dot: written.dot,
+                    entity_id,
+                    master_id: self.shared.replica.clone(),
+                    hlc: written.hlc,
+                    token: SessionToken(written.token),
+                    queued,
+                }),
+            };
+            let _ = reply.send(outcome);
+        }
+        for (received, reply) in self.unanswered.drain(..) {
+            let outcome = match &self.failed {
+                Some(reason) => Err(ApplyError::StoreFailed { reason: reason.clone() }),
+                None => Ok(received),
+            };
+            let _ = reply.send(outcome);
+        }
+    }
+
+    /// The engine may be ahead of the store now: nothing more is taken in until the store is opened again.
+    fn fail(&mut self, reason: String) {
+        if self.failed.is_none() {
+            tracing::error!(%reason, "the store failed; no more writes until the manager is started again");
+            self.shared.notify(Notification::StoreFailed { reason: reason.clone() });
+            self.failed = Some(reason);
+        }
+    }
+}
+
+/// The records in a store, as the engine asks for them.
+pub(crate) struct Stored<'a>(pub(crate) &'a dyn Store);
+
+impl Records for Stored<'_> {
+    fn record(&self, entity: &EntityId) -> Result<Option<Bytes>, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(self.0.get(Table::Entities, entity.as_bytes())?)
+    }
+}

@@ -1,0 +1,155 @@
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
+};
+
+use archipelago_clock::{ReplicaId, VersionVector};
+use archipelago_engine::Engine;
+use archipelago_pipeline::PipelineStatus;
+use archipelago_proto::{Limits, ReplicaTable};
+use archipelago_store::Store;
+use tokio::sync::{Notify, broadcast, watch};
+
+use crate::{
+    ConflictReport, LinkState, Metrics, Notification,
+    metrics::{self, Counters},
+};
+
+/// How many conflicts [`MultiMasterManager::conflicts`](crate::MultiMasterManager::conflicts) remembers.
+pub const CONFLICTS_MAX: usize = 1_024;
+
+/// What the tasks of one manager share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) replica: ReplicaId,
+    pub(crate) namespace: String,
+    pub(crate) limits: Limits,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) counters: Counters,
+    pub(crate) vector: watch::Sender<VersionVector>,
+    pub(crate) link: watch::Sender<LinkState>,
+    /// True once the log is known to exist: nothing is sent before.
+    pub(crate) log_is_open: watch::Sender<bool>,
+    /// Rung after each commit with local writes.
+    pub(crate) outbox_grew: Notify,
+    /// Rung when the outbox ran empty.
+    pub(crate) outbox_drained: Notify,
+    notifications: broadcast::Sender<Notification>,
+    conflicts: Mutex<VecDeque<Arc<ConflictReport>>>,
+    engine: Mutex<Metrics>,
+    /// The numbers of replicas in stored records: never behind the store.
+    replicas: RwLock<ReplicaTable>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        replica: ReplicaId,
+        namespace: String,
+        limits: Limits,
+        store: Arc<dyn Store>,
+        engine: &Engine,
+        link: LinkState,
+    ) -> Self {
+        Shared {
+            replica,
+            namespace,
+            limits,
+            store,
+            counters: Counters::default(),
+            vector: watch::Sender::new(engine.vector().clone()),
+            link: watch::Sender::new(link),
+            log_is_open: watch::Sender::new(false),
+            outbox_grew: Notify::new(),
+            outbox_drained: Notify::new(),
+            notifications: broadcast::Sender::new(crate::NOTIFICATIONS_MAX),
+            conflicts: Mutex::default(),
+            engine: Mutex::default(),
+            replicas: RwLock::new(engine.replicas().clone()),
+        }
+    }
+
+    /// Tells whoever listens; nobody need to.
+    pub(crate) fn notify(&self, notification: Notification) {
+        let _ = self.notifications.send(notification);
+    }
+
+    pub(crate) fn notifications(&self) -> broadcast::Receiver<Notification> {
+        self.notifications.subscribe()
+    }
+
+    /// Notes how the pipeline stands and tells whoever listens, if that changed. A lost log stays lost.
+    pub(crate) fn pipeline_is(&self, status: PipelineStatus) {
+        let next = LinkState::from(status);
+        let changed = self.link.send_if_modified(|link| {
+            let changes = *link != next && !matches!(link, LinkState::Lost { .. });
+            if changes {
+                *link = next.clone();
+            }
+            changes
+        });
+        match next {
+            LinkState::Up if changed => self.notify(Notification::PipelineUp),
+            LinkState::Down { reason } if changed => self.notify(Notification::PipelineDown { reason }),
+            _ => {}
+        }
+    }
+
+    /// Notes that the log is lost and tells whoever listens.
+    pub(crate) fn log_is_lost(&self, reason: String) {
+        let changed = self.link.send_if_modified(|link| {
+            let changes = !matches!(link, LinkState::Lost { .. });
+            if changes {
+                *link = LinkState::Lost { reason: reason.clone() };
+            }
+            changes
+        });
+        if changed {
+            tracing::error!(replica = %self.replica, %reason, "the shared log is lost");
+            self.notify(Notification::LogLost { reason });
+        }
+    }
+
+    pub(crate) fn remember(&self, conflict: Arc<ConflictReport>) {
+        let mut conflicts = locked(&self.conflicts);
+        if conflicts.len() == CONFLICTS_MAX {
+            conflicts.pop_front();
+        }
+        conflicts.push_back(conflict);
+    }
+
+    pub(crate) fn conflicts(&self) -> Vec<Arc<ConflictReport>> {
+        locked(&self.conflicts).iter().cloned().collect()
+    }
+
+    /// The numbers of replicas in stored records.
+    pub(crate) fn replicas(&self) -> RwLockReadGuard<'_, ReplicaTable> {
+        self.replicas.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes over numbers that the next commit stores.
+    pub(crate) fn replicas_grew(&self, new: &[ReplicaId]) {
+        let mut replicas = self.replicas.write().unwrap_or_else(PoisonError::into_inner);
+        for replica in new {
+            replicas.intern(replica);
+        }
+    }
+
+    /// Stores what the engine counted; the counts of the other tasks in it are ignored.
+    pub(crate) fn engine_counted(&self, engine: Metrics) {
+        *locked(&self.engine) = engine;
+    }
+
+    pub(crate) fn metrics(&self) -> Metrics {
+        Metrics {
+            events_emitted: metrics::value(&self.counters.events_emitted),
+            messages_unreadable: metrics::value(&self.counters.messages_unreadable),
+            outbox_len: metrics::value(&self.counters.outbox_len),
+            ..*locked(&self.engine)
+        }
+    }
+}
+
+/// The lock, also after a panic elsewhere: what is inside is plain data that is always whole.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
