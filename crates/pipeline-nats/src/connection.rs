@@ -82,17 +82,23 @@ async fn identify(
     })
 }
 
+/// Checks that the broker, if there is one by now, is new enough.
+pub(crate) fn check_version(client: &Client) -> Result<(), PipelineError> {
+    match client.try_server_info() {
+        Some(info) if !client.is_server_compatible(2, 10, 0) => Err(PipelineError::Misconfigured {
+            reason: format!("nats-server {} is too old; 2.10 or newer is needed", info.version),
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// Checks that the broker is new enough and has JetStream.
 pub(crate) async fn examine(
     client: &Client,
     context: &jetstream::Context,
     links: &Links,
 ) -> Result<(), PipelineError> {
-    if !client.is_server_compatible(2, 10, 0) {
-        let version = client.server_info().version;
-        let reason = format!("nats-server {version} is too old; 2.10 or newer is needed");
-        return Err(PipelineError::Misconfigured { reason });
-    }
+    check_version(client)?;
     let account = tokio::select! {
         biased;
         account = context.query_account() => account,

@@ -31,6 +31,7 @@
 //! | `stream` | the stream behind a log: how it is made, checked and read out |
 //! | `publisher` | the way out: acknowledgements with a deadline of their own |
 //! | `reader` | the way in: a task that survives reconnects and notices every kind of loss |
+//! | `subscription` | the reader's other end |
 //! | `error` | what the broker says, as a [`PipelineError`](archipelago_pipeline::PipelineError) |
 //!
 //! # Invariants
@@ -54,6 +55,7 @@ mod pipeline;
 mod publisher;
 mod reader;
 mod stream;
+mod subscription;
 
 pub use config::{NatsConfig, OnStart, Storage};
 pub use pipeline::NatsPipeline;

@@ -84,6 +84,7 @@ impl fmt::Debug for NatsPipeline {
 #[async_trait]
 impl Pipeline for NatsPipeline {
     async fn open(&self) -> Result<LogState, PipelineError> {
+        connection::check_version(&self.client)?;
         self.stream.open(&self.config).await
     }
 

@@ -21,6 +21,9 @@ use crate::{
 /// What the broker's limit on a message has to hold besides the payload: a message id and what surrounds it.
 pub(crate) const HEADER_BYTES_MAX: usize = 512;
 
+/// How long it is looked into why nobody took a message.
+const MISSING_CHECK_MAX: Duration = Duration::from_secs(1);
+
 /// The way out.
 #[derive(Debug)]
 pub(crate) struct Publisher {
@@ -100,12 +103,17 @@ impl Ack {
 
 async fn refusal(error: &PublishError, stream: &LogStream, waited: Duration) -> PipelineError {
     match error.kind() {
-        // Nobody listens on the subject, so nothing was stored. Is the stream gone, or only away?
-        PublishErrorKind::StreamNotFound => match stream.state().await {
-            Err(missing @ PipelineError::LogMissing { .. }) => missing,
-            Ok(_) => stream.links.unavailable("the stream does not take messages just now"),
-            Err(other) => stream.links.unavailable(&other.to_string()),
-        },
+        // Nobody listens on the subject, so nothing was stored. Is the stream gone, or only without a leader? Then the
+        // question gets no answer.
+        PublishErrorKind::StreamNotFound => {
+            match tokio::time::timeout(MISSING_CHECK_MAX, stream.state()).await {
+                Ok(Err(known @ (PipelineError::LogMissing { .. } | PipelineError::Unavailable { .. }))) => {
+                    known
+                }
+                Ok(Err(other)) => stream.links.unavailable(&other.to_string()),
+                Ok(Ok(_)) | Err(_) => stream.links.unavailable("the stream takes no messages just now"),
+            }
+        }
         PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe => {
             PipelineError::AckTimeout { deadline: waited }
         }

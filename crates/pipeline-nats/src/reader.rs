@@ -3,19 +3,20 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use archipelago_pipeline::{Incoming, LogId, PipelineError, Subscription};
+use archipelago_pipeline::{Incoming, LogId, PipelineError};
 use async_nats::jetstream::{
     self,
     consumer::{AckPolicy, DeliverPolicy, pull},
 };
-use async_trait::async_trait;
 use futures::StreamExt;
-use tokio::{
-    sync::mpsc,
-    task::{AbortHandle, JoinHandle},
-};
+use tokio::sync::mpsc;
 
-use crate::{error, link::Role, stream::LogStream};
+use crate::{
+    error,
+    link::{Loss, Role},
+    stream::LogStream,
+    subscription::NatsSubscription,
+};
 
 /// How often a quiet stream is looked at: it may be gone, or another.
 const WATCHDOG_INTERVAL: Duration = Duration::from_secs(1);
@@ -26,8 +27,15 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// For how long the broker keeps a consumer that is not asked any more.
 const CONSUMER_INACTIVE: Duration = Duration::from_secs(30);
 
+/// How long the making of a consumer is waited for. Without a leader there is no answer, and a new leader is not told
+/// of old questions.
+const CONSUMER_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Between two attempts to read on.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
+
+/// After how many failed attempts to read on someone should hear of it.
+const ATTEMPTS_QUIET: u32 = 20;
 
 /// Reads one log from a position on, in a task of its own.
 pub(crate) struct Reader {
@@ -41,12 +49,23 @@ pub(crate) struct Reader {
     prefetch_messages_max: usize,
 }
 
-/// Why a session ended although the log is well.
-struct Passing(String);
-
+/// Why a session ended.
 enum End {
-    Passing(Passing),
+    /// The log is well; another session may read on.
+    Passing(PipelineError),
+    /// There is nothing to read on.
     Final(PipelineError),
+}
+
+impl End {
+    fn passing(reason: impl Into<String>) -> End {
+        End::Passing(PipelineError::Unavailable { reason: reason.into() })
+    }
+
+    fn into_error(self) -> PipelineError {
+        let (End::Passing(error) | End::Final(error)) = self;
+        error
+    }
 }
 
 impl From<PipelineError> for End {
@@ -55,13 +74,14 @@ impl From<PipelineError> for End {
             PipelineError::LogMissing { .. }
             | PipelineError::LogReplaced { .. }
             | PipelineError::LogRegressed { .. } => End::Final(error),
-            other => End::Passing(Passing(other.to_string())),
+            other => End::Passing(other),
         }
     }
 }
 
 impl Reader {
-    /// Starts reading after `after`, which the log must reach.
+    /// Starts reading after `after`, which the log must reach. What keeps the first consumer from being made is an
+    /// error here; later it is tried again.
     pub(crate) async fn start(
         stream: LogStream,
         after: u64,
@@ -71,22 +91,23 @@ impl Reader {
         let (delivered, incoming) = mpsc::channel(prefetch_messages_max);
         let last = AtomicU64::new(after);
         let reader = Reader { stream, id, last, last_stored_at: None, delivered, prefetch_messages_max };
-        let task: JoinHandle<()> = tokio::spawn(reader.run());
-        Ok(NatsSubscription { incoming, task: task.abort_handle(), ended: None })
+        let loss = reader.stream.links.link(Role::Consume).next_loss();
+        let messages = reader.consume().await.map_err(End::into_error)?;
+        let task = tokio::spawn(reader.run(messages, loss));
+        Ok(NatsSubscription::new(incoming, task.abort_handle()))
     }
 
     /// Sessions, one after the other, until the log is no longer what it was.
-    async fn run(mut self) {
+    async fn run(mut self, messages: pull::Stream, loss: Loss) {
+        let mut end = self.session(messages, loss).await;
+        let mut attempts = 0_u32;
         loop {
-            let consume = self.stream.links.link(Role::Consume);
-            tokio::select! {
-                () = consume.wait_until_up() => {}
-                () = self.delivered.closed() => return,
-            }
-            match self.session().await {
-                End::Passing(Passing(reason)) => {
-                    tracing::debug!(stream = %self.stream.name, %reason, "reading starts over");
-                    tokio::time::sleep(RETRY_PAUSE).await;
+            match end {
+                End::Passing(error) if attempts == ATTEMPTS_QUIET => {
+                    tracing::warn!(stream = %self.stream.name, %error, "cannot read on; still trying");
+                }
+                End::Passing(error) => {
+                    tracing::debug!(stream = %self.stream.name, %error, "reading starts over")
                 }
                 End::Final(error) => {
                     // Nobody to tell if it fails.
@@ -94,16 +115,30 @@ impl Reader {
                     return;
                 }
             }
+            tokio::select! {
+                () = self.pause() => {}
+                () = self.delivered.closed() => return,
+            }
+            let loss = self.stream.links.link(Role::Consume).next_loss();
+            attempts = attempts.saturating_add(1);
+            end = match self.consume().await {
+                Ok(messages) => {
+                    attempts = 0;
+                    self.session(messages, loss).await
+                }
+                Err(end) => end,
+            };
         }
     }
 
+    /// Waits until it makes sense to try again.
+    async fn pause(&self) {
+        tokio::time::sleep(RETRY_PAUSE).await;
+        self.stream.links.link(Role::Consume).wait_until_up().await;
+    }
+
     /// Reads through one consumer until anything is in doubt.
-    async fn session(&mut self) -> End {
-        let mut loss = self.stream.links.link(Role::Consume).next_loss();
-        let mut messages = match self.consume().await {
-            Ok(messages) => messages,
-            Err(end) => return end,
-        };
+    async fn session(&mut self, mut messages: pull::Stream, mut loss: Loss) -> End {
         let mut session = Session { expected_consumer_sequence: 1, prefix: self.stream.subject_prefix.len() };
         let Reader { stream, id, last, last_stored_at, delivered, .. } = self;
         let watchdog = watch(stream, id, last);
@@ -111,19 +146,19 @@ impl Reader {
         loop {
             let message = tokio::select! {
                 biased;
-                () = loss.wait() => return End::Passing(Passing("the connection was lost".to_owned())),
+                () = loss.wait() => return End::passing("the connection was lost"),
                 end = &mut watchdog => return end,
                 message = messages.next() => message,
             };
             let message = match message {
                 Some(Ok(message)) => message,
-                Some(Err(error)) => return End::Passing(Passing(error.to_string())),
-                None => return End::Passing(Passing("the consumer ended".to_owned())),
+                Some(Err(error)) => return End::passing(error.to_string()),
+                None => return End::passing("the consumer ended"),
             };
             let incoming = match session.accept(message) {
                 Ok(incoming) if incoming.sequence > last.load(Ordering::Relaxed) => incoming,
                 Ok(_) => continue,
-                Err(passing) => return End::Passing(passing),
+                Err(end) => return end,
             };
             let (sequence, stored_at) = (incoming.sequence, incoming.stored_at);
             if delivered.send(Ok(incoming)).await.is_err() {
@@ -151,12 +186,13 @@ impl Reader {
             let made = stream.context.create_consumer_on_stream(config, &*stream.name).await;
             made.map_err(|error| error::from_consumer(&error, &stream.name, &stream.links, stream.timeout))
         };
-        let consumer = stream.links.request(stream.role, call).await?;
+        let made = tokio::time::timeout(CONSUMER_TIMEOUT, stream.links.request(stream.role, call)).await;
+        let consumer = made.map_err(|_| End::passing("no consumer was made in time"))??;
         stream.state_beyond(Some(&self.id), last).await?;
         self.check_last_message(last).await?;
         let messages =
             consumer.stream().max_messages_per_batch(self.prefetch_messages_max).heartbeat(HEARTBEAT);
-        messages.messages().await.map_err(|error| End::Passing(Passing(error.to_string())))
+        messages.messages().await.map_err(|error| End::passing(error.to_string()))
     }
 
     /// Notices a log that lost its tail and has grown beyond it since: another message stands in the place of the one
@@ -200,42 +236,17 @@ struct Session {
 }
 
 impl Session {
-    fn accept(&mut self, message: jetstream::Message) -> Result<Incoming, Passing> {
-        let info = message.info().map_err(|error| Passing(error.to_string()))?;
+    fn accept(&mut self, message: jetstream::Message) -> Result<Incoming, End> {
+        let info = message.info().map_err(|error| End::passing(error.to_string()))?;
         if info.consumer_sequence != self.expected_consumer_sequence {
             let (expected, found) = (self.expected_consumer_sequence, info.consumer_sequence);
-            return Err(Passing(format!("a gap in what was delivered: expected {expected}, got {found}")));
+            return Err(End::passing(format!(
+                "a gap in what was delivered: expected {expected}, got {found}"
+            )));
         }
         let (sequence, stored_at) = (info.stream_sequence, SystemTime::from(info.published));
         self.expected_consumer_sequence += 1;
         let origin = message.subject.get(self.prefix..).unwrap_or_default().to_owned();
         Ok(Incoming { sequence, origin, payload: message.message.payload, stored_at })
-    }
-}
-
-/// What a [`Reader`] delivers. Dropping it ends the reading.
-pub(crate) struct NatsSubscription {
-    incoming: mpsc::Receiver<Result<Incoming, PipelineError>>,
-    task: AbortHandle,
-    ended: Option<PipelineError>,
-}
-
-impl Drop for NatsSubscription {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-#[async_trait]
-impl Subscription for NatsSubscription {
-    async fn next(&mut self) -> Result<Incoming, PipelineError> {
-        if let Some(error) = &self.ended {
-            return Err(error.clone());
-        }
-        let next = self.incoming.recv().await.unwrap_or(Err(PipelineError::Closed));
-        if let Err(error) = &next {
-            self.ended = Some(error.clone());
-        }
-        next
     }
 }
