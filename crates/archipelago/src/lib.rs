@@ -1,1 +1,95 @@
-//! Under construction.
+//! Keep one data set alive on many islands: every region, server, phone or browser tab writes locally and at once, keeps
+//! working when the network is cut, and ends in the same state as all the others.
+//!
+//! ```
+//! use archipelago::prelude::*;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let broker = MemoryBroker::default();
+//! let master = MultiMasterManager::builder()
+//!     .master_id("us-east")
+//!     .namespace("people")
+//!     .store(MemoryStore::new())
+//!     .pipeline(broker.pipeline("people"))
+//!     .start()
+//!     .await?;
+//! master.write("user/7", "Alice").await?;
+//! assert_eq!(master.read::<String>("user/7").await?.as_deref(), Some("Alice"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! This crate is the façade: the few types that users name, out of crates that can be used by themselves.
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `nats` | yes | `NatsPipeline`: events travel through NATS JetStream |
+//! | `fjall` | yes | `FjallStore`: state in a folder, on the embedded engine fjall |
+//!
+//! | module | crate | what it is for |
+//! |---|---|---|
+//! | [`prelude`] | | what most programs need |
+//! | [`clock`] | `archipelago-clock` | dots, vector clocks, hybrid logical clocks |
+//! | [`crdt`] | `archipelago-crdt` | CRDTs and the dynamic value |
+//! | [`conflict`] | `archipelago-conflict` | conflict strategies, also standalone |
+//! | [`proto`] | `archipelago-proto` | the bytes on the wire and on disk |
+//! | [`engine`] | `archipelago-engine` | the deterministic core, without I/O |
+//! | [`store`], `store_fjall` | `archipelago-store`, `archipelago-store-fjall` | where a replica keeps its state |
+//! | [`pipeline`], `pipeline_nats` | `archipelago-pipeline`, `archipelago-pipeline-nats` | what carries events |
+//! | [`manager`] | `archipelago-manager` | the managers |
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[doc(no_inline)]
+pub use archipelago_clock as clock;
+#[doc(no_inline)]
+pub use archipelago_conflict as conflict;
+#[doc(no_inline)]
+pub use archipelago_crdt as crdt;
+#[doc(no_inline)]
+pub use archipelago_engine as engine;
+#[doc(no_inline)]
+pub use archipelago_manager as manager;
+#[doc(no_inline)]
+pub use archipelago_pipeline as pipeline;
+#[cfg(feature = "nats")]
+#[doc(no_inline)]
+pub use archipelago_pipeline_nats as pipeline_nats;
+#[doc(no_inline)]
+pub use archipelago_proto as proto;
+#[doc(no_inline)]
+pub use archipelago_store as store;
+#[cfg(feature = "fjall")]
+#[doc(no_inline)]
+pub use archipelago_store_fjall as store_fjall;
+
+pub use archipelago_conflict::{ConflictResolver, Strategy};
+pub use archipelago_crdt::Value;
+pub use archipelago_manager::{
+    ConflictReport, EntityView, LinkState, Metrics, MultiMasterManager, Notification, Notifications,
+    SessionToken, WriteReceipt,
+};
+pub use archipelago_pipeline::{MemoryBroker, Switch};
+#[cfg(feature = "nats")]
+pub use archipelago_pipeline_nats::{NatsConfig, NatsPipeline, OnStart};
+pub use archipelago_store::{Durability, MemoryStore};
+#[cfg(feature = "fjall")]
+pub use archipelago_store_fjall::FjallStore;
+
+/// What most programs need: `use archipelago::prelude::*;`
+pub mod prelude {
+    #[cfg(feature = "fjall")]
+    pub use crate::FjallStore;
+    pub use crate::{
+        Durability, MemoryBroker, MemoryStore, MultiMasterManager, Notification, Strategy, Value,
+        WriteReceipt,
+    };
+    #[cfg(feature = "nats")]
+    pub use crate::{NatsConfig, NatsPipeline};
+}
+
+/// The examples of the README, compiled and run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -74,9 +74,16 @@ pub(crate) struct Replica {
     pub(crate) outbox_events_max: u64,
     pub(crate) read_from: watch::Sender<ReadFrom>,
     pub(crate) log: Option<Arc<LogId>>,
-    pub(crate) unacknowledged: Vec<(Written, EntityId, oneshot::Sender<Result<WriteReceipt, WriteError>>)>,
+    pub(crate) unacknowledged: Vec<Unacknowledged>,
     pub(crate) unanswered: Vec<(Received, oneshot::Sender<Result<Received, ApplyError>>)>,
     pub(crate) failed: Option<String>,
+}
+
+/// A write that is part of the commit at hand.
+pub(crate) struct Unacknowledged {
+    written: Written,
+    entity_id: EntityId,
+    reply: oneshot::Sender<Result<WriteReceipt, WriteError>>,
 }
 
 impl Replica {
@@ -119,9 +126,9 @@ impl Replica {
     fn handle_command(&mut self, command: Command) -> Option<oneshot::Sender<()>> {
         match command {
             Command::Write { write, reply } => {
-                let entity = write.entity.clone();
+                let entity_id = write.entity.clone();
                 match self.write(write) {
-                    Ok(written) => self.unacknowledged.push((written, entity, reply)),
+                    Ok(written) => self.unacknowledged.push(Unacknowledged { written, entity_id, reply }),
                     Err(error) => drop(reply.send(Err(error))),
                 }
             }
@@ -292,7 +299,7 @@ impl Replica {
 
     fn acknowledge(&mut self) {
         let queued = self.shared.link.borrow().queues();
-        for (written, entity_id, reply) in self.unacknowledged.drain(..) {
+        for Unacknowledged { written, entity_id, reply } in self.unacknowledged.drain(..) {
             let outcome = match &self.failed {
                 Some(reason) => Err(WriteError::StoreFailed { reason: reason.clone() }),
                 None => Ok(WriteReceipt {

@@ -1,0 +1,150 @@
+//! What masters do when the log they share misbehaves.
+
+mod support;
+
+use std::sync::Arc;
+
+use archipelago_clock::{Dot, Hlc, Incarnation, ReplicaId};
+use archipelago_conflict::Strategy;
+use archipelago_manager::{ApplyError, LinkState, Notification};
+use archipelago_pipeline::{FaultRates, Faulty, Outgoing, Pipeline};
+use archipelago_proto::{BatchEncoder, Event, Limits, Op, encode_value};
+use archipelago_store::MemoryStore;
+use bytes::Bytes;
+use support::{Island, NAMESPACE, archipelago, broker, converge, notified, options};
+
+fn lost(notification: Notification) -> Option<String> {
+    match notification {
+        Notification::LogLost { reason } => Some(reason),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn a_wiped_log_is_noticed_by_every_master_and_writes_go_on_queued() {
+    let broker = broker();
+    let islands = archipelago(&broker, Strategy::Lww).await;
+    let [us, eu, ap] = islands.each_ref().map(|island| &island.master);
+    converge(&[us, eu, ap]).await;
+    let mut listeners = [us, eu, ap].map(|master| master.subscribe());
+    broker.wipe();
+    for listener in &mut listeners {
+        let reason = notified(listener, lost).await;
+        assert!(reason.contains(NAMESPACE), "{reason}");
+    }
+    assert!(matches!(us.link_state(), LinkState::Lost { .. }));
+    assert!(us.write("a", &1).await.unwrap().queued);
+}
+
+#[tokio::test]
+async fn a_log_that_was_replaced_while_the_master_was_away_is_noticed_at_its_start() {
+    let broker = broker();
+    let us = Island::start(&broker, "us-east", Strategy::Lww).await;
+    let eu = Island::start(&broker, "eu-west", Strategy::Lww).await;
+    converge(&[&us.master, &eu.master]).await;
+    eu.master.close().await.unwrap();
+    us.master.close().await.unwrap();
+    broker.wipe();
+    let us = Island::start(&broker, "us-east", Strategy::Lww).await;
+    us.master.write("a", &1).await.unwrap();
+    let eu = Island::on(&broker, options("eu-west", Strategy::Lww), eu.store.reopen()).await;
+    let mut listener = eu.master.subscribe();
+    if !matches!(eu.master.link_state(), LinkState::Lost { .. }) {
+        notified(&mut listener, lost).await;
+    }
+}
+
+#[tokio::test]
+async fn messages_lost_before_they_were_read_are_noticed() {
+    let broker = broker();
+    let us = Island::start(&broker, "us-east", Strategy::Lww).await;
+    let eu = Island::start(&broker, "eu-west", Strategy::Lww).await;
+    converge(&[&us.master, &eu.master]).await;
+    eu.link.cut();
+    let mut listener = eu.master.subscribe();
+    us.master.write("a", &1).await.unwrap();
+    us.master.close().await.unwrap();
+    broker.purge(NAMESPACE);
+    eu.link.heal();
+    notified(&mut listener, lost).await;
+}
+
+#[tokio::test]
+async fn unreadable_messages_are_counted_and_skipped_and_the_rest_arrives() {
+    let broker = broker();
+    let islands = archipelago(&broker, Strategy::Lww).await;
+    let [us, eu, ap] = islands.each_ref().map(|island| &island.master);
+    us.write("a", &1).await.unwrap();
+    let pipeline = broker.pipeline(NAMESPACE);
+    pipeline.open().await.unwrap();
+    let foreign = {
+        let limits = Limits::default();
+        let mut encoder = BatchEncoder::new("another-namespace", &limits);
+        encoder.push(&event("stranger", 1, "x"));
+        encoder.finish().unwrap().unwrap()
+    };
+    let garbage = [Bytes::from_static(b"random bytes"), Bytes::new(), Bytes::from(vec![0x95; 1000]), foreign];
+    for (at, payload) in garbage.into_iter().enumerate() {
+        let message = Outgoing { origin: "us-east".into(), message_id: format!("garbage-{at}"), payload };
+        pipeline.publish(message).await.unwrap().await.unwrap();
+    }
+    eu.write("a", &2).await.unwrap();
+    converge(&[us, eu, ap]).await;
+    for master in [us, eu, ap] {
+        assert_eq!(master.metrics().messages_unreadable, 4);
+    }
+}
+
+#[tokio::test]
+async fn lost_acknowledgements_and_duplicates_have_no_effect() {
+    for seed in 0..8 {
+        let broker = broker();
+        let rates =
+            FaultRates { lose_ack: 0.2, lose_message: 0.1, store_twice: 0.2, ..FaultRates::default() };
+        let mut masters = Vec::new();
+        for name in ["us-east", "eu-west", "ap-south"] {
+            let inner: Arc<dyn Pipeline> = Arc::new(broker.pipeline(NAMESPACE));
+            let pipeline = Faulty::new(inner, rates, seed, std::time::Duration::from_millis(5));
+            // A buffer so small that out of order events must be read again.
+            let options = options(name, Strategy::FieldMerge).event_buffer_size(4);
+            masters.push(options.store(MemoryStore::new()).pipeline(pipeline).start().await.unwrap());
+        }
+        for n in 0..60 {
+            for master in &masters {
+                master.write(format!("n/{}", n % 7), &n).await.unwrap();
+            }
+        }
+        converge(&masters.iter().collect::<Vec<_>>()).await;
+    }
+}
+
+fn event(name: &str, sequence: u64, entity: &str) -> Event {
+    Event {
+        dot: Dot::new(ReplicaId::new(name, Incarnation::from_bits(1)).expect("a legal name"), sequence),
+        hlc: Hlc::new(1_000 + sequence, 0),
+        deps: Arc::default(),
+        context: None,
+        entity: entity.into(),
+        op: Op::Put(encode_value(&sequence, &Limits::default()).expect("a number")),
+    }
+}
+
+#[tokio::test]
+async fn an_event_handed_in_is_applied_once_with_what_it_depends_on() {
+    let options = options("us-east", Strategy::Lww).event_buffer_size(2);
+    let options = options.apply_timeout(std::time::Duration::from_millis(50));
+    let master = options.store(MemoryStore::new()).start().await.unwrap();
+    master.apply_remote_event(event("far", 1, "x")).await.unwrap();
+    master.apply_remote_event(event("far", 1, "x")).await.unwrap();
+    assert_eq!(master.metrics().duplicates_ignored, 1);
+    assert_eq!(master.read("x").await.unwrap(), Some(1));
+
+    let early = master.apply_remote_event(event("far", 3, "x")).await.unwrap_err();
+    assert!(matches!(early, ApplyError::Timeout { .. }), "{early}");
+    assert!(matches!(master.apply_remote_event(event("far", 4, "x")).await, Err(ApplyError::Timeout { .. })));
+    let full = master.apply_remote_event(event("far", 5, "x")).await.unwrap_err();
+    assert!(matches!(full, ApplyError::BufferFull { events_max: 2 }), "{full}");
+    assert_eq!(master.metrics().event_buffer_size, 2);
+    master.apply_remote_event(event("far", 2, "x")).await.unwrap();
+    assert_eq!(master.read("x").await.unwrap(), Some(4));
+}
