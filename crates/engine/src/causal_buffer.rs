@@ -1,6 +1,6 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use archipelago_clock::{ReplicaId, VersionVector};
+use archipelago_clock::{Dot, ReplicaId, VersionVector};
 use archipelago_proto::Event;
 
 /// Events that came before what they depend on, or are stamped too far ahead. Bounded.
@@ -14,6 +14,8 @@ pub(crate) struct CausalBuffer {
     waiting: BTreeMap<ReplicaId, BTreeMap<u64, Waiting>>,
     /// Of each origin the first event that found no room: it must be read from the log again.
     turned_away: BTreeMap<ReplicaId, TurnedAway>,
+    /// Of each origin the last event that was reported to be stamped too far ahead.
+    reported: BTreeMap<ReplicaId, u64>,
 }
 
 #[derive(Debug)]
@@ -28,6 +30,7 @@ pub(crate) struct Waiting {
 #[derive(Debug)]
 struct TurnedAway {
     sequence: u64,
+    deps: Arc<VersionVector>,
     due_unix_ms: u64,
 }
 
@@ -44,7 +47,13 @@ pub(crate) enum Buffered {
 
 impl CausalBuffer {
     pub(crate) fn new(events_max: usize) -> Self {
-        CausalBuffer { events_max, len: 0, waiting: BTreeMap::new(), turned_away: BTreeMap::new() }
+        CausalBuffer {
+            events_max,
+            len: 0,
+            waiting: BTreeMap::new(),
+            turned_away: BTreeMap::new(),
+            reported: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -53,15 +62,22 @@ impl CausalBuffer {
 
     pub(crate) fn insert(&mut self, waiting: Waiting) -> Buffered {
         let dot = waiting.event.dot.clone();
-        if self.waiting.get(&dot.actor).is_some_and(|events| events.contains_key(&dot.sequence)) {
-            return Buffered::Known;
+        let events = self.waiting.get_mut(&dot.actor);
+        if let Some(known) = events.and_then(|events| events.get_mut(&dot.sequence)) {
+            if known.position.is_some() || waiting.position.is_none() {
+                return Buffered::Known;
+            }
+            // It came by another road first. After a crash only the log has it, so the checkpoint waits for it too.
+            known.position = waiting.position;
+            return Buffered::Waits;
         }
         if self.len >= self.events_max {
             if waiting.position.is_some() {
-                let first = TurnedAway { sequence: dot.sequence, due_unix_ms: waiting.due_unix_ms };
-                let entry = self.turned_away.entry(dot.actor).or_insert(first);
-                if dot.sequence < entry.sequence {
-                    *entry = TurnedAway { sequence: dot.sequence, due_unix_ms: waiting.due_unix_ms };
+                let first = self.turned_away.get(&dot.actor).map(|first| first.sequence);
+                if first.is_none_or(|first| dot.sequence < first) {
+                    let (deps, due_unix_ms) = (waiting.event.deps, waiting.due_unix_ms);
+                    self.turned_away
+                        .insert(dot.actor, TurnedAway { sequence: dot.sequence, deps, due_unix_ms });
                 }
             }
             return Buffered::TurnedAway;
@@ -92,10 +108,13 @@ impl CausalBuffer {
         taken
     }
 
-    /// True if an event that was turned away is the next of its origin now.
+    /// True if an event that was turned away could be applied now, or was applied meanwhile.
+    ///
+    /// Only then: each reading is paid for by an event that was applied since the last one, so readings end.
     pub(crate) fn must_reread(&self, vector: &VersionVector, now_unix_ms: u64) -> bool {
         self.turned_away.iter().any(|(origin, first)| {
-            first.sequence <= vector.get(origin).saturating_add(1) && first.due_unix_ms <= now_unix_ms
+            let due = first.due_unix_ms <= now_unix_ms && first.follows(origin, vector);
+            first.sequence <= vector.get(origin) || due
         })
     }
 
@@ -109,10 +128,40 @@ impl CausalBuffer {
         self.len = self.waiting.values().map(BTreeMap::len).sum();
     }
 
+    /// Events that wait only because they are stamped too far ahead, each with the time when it is due; every one is
+    /// given once.
+    pub(crate) fn newly_quarantined(&mut self, vector: &VersionVector, now_unix_ms: u64) -> Vec<(Dot, u64)> {
+        let waiting = self.waiting.values().filter_map(|events| events.values().next());
+        let waiting = waiting
+            .filter(|first| follows(&first.event, vector))
+            .map(|first| (first.event.dot.clone(), first.due_unix_ms));
+        let turned_away = self
+            .turned_away
+            .iter()
+            .filter(|(origin, first)| first.follows(origin, vector))
+            .map(|(origin, first)| (Dot::new(origin.clone(), first.sequence), first.due_unix_ms));
+        let mut quarantined: Vec<(Dot, u64)> = waiting.chain(turned_away).collect();
+        quarantined.retain(|(dot, due_unix_ms)| {
+            let new = self.reported.get(&dot.actor).is_none_or(|reported| *reported < dot.sequence);
+            let report = new && *due_unix_ms > now_unix_ms;
+            if report {
+                self.reported.insert(dot.actor.clone(), dot.sequence);
+            }
+            report
+        });
+        quarantined
+    }
+
     /// The number of events that wait although all they depend on is there: stamped too far ahead.
     pub(crate) fn quarantined(&self, vector: &VersionVector, now_unix_ms: u64) -> usize {
         let firsts = self.waiting.values().filter_map(|events| events.values().next());
         firsts.filter(|first| first.due_unix_ms > now_unix_ms && follows(&first.event, vector)).count()
+    }
+}
+
+impl TurnedAway {
+    fn follows(&self, origin: &ReplicaId, vector: &VersionVector) -> bool {
+        vector.get(origin).checked_add(1) == Some(self.sequence) && vector.dominates(&self.deps)
     }
 }
 

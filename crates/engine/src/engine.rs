@@ -1,8 +1,9 @@
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use archipelago_clock::{Dot, Hlc, HlcClock, VersionVector};
 use archipelago_proto::{
-    DecodeError, EntityId, Event, FieldName, Op, Record, ReplicaTable, Slot, check_value, split_fields,
+    DecodeError, EncodeError, EntityId, Event, FieldName, Op, Record, ReplicaTable, Slot, check_value,
+    split_fields,
 };
 use bytes::Bytes;
 
@@ -11,7 +12,7 @@ use crate::{
     causal_buffer::{Buffered, CausalBuffer, Waiting, follows},
     digest::entity_digest,
     entity,
-    open_commit::OpenCommit,
+    open_commit::{OpenCommit, bytes_at_most, pack},
     progress::Progress,
 };
 
@@ -165,6 +166,7 @@ impl Engine {
         let context = write.context.map(Arc::new);
         let event =
             Event { dot: dot.clone(), hlc, deps: self.deps.clone(), context, entity: write.entity, op };
+        self.check_event(&event)?;
 
         // From here on nothing can fail.
         self.clock = clock;
@@ -208,6 +210,19 @@ impl Engine {
             Some(context) if !self.vector.dominates(context) => Err(WriteError::ContextAhead),
             _ => Ok(()),
         }
+    }
+
+    /// Whether others will read the event as it will be encoded, which is known only now.
+    fn check_event(&self, event: &Event) -> Result<(), EncodeError> {
+        let limits = &self.config.limits;
+        if let Op::Patch(fields) = &event.op {
+            over("fields_max", fields.len(), limits.fields_max)?;
+        }
+        over("replicas_max", event.deps.len() + 1, limits.replicas_max)?;
+        if bytes_at_most(event) > limits.batch_bytes_max {
+            pack(&self.config.namespace, std::slice::from_ref(event), limits)?;
+        }
+        Ok(())
     }
 
     fn op(&self, change: Change, record: &Record, context: Option<&VersionVector>) -> Result<Op, WriteError> {
@@ -264,18 +279,23 @@ impl Engine {
             return Ok(Received::Duplicate);
         }
         if event.dot.actor == self.config.replica {
+            // Read again after a crash, it fences again; and a new incarnation of this replica will need it.
+            if let Some(position) = position {
+                self.progress.hold(position);
+            }
             self.fence(event.dot);
             return Ok(Received::Fenced);
         }
+        let own_elsewhere = event.deps.get(&self.config.replica);
+        if own_elsewhere > self.vector.get(&self.config.replica) {
+            self.fence(Dot::new(self.config.replica.clone(), own_elsewhere));
+        }
         let due_unix_ms = self.due(event.hlc);
-        if follows(&event, &self.vector) {
-            if due_unix_ms <= now_unix_ms {
-                self.apply(event, records)?;
-                self.apply_waiting(now_unix_ms, records)?;
-                return Ok(Received::Applied);
-            }
-            let ahead = std::time::Duration::from_millis(event.hlc.unix_ms() - now_unix_ms);
-            self.notices.push(Notice::Quarantined { dot: event.dot.clone(), ahead });
+        if due_unix_ms <= now_unix_ms && follows(&event, &self.vector) {
+            let record = self.record(&event.entity, records)?;
+            self.apply(event, record);
+            self.apply_waiting(now_unix_ms, records)?;
+            return Ok(Received::Applied);
         }
         let buffered = self.buffer.insert(Waiting { event, position, due_unix_ms });
         if let (Some(position), Buffered::Waits | Buffered::TurnedAway) = (position, buffered) {
@@ -324,6 +344,10 @@ impl Engine {
         if !commit.is_empty() {
             effects.push(Effect::Commit(commit));
         }
+        for (dot, due_unix_ms) in self.buffer.newly_quarantined(&self.vector, now_unix_ms) {
+            let ahead = self.config.max_drift + Duration::from_millis(due_unix_ms - now_unix_ms);
+            self.notices.push(Notice::Quarantined { dot, ahead });
+        }
         effects.extend(self.notices.drain(..).map(Effect::Notify));
         if self.buffer.must_reread(&self.vector, now_unix_ms) {
             self.buffer.forget_log();
@@ -341,18 +365,24 @@ impl Engine {
 
     fn apply_waiting(&mut self, now_unix_ms: u64, records: &dyn Records) -> Result<(), ReadError> {
         while let Some(waiting) = self.buffer.take_ready(&self.vector, now_unix_ms) {
+            let position = waiting.position;
             if !self.vector.contains(&waiting.event.dot) {
-                self.apply(waiting.event, records)?;
+                match self.record(&waiting.event.entity, records) {
+                    Ok(record) => self.apply(waiting.event, record),
+                    Err(error) => {
+                        self.buffer.insert(waiting);
+                        return Err(error);
+                    }
+                }
             }
-            if let Some(position) = waiting.position {
+            if let Some(position) = position {
                 self.progress.release(position);
             }
         }
         Ok(())
     }
 
-    fn apply(&mut self, event: Event, records: &dyn Records) -> Result<(), ReadError> {
-        let record = self.record(&event.entity, records)?;
+    fn apply(&mut self, event: Event, record: Record) {
         self.clock.observe(event.hlc);
         self.vector.raise(event.dot.actor.clone(), event.dot.sequence);
         Arc::make_mut(&mut self.deps).raise(event.dot.actor.clone(), event.dot.sequence);
@@ -364,7 +394,6 @@ impl Engine {
             entity: event.entity.detached(),
             hlc: event.hlc,
         });
-        Ok(())
     }
 
     fn place(&mut self, mut record: Record, event: &Event) {
@@ -447,10 +476,10 @@ pub(crate) fn malformed(what: &'static str, reason: &str) -> DecodeError {
     DecodeError::Malformed { what, reason: reason.to_owned() }
 }
 
-fn over(limit: &'static str, found: usize, max: usize) -> Result<(), archipelago_proto::EncodeError> {
+fn over(limit: &'static str, found: usize, max: usize) -> Result<(), EncodeError> {
     if found > max {
         let (found, max) = (found as u64, max as u64);
-        return Err(archipelago_proto::EncodeError::OverLimit { limit, found, max });
+        return Err(EncodeError::OverLimit { limit, found, max });
     }
     Ok(())
 }

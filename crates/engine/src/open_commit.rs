@@ -1,16 +1,17 @@
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use archipelago_clock::{Hlc, ReplicaId};
-use archipelago_proto::{BatchEncoder, EncodeError, EntityId, Event, Limits, Record, ReplicaTable};
+use archipelago_proto::{BatchEncoder, EncodeError, EntityId, Event, Limits, Op, Record, ReplicaTable, Slot};
 
 use crate::effect::{Commit, Outboxed};
 
-/// Changes since the last commit, kept decoded: a second change of an entity finds the first.
+/// Changes since the last commit, kept decoded: a second change of an entity finds the first. Ordered, so that the same
+/// inputs give the same bytes.
 #[derive(Debug, Default)]
 pub(crate) struct OpenCommit {
-    pub(crate) entities: HashMap<EntityId, Record>,
+    pub(crate) entities: BTreeMap<EntityId, Record>,
     pub(crate) local_events: Vec<Event>,
-    pub(crate) vector: HashMap<ReplicaId, u64>,
+    pub(crate) vector: BTreeMap<ReplicaId, u64>,
 }
 
 impl OpenCommit {
@@ -24,10 +25,14 @@ impl OpenCommit {
     ) -> Result<Commit, EncodeError> {
         let known = table.replicas().len();
         let mut commit = Commit { hlc_ceiling, ..Commit::default() };
-        commit.entities =
-            self.entities.drain().map(|(entity, record)| (entity, record.encode(table))).collect();
-        commit.vector =
-            self.vector.drain().map(|(replica, sequence)| (table.intern(&replica), sequence)).collect();
+        commit.entities = std::mem::take(&mut self.entities)
+            .into_iter()
+            .map(|(entity, record)| (entity, record.encode(table)))
+            .collect();
+        commit.vector = std::mem::take(&mut self.vector)
+            .iter()
+            .map(|(replica, sequence)| (table.intern(replica), *sequence))
+            .collect();
         if table.replicas().len() > known {
             let first = u32::try_from(known).expect("fewer than 2^32 replicas");
             commit.replicas = Some((first, table.replicas()[known..].to_vec()));
@@ -46,7 +51,14 @@ pub fn pack(namespace: &str, events: &[Event], limits: &Limits) -> Result<Vec<Ou
     let mut rest = events;
     while let Some(first) = rest.first() {
         let mut encoder = BatchEncoder::new(namespace, limits);
-        let packed = rest.iter().take_while(|event| encoder.push(event)).count();
+        let mut packed = 0;
+        for event in rest {
+            let fits = packed == 0 || encoder.bytes() + bytes_at_most(event) <= limits.batch_bytes_max;
+            if !fits || !encoder.push(event) {
+                break;
+            }
+            packed += 1;
+        }
         let last_sequence = first.dot.sequence + packed as u64 - 1;
         if let Some(message) = encoder.finish()? {
             outbox.push(Outboxed { first_sequence: first.dot.sequence, last_sequence, message });
@@ -54,4 +66,24 @@ pub fn pack(namespace: &str, events: &[Event], limits: &Limits) -> Result<Vec<Ou
         rest = &rest[packed..];
     }
     Ok(outbox)
+}
+
+/// An upper bound, quickly found, on the bytes that `event` takes in a message, together with all of the message that is
+/// not events.
+pub(crate) fn bytes_at_most(event: &Event) -> usize {
+    // A name of 64 bytes, the incarnation, and four numbers of up to nine bytes, each with a marker.
+    const REPLICA: usize = 128;
+    const HEADS: usize = 512;
+    let op = match &event.op {
+        Op::Delete => 0,
+        Op::Put(value) => value.len(),
+        Op::Patch(fields) => fields
+            .iter()
+            .map(|(slot, value)| {
+                let name = if let Slot::Field(name) = slot { name.len() } else { 0 };
+                name + value.as_ref().map_or(0, |value| value.len()) + 10
+            })
+            .sum(),
+    };
+    op + event.entity.len() + REPLICA * (event.deps.len() + 1) + HEADS
 }

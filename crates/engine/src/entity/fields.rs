@@ -39,10 +39,9 @@ fn as_fields(value: &Bytes, limits: &Limits) -> Fields {
 fn place_fields(record: &mut Record, event: &Event, mut arriving: Fields, clashes: &mut Vec<Clash>) {
     for version in &mut record.versions {
         match &mut version.body {
-            Body::Tombstone if superseded(event, &version.dot, true) => {}
+            Body::Tombstone if superseded(event, &version.dot, true) || arriving.is_empty() => {}
             Body::Tombstone => {
-                let value = Some(view::assemble(&arriving));
-                clashes.push(clash(None, contender(version, None), event, value));
+                clashes.push(clash(None, contender(version, None), event, together(&arriving)));
                 if beats(version.hlc, &version.dot, event) {
                     arriving.clear();
                 }
@@ -52,6 +51,11 @@ fn place_fields(record: &mut Record, event: &Event, mut arriving: Fields, clashe
     }
     let body = Body::Fields(arriving);
     insert(record, Version { dot: event.dot.clone(), hlc: event.hlc, body });
+}
+
+/// What fields that clash with a removal of the entity say together; `None` if they only remove.
+fn together(fields: &Fields) -> Option<Bytes> {
+    fields.iter().any(|(_, value)| value.is_some()).then(|| view::assemble(fields))
 }
 
 /// Lets the fields of one version and those that arrive contend, slot by slot.
@@ -85,15 +89,13 @@ fn place_delete(record: &mut Record, event: &Event, clashes: &mut Vec<Clash>) {
                 beats(hlc, &dot, event)
             }
             Body::Fields(fields) => {
-                fields.retain(|(slot, value)| {
-                    if superseded(event, &dot, value.is_none()) {
-                        return false;
-                    }
-                    let contender = super::Contender { dot: dot.clone(), hlc, value: value.clone() };
-                    clashes.push(clash(Some(slot.clone()), contender, event, None));
-                    beats(hlc, &dot, event)
-                });
-                !fields.is_empty()
+                fields.retain(|(_, value)| !superseded(event, &dot, value.is_none()));
+                if fields.is_empty() {
+                    return false;
+                }
+                let standing = super::Contender { dot: dot.clone(), hlc, value: together(fields) };
+                clashes.push(clash(None, standing, event, None));
+                beats(hlc, &dot, event)
             }
             Body::Whole(_) => !event.context_contains(&dot),
         }

@@ -1,12 +1,12 @@
 //! Replicas with a store in memory, for driving engines by hand.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use archipelago_clock::{Incarnation, ReplicaId, VersionVector};
 use archipelago_conflict::Strategy;
 use archipelago_engine::{
-    Change, Commit, Effect, Engine, EngineConfig, LocalWrite, Notice, Received, Records, Restored,
+    Change, Commit, Conflict, Effect, Engine, EngineConfig, LocalWrite, Notice, Received, Records, Restored,
     WriteError, Written,
 };
 use archipelago_proto::{EntityId, Event, EventBatch, Limits, Record, ReplicaTable, encode_value};
@@ -70,6 +70,15 @@ pub(crate) fn id(name: &str) -> ReplicaId {
 
 pub(crate) fn value(value: impl serde::Serialize) -> Bytes {
     encode_value(&value, &Limits::default()).expect("a small value")
+}
+
+pub(crate) fn put(written: impl serde::Serialize) -> Change {
+    Change::Put(value(written))
+}
+
+/// Sets the fields that have a value, removes the others.
+pub(crate) fn patch<V: serde::Serialize>(fields: &[(&str, Option<V>)]) -> Change {
+    Change::Patch(fields.iter().map(|(name, v)| ((*name).into(), v.as_ref().map(value))).collect())
 }
 
 pub(crate) fn config(name: &str, strategy: Strategy) -> EngineConfig {
@@ -141,6 +150,28 @@ impl Replica {
             }
         }
         events
+    }
+
+    /// The conflicts reported since the last call.
+    pub(crate) fn take_conflicts(&mut self) -> Vec<Arc<Conflict>> {
+        let mut conflicts = Vec::new();
+        self.notices.retain(|notice| match notice {
+            Notice::Conflict(conflict) => {
+                conflicts.push(conflict.clone());
+                false
+            }
+            _ => true,
+        });
+        conflicts
+    }
+
+    /// Of the events that were reported to be stamped too far ahead, the sequence and by how much.
+    pub(crate) fn quarantines(&self) -> Vec<(u64, Duration)> {
+        let quarantined = self.notices.iter().filter_map(|notice| match notice {
+            Notice::Quarantined { dot, ahead } => Some((dot.sequence, *ahead)),
+            _ => None,
+        });
+        quarantined.collect()
     }
 
     pub(crate) fn record(&self, entity: &EntityId) -> Option<Record> {
