@@ -1,10 +1,16 @@
 //! Islands on one memory broker.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use archipelago_conflict::Strategy;
-use archipelago_manager::{MultiMasterBuilder, MultiMasterManager, Notification, Notifications};
+use archipelago_manager::{MultiMasterBuilder, MultiMasterManager, Notification, Notifications, WallClock};
 use archipelago_pipeline::{MemoryBroker, MemoryConfig, Switch};
 use archipelago_store::MemoryStore;
 
@@ -12,7 +18,28 @@ use archipelago_store::MemoryStore;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) const NAMESPACE: &str = "people";
 
+/// A wall clock that moves when a test says so.
+#[derive(Clone, Debug)]
+pub(crate) struct TestClock(Arc<AtomicU64>);
+
+impl TestClock {
+    pub(crate) fn at(unix_ms: u64) -> Self {
+        TestClock(Arc::new(AtomicU64::new(unix_ms)))
+    }
+
+    pub(crate) fn set(&self, unix_ms: u64) {
+        self.0.store(unix_ms, Ordering::SeqCst);
+    }
+}
+
+impl WallClock for TestClock {
+    fn now_unix_ms(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
 /// One master with what it stands on.
+#[derive(Debug)]
 pub(crate) struct Island {
     pub(crate) master: MultiMasterManager,
     pub(crate) link: Switch,
