@@ -106,6 +106,26 @@ fn a_write_with_a_stale_token_conflicts_where_it_is_made() {
 }
 
 #[test]
+fn a_delete_that_the_author_had_not_seen_is_overwritten_without_a_conflict() {
+    // It may be reclaimed anywhere, and must leave no trace of having been there.
+    for strategy in Strategy::ALL {
+        let mut a = Replica::new(config("a", strategy));
+        a.write("x", put(json!({ "p": 1, "q": 1 })), NOW);
+        let token = a.engine.vector().clone();
+        a.write("x", Change::Delete, NOW);
+        a.write_after("x", put(json!({ "p": 2 })), NOW, Some(token)).unwrap();
+        assert!(a.take_conflicts().is_empty(), "{strategy}");
+        assert_eq!(a.read("x"), Some(json!({ "p": 2 })));
+    }
+    let mut a = Replica::new(config("a", Strategy::FieldMerge));
+    a.write("x", put(json!({ "p": 1, "q": 1 })), NOW);
+    let token = a.engine.vector().clone();
+    a.write("x", patch::<u8>(&[("p", None)]), NOW);
+    a.write_after("x", patch(&[("p", Some(2))]), NOW, Some(token)).unwrap();
+    assert!(a.take_conflicts().is_empty());
+}
+
+#[test]
 fn different_fields_do_not_conflict_under_field_merge() {
     let (a, _, clashes) =
         concurrent(Strategy::FieldMerge, patch(&[("p", Some(1))]), patch(&[("q", Some(2))]));
@@ -168,7 +188,10 @@ fn a_later_update_wins_over_a_concurrent_delete() {
 #[test]
 fn two_deletes_leave_nothing_whoever_wins() {
     for strategy in Strategy::ALL {
-        let (a, _, clashes) = concurrent(strategy, Change::Delete, Change::Delete);
+        let (a, b, clashes) = concurrent(strategy, Change::Delete, Change::Delete);
+        for side in [&a, &b] {
+            assert_eq!(side.record(&"x".into()).unwrap().versions.len(), 1, "one tombstone is enough");
+        }
         assert_eq!(clashes.len(), 1, "{strategy}");
         assert_eq!(sides(&clashes[0]), (("b", None), ("a", None)));
         assert_eq!(a.view().len(), 0);

@@ -288,9 +288,10 @@ fn large_writes_are_packed_within_the_limits() {
     let mut replica = replica(Strategy::FieldMerge);
     for n in 0..6 {
         admit(&mut replica, "x", put(format!("{n}").repeat(500 * 1024)));
+        // Not a full batch by itself, but no room for what comes next.
+        admit(&mut replica, "z", put(format!("{n}").repeat(100 * 1024)));
         let names = (0..1_900).map(|n| (format!("f{n:0>511}").into(), None));
         admit(&mut replica, "y", Change::Patch(names.collect()));
-        admit(&mut replica, "z", put(n));
     }
     messages(&flush(&mut replica), &Limits::default(), 18);
 }
