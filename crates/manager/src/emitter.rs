@@ -9,7 +9,7 @@ use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    StartError,
+    LinkState, StartError,
     backoff::Backoff,
     metrics,
     persist::{self, OutboxKey, Waiting},
@@ -60,8 +60,14 @@ impl Emitter {
         let mut status = self.pipeline.status();
         // Kept, because a scan from the very start walks over everything that was ever removed.
         let mut from = Bound::Unbounded;
+        let mut link = self.shared.link.subscribe();
         loop {
-            match self.emit(&mut from, &mut backoff).await {
+            let sent = tokio::select! {
+                // What waits must not be handed to a log that is another one now, or no longer whole.
+                _ = link.wait_for(|link| matches!(link, LinkState::Lost { .. })) => return,
+                sent = self.emit(&mut from, &mut backoff) => sent,
+            };
+            match sent {
                 Ok(()) => return,
                 Err(Failure::Outbox(error)) => {
                     tracing::error!(%error, "the outbox cannot be read; writes stay queued");
