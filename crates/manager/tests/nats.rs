@@ -1,6 +1,5 @@
 //! What masters promise, on a real broker with durable stores.
 
-#[allow(dead_code, reason = "shared with the tests on the memory pipeline")]
 mod support;
 
 use archipelago_conflict::Strategy;
