@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::{cell::Cell, error::Error};
+use std::{cell::Cell, error::Error, time::Duration};
 
 use archipelago_conflict::Strategy;
 use archipelago_engine::{EngineConfig, Received, Records};
@@ -27,13 +27,14 @@ struct Reader {
     replica: Replica,
     log: Vec<Vec<Event>>,
     position: u64,
+    now: u64,
     rewinds: Vec<u64>,
 }
 
 impl Reader {
     fn new(replica: Replica, log: Vec<Vec<Event>>) -> Self {
         let position = replica.disk.checkpoint;
-        Reader { replica, log, position, rewinds: Vec::new() }
+        Reader { replica, log, position, now: NOW, rewinds: Vec::new() }
     }
 
     fn at_end(&self) -> bool {
@@ -44,11 +45,11 @@ impl Reader {
         let events = self.log[usize::try_from(self.position).expect("small")].clone();
         self.position += 1;
         let engine = &mut self.replica.engine;
-        engine.handle_events(events, Some(self.position), NOW, &self.replica.disk).expect("a sound disk")
+        engine.handle_events(events, Some(self.position), self.now, &self.replica.disk).expect("a sound disk")
     }
 
     fn flush(&mut self) {
-        self.replica.flush(NOW);
+        self.replica.flush(self.now);
         if let Some(after) = self.replica.rewind.take() {
             assert_eq!(after, self.replica.disk.checkpoint, "it goes back to what is stored");
             assert!(after <= self.position);
@@ -64,7 +65,7 @@ impl Reader {
     }
 
     fn crash(self) -> Self {
-        Reader { rewinds: self.rewinds, ..Reader::new(self.replica.crash(), self.log) }
+        Reader { now: self.now, rewinds: self.rewinds, ..Reader::new(self.replica.crash(), self.log) }
     }
 }
 
@@ -250,6 +251,10 @@ struct Write {
 
 const ORIGINS: [&str; 3] = ["a", "b", "c"];
 
+/// How far ahead a clock may be: due 10 s from `NOW`, which is about 30 messages.
+const AHEAD_MS: u64 = 70_000;
+const MESSAGE_MS: u64 = 300;
+
 fn histories() -> impl proptest::strategy::Strategy<Value = Vec<Write>> {
     let write = (0..ORIGINS.len(), 0..3usize, proptest::collection::vec(any::<bool>(), ORIGINS.len()))
         .prop_map(|(origin, entity, caught_up)| Write { origin, entity, caught_up });
@@ -257,8 +262,10 @@ fn histories() -> impl proptest::strategy::Strategy<Value = Vec<Write>> {
 }
 
 /// The events of a history, in an order that respects causality.
-fn events(history: &[Write], strategy: Strategy) -> Vec<Event> {
-    let mut origins = ORIGINS.map(|name| Replica::new(config(name, strategy)));
+fn events(history: &[Write], strategy: Strategy, ahead: [bool; 3]) -> Vec<Event> {
+    let max_drift = Duration::from_secs(3_600);
+    let trusting = |name| EngineConfig { max_drift, ..config(name, strategy) };
+    let mut origins = ORIGINS.map(|name| Replica::new(trusting(name)));
     let mut events: Vec<Event> = Vec::new();
     for (at, write) in history.iter().enumerate() {
         let origin = &mut origins[write.origin];
@@ -269,7 +276,8 @@ fn events(history: &[Write], strategy: Strategy) -> Vec<Event> {
             }
         }
         let fields = [(["p", "q"][at % 2], Some(at))];
-        events.push(origin.write(["x", "y", "z"][write.entity], support::patch(&fields), NOW).1);
+        let now = if ahead[write.origin] { NOW + AHEAD_MS } else { NOW };
+        events.push(origin.write(["x", "y", "z"][write.entity], support::patch(&fields), now).1);
     }
     events
 }
@@ -284,6 +292,8 @@ struct Disorder {
     /// After this many messages: a crash, or an event that comes by another road.
     happenings: Vec<(usize, Option<prop::sample::Index>)>,
     events_max: usize,
+    /// Whose clock is ahead.
+    ahead: [bool; 3],
 }
 
 fn disorders() -> impl proptest::strategy::Strategy<Value = Disorder> {
@@ -295,14 +305,10 @@ fn disorders() -> impl proptest::strategy::Strategy<Value = Disorder> {
         1..5usize,
         proptest::collection::vec((0..80usize, proptest::option::of(any::<prop::sample::Index>())), 0..6),
         1..8usize,
+        proptest::array::uniform3(proptest::bool::weighted(0.15)),
     )
-        .prop_map(|(jitter, copies, message_events, flush_every, happenings, events_max)| Disorder {
-            jitter,
-            copies,
-            message_events,
-            flush_every,
-            happenings,
-            events_max,
+        .prop_map(|(jitter, copies, message_events, flush_every, happenings, events_max, ahead)| {
+            Disorder { jitter, copies, message_events, flush_every, happenings, events_max, ahead }
         })
 }
 
@@ -329,19 +335,21 @@ fn disordered(events: &[Event], disorder: &Disorder) -> Vec<Vec<Event>> {
 }
 
 fn reads_everything(strategy: Strategy, history: &[Write], disorder: &Disorder) {
-    let events = events(history, strategy);
+    let events = events(history, strategy, disorder.ahead);
     let config = EngineConfig { strategy, ..bounded(disorder.events_max) };
     let mut reader = Reader::new(Replica::new(config.clone()), disordered(&events, disorder));
     let mut happenings = disorder.happenings.clone();
     // Every reading is paid for by an event applied since the last one, so this is plenty; a livelock is not.
-    let messages_max = (happenings.len() + 1) * (events.len() + 1) * (reader.log.len() + 1);
+    let messages_max = (happenings.len() + 1) * (events.len() + 1) * (reader.log.len() + 1) + 100;
     let mut vector_before = reader.replica.engine.vector().clone();
     for message in 0..=messages_max {
+        reader.now += MESSAGE_MS;
         let rewinds = reader.rewinds.len();
         if message % disorder.flush_every == 0 || reader.at_end() {
             reader.flush();
         }
-        if reader.rewinds.len() > rewinds {
+        // Time alone can make an event due.
+        if reader.rewinds.len() > rewinds && disorder.ahead == [false; 3] {
             assert_ne!(*reader.replica.engine.vector(), vector_before, "something was applied since");
             vector_before = reader.replica.engine.vector().clone();
         }
@@ -350,7 +358,9 @@ fn reads_everything(strategy: Strategy, history: &[Write], disorder: &Disorder) 
                 Some(which) => {
                     let event = which.get(&events).clone();
                     let engine = &mut reader.replica.engine;
-                    engine.handle_events([event], None, NOW, &reader.replica.disk).expect("a sound disk");
+                    engine
+                        .handle_events([event], None, reader.now, &reader.replica.disk)
+                        .expect("a sound disk");
                 }
                 None => {
                     reader = reader.crash();
@@ -363,13 +373,15 @@ fn reads_everything(strategy: Strategy, history: &[Write], disorder: &Disorder) 
             reader.read();
         } else if reader.replica.disk.checkpoint == reader.position {
             break;
+        } else {
+            reader.replica.engine.handle_tick(reader.now, &reader.replica.disk).expect("a sound disk");
         }
     }
     assert_eq!(reader.replica.disk.checkpoint, reader.log.len() as u64, "all of the log is done with");
     assert_eq!(reader.replica.engine.buffered(), 0);
     let mut in_order = Replica::new(config);
     for event in &events {
-        assert_eq!(in_order.receive(event, None, NOW), Received::Applied);
+        assert_eq!(in_order.receive(event, None, NOW + AHEAD_MS), Received::Applied);
     }
     assert_eq!(reader.replica.engine.vector(), in_order.engine.vector());
     assert_eq!(reader.replica.view(), in_order.view());
