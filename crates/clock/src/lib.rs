@@ -19,14 +19,17 @@
 //! | `replica_id` | [`ReplicaId`]: a stable name plus an [`Incarnation`] minted with each new store |
 //! | `dot` | [`Dot`]: the unique name of one write |
 //! | `vector_clock` | [`VectorClock`]: for each actor, the highest sequence seen with no gap below it |
+//! | `causal_context` | [`CausalContext`]: a set of dots, a version vector with gaps |
 //! | `hlc` | [`Hlc`]: a 64-bit hybrid logical timestamp |
 //! | `hlc_clock` | [`HlcClock`]: what issues them, with time injected |
 //!
 //! Invariants:
 //! - Nothing here reads a clock, a random source or the environment: the same calls give the same answers.
-//! - A [`VectorClock`] holds no zero entries, so that equal clocks are equal values.
+//! - A [`VectorClock`] holds no zero entries, so that equal clocks are equal values; a [`CausalContext`]
+//!   moves into its clock whatever has no gap below it, to the same end.
 //! - A [`HlcClock`] never issues a stamp at or below one it issued or observed, across restarts too.
 
+mod causal_context;
 mod dot;
 mod error;
 mod hlc;
@@ -34,6 +37,7 @@ mod hlc_clock;
 mod replica_id;
 mod vector_clock;
 
+pub use causal_context::{CLOUD_RUNS_MAX, CausalContext, MintError};
 pub use dot::Dot;
 pub use error::ClockError;
 pub use hlc::{Hlc, ParseHlcError};
