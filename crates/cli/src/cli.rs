@@ -1,0 +1,23 @@
+use clap::{Parser, Subcommand};
+
+use crate::demo::Options;
+
+/// Keep one data set alive on many islands: masters write locally and at once, keep working when the network is
+/// cut, and end in the same state.
+///
+/// RUST_LOG sets what is logged to standard error, for example RUST_LOG=info or RUST_LOG=archipelago=debug; the
+/// default is nothing.
+#[derive(Debug, Parser)]
+#[command(name = "archipelago", version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Demo(Options),
+    /// One master of `demo --processes`: one JSON object a line on standard input and output.
+    #[command(hide = true)]
+    DemoMaster,
+}
