@@ -87,8 +87,8 @@ impl Phase {
         let now_ms = millis(self.started.elapsed());
         let shown_ms = self.shown_ms.load(Ordering::Relaxed);
         let due = now_ms >= shown_ms + millis(LINE_INTERVAL);
-        let taken = self.shown_ms.compare_exchange(shown_ms, now_ms, Ordering::Relaxed, Ordering::Relaxed);
-        if due && taken.is_ok() {
+        let mine = || self.shown_ms.compare_exchange(shown_ms, now_ms, Ordering::Relaxed, Ordering::Relaxed);
+        if due && mine().is_ok() {
             let gap = if message.is_empty() { "" } else { ": " };
             eprintln!("{}: {done} of {} {}{gap}{message}", self.name, self.total, self.unit);
         }

@@ -1,5 +1,5 @@
 use archipelago::Value;
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use super::protocol::{Conflict, Side};
@@ -64,7 +64,7 @@ impl Report {
     /// A row for each master.
     pub(crate) fn table(&self) -> String {
         let mut table = Table::new();
-        table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+        table.load_style(presets::UTF8_FULL_CONDENSED);
         table.set_header(["master", "loaded", "writes", "applied", "conflicts", "lag", "outbox", "skipped"]);
         for master in &self.masters {
             let counts = [
@@ -97,13 +97,19 @@ impl Report {
             lost => format!("{lost} acknowledged writes are missing"),
         };
         let mut lines = format!(
-            "{digests}\n{lost}\n{} records on all masters; {} writes were acknowledged while their master was cut off",
+            "{digests}\n{lost}\n{} records on all masters; {} writes were acknowledged while the pipeline was away",
             self.records, self.queued
         );
         if self.kills > 0 {
             lines += &format!(
-                "\n{} process killed and restarted on its store; {} writes were under way, and were made again",
+                "\n{} process killed (SIGKILL) and restarted on its store; {} writes under way then were made again",
                 self.kills, self.unacknowledged
+            );
+        }
+        if self.messages_unreadable > 0 {
+            let skipped = self.messages_unreadable;
+            lines += &format!(
+                "\n{skipped} messages on the shared log were skipped: nobody can read them (RUST_LOG=warn shows why)"
             );
         }
         lines
@@ -113,7 +119,7 @@ impl Report {
 /// Conflicts for a person to read.
 pub(crate) fn conflicts_table(conflicts: &[Conflict]) -> String {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(["record", "won", "lost", "why"]);
     for conflict in conflicts {
         let place = match &conflict.field {

@@ -120,16 +120,24 @@ impl Watcher {
             if missing.iter().all(|events| *events == 0) && now.iter().all(|seen| outbox(seen) == Some(0)) {
                 return Ok(());
             }
-            if now != last {
+            if !same(&now, &last) {
                 moved_at = Instant::now();
-                last = now;
             }
+            last = now;
             match tokio::time::timeout_at(moved_at + STALL_TIMEOUT, seen.changed()).await {
                 Ok(Ok(())) if moved_at.elapsed() < STALL_TIMEOUT => {}
                 _ => return Err(stalled(&missing, &last)),
             }
         }
     }
+}
+
+/// Whether nothing moved in between. What is said about a pipeline that is away may change all the time.
+fn same(now: &[Seen], before: &[Seen]) -> bool {
+    let place = |seen: &Seen| {
+        seen.status.as_ref().map(|status| (status.vector.clone(), status.outbox, status.down.is_some()))
+    };
+    now.iter().map(place).eq(before.iter().map(place))
 }
 
 /// How many events each master lacks of what is expected and of what any master has.
