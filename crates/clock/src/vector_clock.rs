@@ -162,11 +162,26 @@ impl<A: Ord> VectorClock<A> {
             }
             return;
         }
-        for (actor, sequence) in &other.entries {
-            match self.find(actor) {
-                Ok(at) => self.entries[at].1 = self.entries[at].1.max(*sequence),
-                Err(at) => self.entries.insert(at, (actor.clone(), *sequence)),
-            }
+        // Both are sorted: one pass over the two of them, however many actors are new.
+        let mut mine = std::mem::take(&mut self.entries).into_iter().peekable();
+        let mut theirs = other.entries.iter().peekable();
+        self.entries.reserve(mine.len().max(theirs.len()));
+        loop {
+            let next = match (mine.peek(), theirs.peek()) {
+                (None, None) => return,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(mine), Some(theirs)) => mine.0.cmp(&theirs.0),
+            };
+            let entry = match next {
+                Ordering::Less => mine.next(),
+                Ordering::Greater => theirs.next().cloned(),
+                Ordering::Equal => {
+                    let seen = theirs.next().map_or(0, |theirs| theirs.1);
+                    mine.next().map(|(actor, sequence)| (actor, sequence.max(seen)))
+                }
+            };
+            self.entries.extend(entry);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Events packed into one message. The layout is described in `docs/FORMAT.md`.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use archipelago_clock::{Dot, Hlc, Incarnation, NAME_BYTES_MAX, ReplicaId, VersionVector};
 use bytes::Bytes;
@@ -31,6 +31,8 @@ pub struct BatchEncoder<'a> {
     first: Option<Event>,
     last_deps: Arc<VersionVector>,
     last_hlc: Hlc,
+    /// How many entries the vectors of the events have once unpacked.
+    vector_entries: usize,
     events: Writer,
     len: usize,
 }
@@ -45,6 +47,7 @@ impl<'a> BatchEncoder<'a> {
             first: None,
             last_deps: Arc::default(),
             last_hlc: Hlc::ZERO,
+            vector_entries: 0,
             events: Writer::default(),
             len: 0,
         }
@@ -77,21 +80,40 @@ impl<'a> BatchEncoder<'a> {
                 self.last_deps = event.deps.clone();
                 self.first = Some(event.clone());
                 self.last_hlc = event.hlc;
+                self.vector_entries = event.deps.len() + context_entries(event);
             }
             Some(first) => {
                 let follows = first.dot.actor == event.dot.actor
                     && first.dot.sequence.checked_add(self.len as u64) == Some(event.dot.sequence);
+                let new_deps = if self.has_last_deps(event) { 0 } else { event.deps.len() };
+                let vector_entries = self.vector_entries + new_deps + context_entries(event);
                 let full = self.len >= self.limits.batch_events_max
                     || self.events.len() >= self.limits.batch_bytes_target
-                    || self.replicas.len() + event.deps.len() > self.limits.replicas_max;
+                    || vector_entries > self.limits.batch_vector_entries_max
+                    || self.replicas_with(event) > self.limits.replicas_max;
                 if !follows || full || !event.deps.dominates(&self.last_deps) {
                     return false;
                 }
+                self.vector_entries = vector_entries;
             }
         }
         self.write(event);
         self.len += 1;
         true
+    }
+
+    fn has_last_deps(&self, event: &Event) -> bool {
+        Arc::ptr_eq(&self.last_deps, &event.deps) || *self.last_deps == *event.deps
+    }
+
+    /// How many replicas the batch would name with `event` in it.
+    fn replicas_with(&self, event: &Event) -> usize {
+        if self.replicas.len() + event.deps.len() <= self.limits.replicas_max {
+            // Few enough even if all were new, which costs nothing to know.
+            return self.replicas.len();
+        }
+        let known: HashSet<&ReplicaId> = self.replicas.iter().collect();
+        self.replicas.len() + event.deps.iter().filter(|(replica, _)| !known.contains(replica)).count()
     }
 
     fn write(&mut self, event: &Event) {
@@ -116,7 +138,7 @@ impl<'a> BatchEncoder<'a> {
     }
 
     fn write_deps(&mut self, event: &Event) {
-        if Arc::ptr_eq(&self.last_deps, &event.deps) || *self.last_deps == *event.deps {
+        if self.has_last_deps(event) {
             return self.events.nil();
         }
         let last = std::mem::replace(&mut self.last_deps, event.deps.clone());
@@ -194,7 +216,9 @@ impl EventBatch {
         if len == 0 || first_sequence == 0 || first_sequence.checked_add(len as u64).is_none() {
             return Err(malformed("batch", "it has no events or impossible sequences"));
         }
-        let mut previous = Previous { hlc: base_hlc, deps: Arc::new(base_deps), sequence: first_sequence };
+        let vector_entries = base_deps.len();
+        let mut previous =
+            Previous { hlc: base_hlc, deps: Arc::new(base_deps), sequence: first_sequence, vector_entries };
         let mut events = Vec::with_capacity(len);
         for _ in 0..len {
             events.push(read_event(&mut reader, &replicas, &mut previous, limits)?);
@@ -213,6 +237,16 @@ struct Previous {
     hlc: Hlc,
     deps: Arc<VersionVector>,
     sequence: u64,
+    /// How many entries the vectors of the events so far have.
+    vector_entries: usize,
+}
+
+impl Previous {
+    /// Accounts for a vector before it is made: a few bytes on the wire may ask for thousands of entries.
+    fn unpack(&mut self, entries: usize, limits: &Limits) -> Result<(), DecodeError> {
+        self.vector_entries += entries;
+        within("batch_vector_entries_max", self.vector_entries, limits.batch_vector_entries_max)
+    }
 }
 
 fn read_replicas(reader: &mut Reader, limits: &Limits) -> Result<Vec<ReplicaId>, DecodeError> {
@@ -269,12 +303,16 @@ fn read_event(
     let deps = match read_pairs(reader, replicas, "event deps")? {
         None => previous.deps.clone(),
         Some(grown) => {
+            // Before the copy is made; the few entries that are new are accounted for after it.
+            let known = previous.deps.len();
+            previous.unpack(known, limits)?;
             let mut deps = (*previous.deps).clone();
             for (replica, by) in grown {
                 let sequence = deps.get(replica).checked_add(by).filter(|_| *replica != replicas[0]);
                 let sequence = sequence.ok_or_else(|| malformed("event deps", "an impossible entry"))?;
                 deps.raise(replica.clone(), sequence);
             }
+            previous.unpack(deps.len() - known, limits)?;
             Arc::new(deps)
         }
     };
@@ -288,9 +326,10 @@ fn read_event(
         reader.skip("event")?;
     }
     let dot = Dot::new(replicas[0].clone(), previous.sequence);
-    *previous = Previous { hlc, deps: deps.clone(), sequence: previous.sequence + 1 };
+    *previous = Previous { hlc, deps: deps.clone(), sequence: previous.sequence + 1, ..*previous };
     let mut event = Event { dot, hlc, deps, context: None, entity, op };
     if let Some(behind) = behind {
+        previous.unpack(event.deps.len() + 1, limits)?;
         let mut context = admitted(&event);
         for (replica, by) in behind {
             let sequence = context.get(replica).checked_sub(by);
@@ -308,6 +347,11 @@ fn admitted(event: &Event) -> VersionVector {
     let mut admitted = (*event.deps).clone();
     admitted.raise(event.dot.actor.clone(), event.dot.sequence - 1);
     admitted
+}
+
+/// How many entries the context of `event` has once unpacked.
+fn context_entries(event: &Event) -> usize {
+    if event.context.is_some() { event.deps.len() + 1 } else { 0 }
 }
 
 fn write_pairs(writer: &mut Writer, pairs: &[(u64, u64)]) {

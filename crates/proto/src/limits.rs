@@ -23,6 +23,9 @@ pub struct Limits {
     pub batch_bytes_max: usize,
     /// The most replicas that one batch or record may name. Default 4,096.
     pub replicas_max: usize,
+    /// The most vector entries that the events of one batch may have together, after unpacking; events that share a
+    /// vector count it once. Bounds the memory that a small message can unpack to. Default 262,144.
+    pub batch_vector_entries_max: usize,
 }
 
 impl Default for Limits {
@@ -37,6 +40,7 @@ impl Default for Limits {
             batch_bytes_target: 128 * 1024,
             batch_bytes_max: 1024 * 1024 - 4 * 1024,
             replicas_max: 4_096,
+            batch_vector_entries_max: 262_144,
         }
     }
 }

@@ -142,6 +142,42 @@ fn elements_that_a_later_build_appends_are_skipped() {
     assert_eq!(EventBatch::decode(seal(&body), &Limits::default()).unwrap().events, [put(1, 3)]);
 }
 
+/// What 4,000 replicas that each write between two events of one origin make of a batch.
+fn crowded(events: u64) -> Vec<Event> {
+    let mut deps = VersionVector::new();
+    for other in 0..4_000 {
+        deps.raise(replica(&format!("o{other}")), 1);
+    }
+    let mut crowded = Vec::new();
+    for sequence in 1..=events {
+        deps.raise(replica("o7"), sequence);
+        crowded.push(Event { deps: Arc::new(deps.clone()), ..put(sequence, 1) });
+    }
+    crowded
+}
+
+#[test]
+fn a_small_message_cannot_unpack_to_much_memory() {
+    let (events, limits) = (crowded(100), Limits::default());
+    let mut encoder = BatchEncoder::new("ns", &limits);
+    let packed = events.iter().take_while(|event| encoder.push(event)).count();
+    assert_eq!(packed, limits.batch_vector_entries_max / 4_000, "the encoder stays within the limit");
+    let message = encoder.finish().unwrap().unwrap();
+    assert_eq!(EventBatch::decode(message.clone(), &limits).unwrap().events.len(), packed);
+    let mut narrow = Limits::default();
+    narrow.batch_vector_entries_max = 100_000;
+    let error = EventBatch::decode(message, &narrow).unwrap_err();
+    assert!(matches!(error, DecodeError::OverLimit { limit: "batch_vector_entries_max", .. }), "{error}");
+}
+
+#[test]
+fn many_replicas_do_not_keep_events_from_sharing_a_batch() {
+    let mut limits = Limits::default();
+    limits.replicas_max = 4_100;
+    let mut encoder = BatchEncoder::new("ns", &limits);
+    assert!(crowded(3).iter().all(|event| encoder.push(event)));
+}
+
 fn ops() -> impl Strategy<Value = Op> {
     let bytes = || proptest::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from);
     let slot = prop_oneof![Just(Slot::Root), "[a-z]{0,3}".prop_map(|name| Slot::Field(name.into()))];
