@@ -19,7 +19,11 @@
 //!
 //! | module | noun |
 //! |---|---|
-//! | `strategy` | [`Strategy`]: the choices and their names, [`Family`]: what of a conflict is stored |
+//! | `conflict_strategy` | [`ConflictStrategy`]: what a strategy is, [`Family`]: what of a conflict is stored |
+//! | `strategy` | [`Strategy`]: the built-in ones and their names |
+//! | `custom` | [`Custom`]: a function of the application |
+//! | `sibling` | [`Sibling`], [`Reading`]: concurrent versions, and what a reader sees of them |
+//! | `table` | [`StrategyTable`]: which strategy holds for which entities |
 //! | `stamp` | [`Stamp`]: the total order of writes that decides every winner |
 //! | `stamped_record` | [`StampedRecord`]: the state of field merge, a CRDT; [`Content`]: a value or its removal |
 //! | `resolver` | [`ConflictResolver`]: two versions in, one out, for use on its own |
@@ -34,17 +38,25 @@
 //! - No clock, randomness, thread or I/O: stamps come in as arguments.
 
 mod candidate;
+mod conflict_strategy;
 mod content;
+mod custom;
 mod resolved;
 mod resolver;
+mod sibling;
 mod stamp;
 mod stamped_record;
 mod strategy;
+mod table;
 
 pub use candidate::{Candidate, CandidateStamp};
+pub use conflict_strategy::{Attention, ConflictStrategy, Family, Join};
 pub use content::Content;
+pub use custom::Custom;
 pub use resolved::{Resolution, Resolved};
 pub use resolver::ConflictResolver;
+pub use sibling::{Reading, Sibling};
 pub use stamp::Stamp;
 pub use stamped_record::StampedRecord;
-pub use strategy::{Family, ParseStrategyError, Strategy};
+pub use strategy::{ParseStrategyError, Strategy};
+pub use table::StrategyTable;

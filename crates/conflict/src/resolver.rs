@@ -1,17 +1,22 @@
+mod siblings;
+
+use std::sync::Arc;
+
 use archipelago_clock::{ClockOrdering, VectorClock};
 use archipelago_crdt::Crdt;
 
-use crate::{Candidate, Resolution, Resolved, Strategy, candidate::shown};
+use crate::{Candidate, ConflictStrategy, Family, Join, Resolution, Resolved, candidate::shown};
 
-/// Brings two versions of a record together by a [`Strategy`]; for use on its own, without the rest of
+/// Brings two versions of a record together by a [`ConflictStrategy`]; for use on its own, without the rest of
 /// Archipelago.
 ///
 /// Which candidate is local and which is remote never decides the value, only how the outcome names it. With
 /// [`Resolved::into_candidate`] resolutions chain, and any number of versions gives the same value in any order.
 ///
-/// Vector clocks tell conflicts from ordinary updates; they do not decide who wins. If they did where they can,
-/// and stamps where they cannot, three versions could beat one another in a circle as soon as one node's wall
-/// clock is behind, and replicas would disagree. Stamps of a hybrid logical clock agree with vector clocks.
+/// Under the joined strategies vector clocks tell conflicts from ordinary updates; they do not decide who wins. If
+/// they did where they can, and stamps where they cannot, three versions could beat one another in a circle as soon
+/// as one node's wall clock is behind, and replicas would disagree. Stamps of a hybrid logical clock agree with
+/// vector clocks. Under the strategies that keep siblings, a clock that covers the other decides.
 ///
 /// ```
 /// use archipelago_conflict::{Candidate, ConflictResolver, Resolution, Strategy};
@@ -21,27 +26,33 @@ use crate::{Candidate, Resolution, Resolved, Strategy, candidate::shown};
 /// assert_eq!(resolved.value.as_text(), Some("Bob"));
 /// assert_eq!(resolved.resolution, Resolution::Remote);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug)]
 pub struct ConflictResolver {
-    strategy: Strategy,
+    strategy: Arc<dyn ConflictStrategy>,
 }
 
 impl ConflictResolver {
-    /// A resolver that goes by `strategy`.
-    pub const fn new(strategy: Strategy) -> Self {
-        ConflictResolver { strategy }
+    /// A resolver that goes by `strategy`: a [`Strategy`](crate::Strategy), a [`Custom`](crate::Custom), or another.
+    pub fn new(strategy: impl ConflictStrategy) -> Self {
+        ConflictResolver { strategy: Arc::new(strategy) }
     }
 
     /// What it goes by.
-    pub const fn strategy(&self) -> Strategy {
-        self.strategy
+    pub fn strategy(&self) -> &dyn ConflictStrategy {
+        &*self.strategy
     }
 
     /// The one version that follows from both.
+    ///
+    /// The strategies that keep siblings go by vector clocks: the side whose clock covers the other's is the outcome.
+    /// If they are concurrent, or one is missing, the outcome is the strategy's reading of both:
+    /// [`Custom`](Resolution::Custom) if it computed a value, [`Merged`](Resolution::Merged) if both versions stay
+    /// readable, and otherwise the side with the greater stamp.
     pub fn resolve(&self, local: &Candidate, remote: &Candidate) -> Resolved {
-        match self.strategy {
-            Strategy::Lww => last_writer_wins(local, remote),
-            Strategy::FieldMerge => field_merge(local, remote),
+        match self.strategy.family() {
+            Family::Joined(Join::Fields) => field_merge(local, remote),
+            Family::Joined(_) => last_writer_wins(local, remote),
+            Family::Siblings => siblings::resolve(&*self.strategy, local, remote),
         }
     }
 }

@@ -3,15 +3,19 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use thiserror::Error;
 
-/// How concurrent writes to one entity are brought together.
+use crate::{Attention, ConflictStrategy, Family, Join, Reading, Sibling};
+
+/// The built-in strategies.
 ///
-/// | strategy | name | family | outcome of a conflict | choose it when |
+/// | strategy | name | stored | outcome of a conflict | choose it when |
 /// |---|---|---|---|---|
 /// | [`Lww`](Strategy::Lww) | `lww` | joined | the record of the later write, whole | a record is written as a whole |
 /// | [`FieldMerge`](Strategy::FieldMerge) | `field-merge` | joined | each field from the later write of that field | writers change different fields |
+/// | [`VersionVector`](Strategy::VersionVector) | `version-vector` | siblings | the later write is visible, all versions can be read | readers can merge |
+/// | [`Manual`](Strategy::Manual) | `manual` | siblings | the later write is visible and marked, until someone resolves | people decide |
+/// | [`Detect`](Strategy::Detect) | `detect` | siblings | the later write is visible, the conflict is reported | people want to know |
 ///
-/// All replicas of a namespace must use the same strategy for an entity: compare
-/// [`fingerprint`](Strategy::fingerprint)s. The text form is the name, also in serde.
+/// For rules of its own an application uses [`Custom`](crate::Custom). The text form is the name, also in serde.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Strategy {
@@ -21,66 +25,68 @@ pub enum Strategy {
     /// Each field of a map is a register of its own with a stamp of its own. Fields are those of the outermost
     /// map; what nests below is one value. A record that is not a map is one value as a whole.
     FieldMerge,
-}
-
-/// What a replica stores of an entity that was written concurrently.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Family {
-    /// One state, in which the concurrent writes are joined already.
-    Joined,
-    /// Every concurrent write, as siblings; what is visible is a function of the set of them.
-    Siblings,
+    /// A write supersedes what its author had seen. Of concurrent ones the later is visible, and all can be read.
+    VersionVector,
+    /// Concurrent writes wait for someone to resolve them; the later one is visible meanwhile, and marked.
+    Manual,
+    /// Concurrent writes are reported; the later one is visible.
+    Detect,
 }
 
 /// The text names no strategy.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{name:?} is not a conflict strategy: choose one of lww, field-merge")]
+#[error(
+    "{name:?} is not a conflict strategy: choose one of lww, field-merge, version-vector, manual, detect"
+)]
 pub struct ParseStrategyError {
     /// The offending name, cut to a printable length.
     pub name: String,
 }
 
 impl Strategy {
-    /// Every strategy, in the order in which they were introduced.
-    pub const ALL: [Strategy; 2] = [Strategy::Lww, Strategy::FieldMerge];
+    /// Every built-in strategy, in the order in which they were introduced.
+    pub const ALL: [Strategy; 5] =
+        [Strategy::Lww, Strategy::FieldMerge, Strategy::VersionVector, Strategy::Manual, Strategy::Detect];
 
     /// The stable name: in configuration, on the wire and in [`Display`](fmt::Display).
     pub const fn name(self) -> &'static str {
         match self {
             Strategy::Lww => "lww",
             Strategy::FieldMerge => "field-merge",
+            Strategy::VersionVector => "version-vector",
+            Strategy::Manual => "manual",
+            Strategy::Detect => "detect",
         }
-    }
-
-    /// What is stored of a conflict.
-    pub const fn family(self) -> Family {
-        match self {
-            Strategy::Lww | Strategy::FieldMerge => Family::Joined,
-        }
-    }
-
-    /// The version of the strategy's rules: raised when the same writes would have another outcome.
-    const fn version(self) -> u8 {
-        match self {
-            Strategy::Lww | Strategy::FieldMerge => 1,
-        }
-    }
-
-    /// A number that two replicas share exactly if they resolve by the same rules: FNV-1a in 64 bits of the name,
-    /// a `/` and the version of the rules. It is stable over releases and platforms, and no proof against malice.
-    pub const fn fingerprint(self) -> u64 {
-        let hash = fnv1a(0xcbf2_9ce4_8422_2325, self.name().as_bytes());
-        fnv1a(hash, &[b'/', b'0' + self.version()])
     }
 }
 
-const fn fnv1a(mut hash: u64, mut bytes: &[u8]) -> u64 {
-    while let [byte, rest @ ..] = bytes {
-        hash = (hash ^ *byte as u64).wrapping_mul(0x0000_0100_0000_01b3);
-        bytes = rest;
+impl ConflictStrategy for Strategy {
+    fn name(&self) -> &str {
+        Strategy::name(*self)
     }
-    hash
+
+    fn family(&self) -> Family {
+        match self {
+            Strategy::Lww => Family::Joined(Join::Whole),
+            Strategy::FieldMerge => Family::Joined(Join::Fields),
+            Strategy::VersionVector | Strategy::Manual | Strategy::Detect => Family::Siblings,
+        }
+    }
+
+    fn read(&self, _: &[Sibling]) -> Reading {
+        match self {
+            Strategy::VersionVector => Reading::All,
+            _ => Reading::Greatest,
+        }
+    }
+
+    fn attention(&self) -> Attention {
+        match self {
+            Strategy::Manual => Attention::Resolve,
+            Strategy::Detect => Attention::Report,
+            _ => Attention::None,
+        }
+    }
 }
 
 impl fmt::Display for Strategy {

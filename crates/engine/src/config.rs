@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use archipelago_clock::{Hlc, ReplicaId, VersionVector};
-use archipelago_conflict::Strategy;
+use archipelago_conflict::StrategyTable;
 use archipelago_proto::{Limits, ReplicaTable};
 
 /// What an engine is told once.
@@ -12,7 +12,7 @@ pub struct EngineConfig {
     /// The replica it is.
     pub replica: ReplicaId,
     /// How conflicts are resolved; the same on every replica of the namespace.
-    pub strategy: Strategy,
+    pub strategies: StrategyTable,
     /// How far ahead of the wall clock the stamp of a remote event may be. Default 60 s.
     pub max_drift: Duration,
     /// The most events that wait for what they depend on. Default 1,000.
@@ -27,7 +27,7 @@ impl EngineConfig {
         EngineConfig {
             namespace: namespace.into(),
             replica,
-            strategy: Strategy::Lww,
+            strategies: StrategyTable::default(),
             max_drift: Duration::from_secs(60),
             event_buffer_events_max: 1_000,
             limits: Limits::default(),

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use archipelago_conflict::{Family, Strategy};
+use archipelago_conflict::Family;
 use archipelago_proto::{Body, EntityId, Record, Slot};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
@@ -67,11 +67,11 @@ impl fmt::Debug for StateDigest {
 pub(crate) fn entity_digest(
     entity: &EntityId,
     record: &Record,
-    strategy: Strategy,
+    family: Family,
     scratch: &mut Vec<u8>,
 ) -> u128 {
     // Siblings keep a tombstone as long as it has a sibling: there, it is part of what readers see.
-    let siblings = strategy.family() == Family::Siblings;
+    let siblings = family == Family::Siblings;
     scratch.clear();
     put(scratch, entity.as_bytes());
     let head = scratch.len();

@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use archipelago_clock::{Dot, Hlc};
-use archipelago_conflict::Strategy;
+use archipelago_conflict::Attention;
 use archipelago_proto::EntityId;
 use bytes::Bytes;
 
@@ -97,8 +97,10 @@ pub enum Notice {
 pub struct Conflict {
     /// The entity written.
     pub entity: EntityId,
-    /// The rule that decided.
-    pub strategy: Strategy,
+    /// The name of the strategy that decided.
+    pub strategy: String,
+    /// What it asks of people.
+    pub attention: Attention,
     /// The write that revealed the conflict.
     pub dot: Dot,
     /// What clashed: under field merge one a field.

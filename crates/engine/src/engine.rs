@@ -1,6 +1,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use archipelago_clock::{Dot, Hlc, HlcClock, VersionVector};
+use archipelago_conflict::{Family, Join};
 use archipelago_proto::{
     DecodeError, EncodeError, EntityId, Event, FieldName, Op, Record, ReplicaTable, Slot, check_value,
     split_fields,
@@ -141,7 +142,8 @@ impl Engine {
     /// [`ReadError`] if the record cannot be decoded.
     pub fn restore(&mut self, entity: &EntityId, record: Bytes) -> Result<(), ReadError> {
         let record = self.decode(entity, record)?;
-        let digest = entity_digest(entity, &record, self.config.strategy, &mut self.scratch);
+        let family = self.config.strategies.strategy(entity).family();
+        let digest = entity_digest(entity, &record, family, &mut self.scratch);
         self.digest.replace(entity, 0, digest);
         Ok(())
     }
@@ -158,7 +160,7 @@ impl Engine {
     ) -> Result<Written, WriteError> {
         self.check(&write)?;
         let record = self.record(&write.entity, records)?;
-        let op = self.op(write.change, &record, write.context.as_ref())?;
+        let op = self.op(&write.entity, write.change, &record, write.context.as_ref())?;
         let mut clock = self.clock.clone();
         let hlc = clock.tick(now_unix_ms)?;
         let mut vector = self.vector.clone();
@@ -225,9 +227,16 @@ impl Engine {
         Ok(())
     }
 
-    fn op(&self, change: Change, record: &Record, context: Option<&VersionVector>) -> Result<Op, WriteError> {
+    fn op(
+        &self,
+        entity: &EntityId,
+        change: Change,
+        record: &Record,
+        context: Option<&VersionVector>,
+    ) -> Result<Op, WriteError> {
         let limits = &self.config.limits;
-        let by_field = self.config.strategy == archipelago_conflict::Strategy::FieldMerge;
+        let strategy = self.config.strategies.strategy(entity);
+        let by_field = strategy.family() == Family::Joined(Join::Fields);
         Ok(match change {
             Change::Delete => Op::Delete,
             Change::Put(value) if by_field => {
@@ -241,7 +250,7 @@ impl Engine {
                 fields.sort_by(|a, b| a.0.cmp(&b.0));
                 Op::Patch(fields)
             }
-            Change::Patch(fields) => Op::Put(entity::patched(record, fields, limits)?),
+            Change::Patch(fields) => Op::Put(entity::patched(record, fields, &**strategy, limits)?),
         })
     }
 
@@ -397,15 +406,21 @@ impl Engine {
     }
 
     fn place(&mut self, mut record: Record, event: &Event) {
-        let strategy = self.config.strategy;
-        let old = entity_digest(&event.entity, &record, strategy, &mut self.scratch);
-        let clashes = entity::place(&mut record, event, strategy, &self.config.limits);
-        let new = entity_digest(&event.entity, &record, strategy, &mut self.scratch);
+        let strategy = self.config.strategies.strategy(&event.entity).clone();
+        let family = strategy.family();
+        let old = entity_digest(&event.entity, &record, family, &mut self.scratch);
+        let clashes = entity::place(&mut record, event, family, &self.config.limits);
+        let new = entity_digest(&event.entity, &record, family, &mut self.scratch);
         self.digest.replace(&event.entity, old, new);
         if !clashes.is_empty() {
             self.counters.conflicts_detected += 1;
-            let conflict =
-                Conflict { entity: event.entity.detached(), strategy, dot: event.dot.clone(), clashes };
+            let conflict = Conflict {
+                entity: event.entity.detached(),
+                strategy: strategy.name().to_owned(),
+                attention: strategy.attention(),
+                dot: event.dot.clone(),
+                clashes,
+            };
             self.notices.push(Notice::Conflict(Arc::new(conflict)));
         }
         self.open.entities.insert(event.entity.clone(), record);

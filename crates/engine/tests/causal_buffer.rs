@@ -4,7 +4,7 @@ mod support;
 
 use std::{cell::Cell, error::Error, time::Duration};
 
-use archipelago_conflict::Strategy;
+use archipelago_conflict::{Strategy, StrategyTable};
 use archipelago_engine::{EngineConfig, Received, Records};
 use archipelago_proto::{EntityId, Event};
 use bytes::Bytes;
@@ -336,7 +336,8 @@ fn disordered(events: &[Event], disorder: &Disorder) -> Vec<Vec<Event>> {
 
 fn reads_everything(strategy: Strategy, history: &[Write], disorder: &Disorder) {
     let events = events(history, strategy, disorder.ahead);
-    let config = EngineConfig { strategy, ..bounded(disorder.events_max) };
+    let strategies = StrategyTable::new(strategy);
+    let config = EngineConfig { strategies, ..bounded(disorder.events_max) };
     let mut reader = Reader::new(Replica::new(config.clone()), disordered(&events, disorder));
     let mut happenings = disorder.happenings.clone();
     // Every reading is paid for by an event applied since the last one, so this is plenty; a livelock is not.

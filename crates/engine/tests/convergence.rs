@@ -3,9 +3,9 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use archipelago_clock::VersionVector;
+use archipelago_clock::{Dot, VersionVector};
 use archipelago_conflict::Strategy;
 use archipelago_engine::{Change, Received, WriteError};
 use archipelago_proto::{Event, FieldName, Limits, Op, Slot, decode_value};
@@ -180,7 +180,8 @@ fn expected(events: &[Event], strategy: Strategy) -> BTreeMap<String, serde_json
     for entity in ENTITIES {
         let mut touching: Vec<&Event> = events.iter().filter(|event| &*event.entity == entity).collect();
         touching.sort_by_key(|event| (event.hlc, event.dot.clone()));
-        if strategy == Strategy::Lww {
+        if strategy != Strategy::FieldMerge {
+            // Also with siblings: nothing that was seen has a greater stamp than its seer, so the greatest is live.
             if let Some(Op::Put(value)) = touching.last().map(|event| &event.op) {
                 view.insert(entity.to_owned(), json(value));
             }
@@ -219,6 +220,22 @@ fn expected(events: &[Event], strategy: Strategy) -> BTreeMap<String, serde_json
     view
 }
 
+/// The versions that must be live with siblings, by definition: those that no author had seen, nor any admitting replica
+/// if they are tombstones.
+fn expected_siblings(events: &[Event], entity: &str) -> BTreeSet<Dot> {
+    let touching: Vec<&Event> = events.iter().filter(|event| &*event.entity == entity).collect();
+    let superseded = |event: &Event, by: &Event| {
+        by.context_contains(&event.dot) || (event.op == Op::Delete && by.deps_contain(&event.dot))
+    };
+    let live = touching.iter().filter(|event| !touching.iter().any(|by| superseded(event, by)));
+    live.map(|event| event.dot.clone()).collect()
+}
+
+fn live(replica: &Replica, entity: &str) -> BTreeSet<Dot> {
+    let record = replica.record(&entity.into()).unwrap_or_default();
+    record.versions.into_iter().map(|version| version.dot).collect()
+}
+
 fn converges(strategy: Strategy, steps: &[Step]) {
     let mut world = World::new(strategy);
     for step in steps {
@@ -228,6 +245,11 @@ fn converges(strategy: Strategy, steps: &[Step]) {
     let expected = expected(&world.events, strategy);
     for replica in &world.replicas {
         assert_eq!(replica.view(), expected);
+        if strategy == Strategy::VersionVector {
+            for entity in ENTITIES {
+                assert_eq!(live(replica, entity), expected_siblings(&world.events, entity));
+            }
+        }
         assert_eq!(replica.engine.vector(), world.replicas[0].engine.vector());
         assert_eq!(replica.engine.digest(), world.replicas[0].engine.digest());
         let reopened = Replica::open(replica.engine.config().clone(), replica.disk.clone());
@@ -246,5 +268,10 @@ proptest! {
     #[test]
     fn any_schedule_converges_under_field_merge(steps in steps()) {
         converges(Strategy::FieldMerge, &steps);
+    }
+
+    #[test]
+    fn any_schedule_converges_with_siblings(steps in steps()) {
+        converges(Strategy::VersionVector, &steps);
     }
 }

@@ -4,7 +4,7 @@ use std::{
 };
 
 use archipelago_clock::Incarnation;
-use archipelago_conflict::Strategy;
+use archipelago_conflict::{ConflictStrategy, StrategyTable};
 use archipelago_engine::{Engine, EngineConfig};
 use archipelago_pipeline::Pipeline;
 use archipelago_proto::Limits;
@@ -36,7 +36,7 @@ pub struct MultiMasterBuilder {
     namespace: String,
     store: Option<Arc<dyn Store>>,
     pipeline: Option<Arc<dyn Pipeline>>,
-    conflict_strategy: Strategy,
+    strategies: StrategyTable,
     event_buffer_size: usize,
     apply_timeout: Duration,
     max_drift: Duration,
@@ -54,7 +54,7 @@ impl Default for MultiMasterBuilder {
             namespace: "default".into(),
             store: None,
             pipeline: None,
-            conflict_strategy: Strategy::default(),
+            strategies: StrategyTable::default(),
             event_buffer_size: 1_000,
             apply_timeout: Duration::from_secs(5),
             max_drift: Duration::from_secs(60),
@@ -93,9 +93,16 @@ impl MultiMasterBuilder {
         self
     }
 
-    /// How conflicts are resolved; the same on every master. Default last writer wins.
-    pub fn conflict_strategy(mut self, strategy: Strategy) -> Self {
-        self.conflict_strategy = strategy;
+    /// How conflicts are resolved, unless a prefix says otherwise; the same on every master. Default last writer wins.
+    pub fn conflict_strategy(mut self, strategy: impl ConflictStrategy) -> Self {
+        self.strategies = self.strategies.with_namespace(strategy);
+        self
+    }
+
+    /// How conflicts are resolved of entities whose id begins with `prefix`; the longest matching prefix decides. The
+    /// same on every master.
+    pub fn prefix_strategy(mut self, prefix: impl Into<String>, strategy: impl ConflictStrategy) -> Self {
+        self.strategies = self.strategies.with_prefix(prefix, strategy);
         self
     }
 
@@ -183,11 +190,11 @@ impl MultiMasterBuilder {
     }
 
     fn engine_config(&self) -> impl FnOnce(&Loaded) -> EngineConfig + Send + 'static {
-        let (namespace, strategy, limits) =
-            (self.namespace.clone(), self.conflict_strategy, self.limits.clone());
+        let (namespace, strategies, limits) =
+            (self.namespace.clone(), self.strategies.clone(), self.limits.clone());
         let (max_drift, event_buffer_events_max) = (self.max_drift, self.event_buffer_size);
         move |loaded| EngineConfig {
-            strategy,
+            strategies,
             max_drift,
             event_buffer_events_max,
             limits,
@@ -200,7 +207,7 @@ impl MultiMasterBuilder {
             None => LinkState::Absent,
             Some(pipeline) => pipeline.status().borrow().clone().into(),
         };
-        let shared = Shared::new(loaded.replica, self.namespace, self.limits, store, &engine, link);
+        let shared = Shared::new(loaded.replica, store, &engine, link);
         let shared = Arc::new(shared);
         metrics::add(&shared.counters.outbox_len, loaded.outbox_events);
         let (commands, command_queue) = mpsc::channel(COMMANDS_MAX);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use archipelago_clock::{ReplicaId, VersionVector};
-use archipelago_engine::{Change, LocalWrite, Received, StateDigest};
+use archipelago_engine::{Change, LocalWrite, Received, StateDigest, Visible};
 use archipelago_proto::{
     DecodeError, EncodeError, EntityId, Event, FieldName, Limits, Record, decode_value, encode_value,
     split_fields,
@@ -149,7 +149,7 @@ impl MultiMasterManager {
     /// [`ReadError::Type`] if the value is not a `T`; [`ReadError`] if the store fails.
     pub async fn read<T: DeserializeOwned>(&self, entity_id: &str) -> Result<Option<T>, ReadError> {
         let Some(record) = self.record(&entity_id.into())? else { return Ok(None) };
-        let Some(visible) = archipelago_engine::visible(&record) else { return Ok(None) };
+        let Some(visible) = self.visible(entity_id, &record) else { return Ok(None) };
         let value = decode_value(&visible.value, self.limits());
         value.map(Some).map_err(|reason| ReadError::Type { entity: entity_id.to_owned(), reason })
     }
@@ -162,7 +162,8 @@ impl MultiMasterManager {
     pub async fn entity(&self, entity_id: &str) -> Result<Option<EntityView>, ReadError> {
         let id = EntityId::from(entity_id);
         let record = self.record(&id)?;
-        Ok(record.map(|record| EntityView::new(id, &record, self.limits())))
+        let strategy = self.shared().strategies.strategy(entity_id);
+        Ok(record.map(|record| EntityView::new(id, &record, &**strategy, self.limits())))
     }
 
     fn record(&self, id: &EntityId) -> Result<Option<Record>, ReadError> {
@@ -171,6 +172,11 @@ impl MultiMasterManager {
         }
         let stored = self.shared().store.get(Table::Entities, id.as_bytes())?;
         stored.map(|stored| self.decode(id, stored)).transpose()
+    }
+
+    fn visible(&self, entity_id: &str, record: &Record) -> Option<Visible> {
+        let strategy = self.shared().strategies.strategy(entity_id);
+        archipelago_engine::visible(record, &**strategy, self.limits())
     }
 
     fn decode(&self, id: &EntityId, stored: Bytes) -> Result<Record, ReadError> {
@@ -208,7 +214,7 @@ impl MultiMasterManager {
                     entity: row.key.escape_ascii().to_string(),
                     reason: DecodeError::Malformed { what: "entity id", reason: "it is not UTF-8".into() },
                 })?;
-                let visible = archipelago_engine::visible(&self.decode(&id, row.value)?).is_some();
+                let visible = self.visible(&id, &self.decode(&id, row.value)?).is_some();
                 if visible && ids.len() < limit {
                     ids.push(id);
                 }

@@ -4,6 +4,7 @@ use std::{
 };
 
 use archipelago_clock::{ReplicaId, VersionVector};
+use archipelago_conflict::StrategyTable;
 use archipelago_engine::Engine;
 use archipelago_pipeline::PipelineStatus;
 use archipelago_proto::{Limits, ReplicaTable};
@@ -24,6 +25,7 @@ pub(crate) struct Shared {
     pub(crate) replica: ReplicaId,
     pub(crate) namespace: String,
     pub(crate) limits: Limits,
+    pub(crate) strategies: StrategyTable,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) counters: Counters,
     pub(crate) vector: watch::Sender<VersionVector>,
@@ -42,18 +44,13 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(
-        replica: ReplicaId,
-        namespace: String,
-        limits: Limits,
-        store: Arc<dyn Store>,
-        engine: &Engine,
-        link: LinkState,
-    ) -> Self {
+    pub(crate) fn new(replica: ReplicaId, store: Arc<dyn Store>, engine: &Engine, link: LinkState) -> Self {
+        let config = engine.config();
         Shared {
             replica,
-            namespace,
-            limits,
+            namespace: config.namespace.clone(),
+            limits: config.limits.clone(),
+            strategies: config.strategies.clone(),
             store,
             counters: Counters::default(),
             vector: watch::Sender::new(engine.vector().clone()),

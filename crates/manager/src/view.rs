@@ -1,5 +1,5 @@
 use archipelago_clock::{Dot, Hlc};
-use archipelago_conflict::Strategy;
+use archipelago_conflict::ConflictStrategy;
 use archipelago_crdt::Value;
 use archipelago_engine::{Clash, Conflict, Contender};
 use archipelago_proto::{Body, EntityId, Limits, Record, Slot, decode_value};
@@ -46,8 +46,8 @@ pub enum VersionContent {
 pub struct ConflictReport {
     /// The entity written.
     pub entity_id: EntityId,
-    /// The rule that decided.
-    pub strategy: Strategy,
+    /// The name of the strategy that decided.
+    pub strategy: String,
     /// The write that revealed the conflict.
     pub dot: Dot,
     /// What clashed: under field merge one a field.
@@ -94,8 +94,14 @@ fn shown(value: &Bytes, limits: &Limits) -> Value {
 }
 
 impl EntityView {
-    pub(crate) fn new(id: EntityId, record: &Record, limits: &Limits) -> Self {
-        let value = archipelago_engine::visible(record).map(|visible| shown(&visible.value, limits));
+    pub(crate) fn new(
+        id: EntityId,
+        record: &Record,
+        strategy: &dyn ConflictStrategy,
+        limits: &Limits,
+    ) -> Self {
+        let visible = archipelago_engine::visible(record, strategy, limits);
+        let value = visible.map(|visible| shown(&visible.value, limits));
         let versions = record.versions.iter().map(|version| VersionView {
             dot: version.dot.clone(),
             hlc: version.hlc,
@@ -120,7 +126,7 @@ impl ConflictReport {
     pub(crate) fn new(conflict: &Conflict, limits: &Limits) -> Self {
         ConflictReport {
             entity_id: conflict.entity.clone(),
-            strategy: conflict.strategy,
+            strategy: conflict.strategy.clone(),
             dot: conflict.dot.clone(),
             clashes: conflict.clashes.iter().map(|clash| ClashReport::new(clash, limits)).collect(),
         }

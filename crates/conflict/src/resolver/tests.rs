@@ -1,17 +1,20 @@
+use std::{collections::BTreeMap, sync::LazyLock};
+
 use archipelago_crdt::{Value, value};
 use proptest::{prelude::*, strategy::Strategy as Generator};
 
 use super::*;
-use crate::Strategy;
+use crate::{Custom, Strategy};
 
-const LWW: ConflictResolver = ConflictResolver::new(Strategy::Lww);
-const FIELD_MERGE: ConflictResolver = ConflictResolver::new(Strategy::FieldMerge);
+static LWW: LazyLock<ConflictResolver> = LazyLock::new(|| ConflictResolver::new(Strategy::Lww));
+static FIELD_MERGE: LazyLock<ConflictResolver> =
+    LazyLock::new(|| ConflictResolver::new(Strategy::FieldMerge));
 
 fn clock(entries: &[(&str, u64)]) -> VectorClock<String> {
     entries.iter().map(|&(node, sequence)| (node.to_owned(), sequence)).collect()
 }
 
-fn resolved(resolver: ConflictResolver, local: &Candidate, remote: &Candidate) -> Candidate {
+fn resolved(resolver: &ConflictResolver, local: &Candidate, remote: &Candidate) -> Candidate {
     resolver.resolve(local, remote).into_candidate()
 }
 
@@ -78,12 +81,12 @@ fn field_merge_of_three_needs_the_stamps_of_the_fields() {
     let b = Candidate::new(value!({ "y": 1 }), 3, "us");
     let c = Candidate::new(value!({ "x": 2 }), 2, "us");
     let expected = value!({ "x": 2, "y": 1 });
-    assert_eq!(resolved(FIELD_MERGE, &resolved(FIELD_MERGE, &a, &b), &c).value, expected);
-    assert_eq!(resolved(FIELD_MERGE, &a, &resolved(FIELD_MERGE, &b, &c)).value, expected);
+    assert_eq!(resolved(&FIELD_MERGE, &resolved(&FIELD_MERGE, &a, &b), &c).value, expected);
+    assert_eq!(resolved(&FIELD_MERGE, &a, &resolved(&FIELD_MERGE, &b, &c)).value, expected);
 
     // With the stamp of the whole record alone, x of time 1 passes for x of time 3.
-    let ab = Candidate { record: None, ..resolved(FIELD_MERGE, &a, &b) };
-    assert_eq!(resolved(FIELD_MERGE, &ab, &c).value, value!({ "x": 1, "y": 1 }));
+    let ab = Candidate { record: None, ..resolved(&FIELD_MERGE, &a, &b) };
+    assert_eq!(resolved(&FIELD_MERGE, &ab, &c).value, value!({ "x": 1, "y": 1 }));
 }
 
 #[test]
@@ -105,7 +108,7 @@ fn vector_clocks_do_not_pick_the_winner_or_three_versions_would_go_in_a_circle()
     let b = Candidate::new("b", 1, "eu").with_vector_clock(clock(&[("us", 1), ("eu", 1)]));
     let c = Candidate::new("c", 2, "ap").with_vector_clock(clock(&[("ap", 1)]));
     for [first, second, third] in [[&a, &b, &c], [&b, &c, &a], [&c, &a, &b]] {
-        let outcome = resolved(LWW, &resolved(LWW, first, second), third);
+        let outcome = resolved(&LWW, &resolved(&LWW, first, second), third);
         assert_eq!(outcome.value.as_text(), Some("a"));
     }
 }
@@ -121,7 +124,7 @@ fn an_empty_record_merges_as_one_that_says_nothing() {
 proptest! {
     #[test]
     fn sides_decide_names_and_never_values(a in candidates(), b in candidates()) {
-        for resolver in [LWW, FIELD_MERGE] {
+        for resolver in [&*LWW, &*FIELD_MERGE] {
             let (here, there) = (resolver.resolve(&a, &b), resolver.resolve(&b, &a));
             let swapped = match there.resolution {
                 Resolution::Local => Resolution::Remote,
@@ -136,7 +139,7 @@ proptest! {
 
     #[test]
     fn any_grouping_gives_the_same(a in candidates(), b in candidates(), c in candidates()) {
-        for resolver in [LWW, FIELD_MERGE] {
+        for resolver in [&*LWW, &*FIELD_MERGE] {
             let left = resolved(resolver, &resolved(resolver, &a, &b), &c);
             let right = resolved(resolver, &a, &resolved(resolver, &b, &c));
             prop_assert_eq!(left, right);
@@ -145,12 +148,66 @@ proptest! {
 
     #[test]
     fn resolving_again_changes_nothing(a in candidates(), b in candidates()) {
-        for resolver in [LWW, FIELD_MERGE] {
+        for resolver in [&*LWW, &*FIELD_MERGE] {
             let once = resolved(resolver, &a, &b);
             prop_assert_eq!(resolved(resolver, &once, &a), once);
             let itself = resolver.resolve(&a, &a);
             prop_assert_eq!(itself.resolution, Resolution::Local);
             prop_assert_eq!(itself.value, a.value.clone());
         }
+    }
+}
+
+#[test]
+fn under_version_vector_the_dominating_side_wins_whatever_its_stamp() {
+    let resolver = ConflictResolver::new(Strategy::VersionVector);
+    let old = Candidate::new("old", 9000, "us").with_vector_clock(clock(&[("us", 1)]));
+    let new = Candidate::new("new", 1000, "eu").with_vector_clock(clock(&[("us", 1), ("eu", 1)]));
+    let here = resolver.resolve(&old, &new);
+    assert_eq!((here.value.as_text(), here.resolution), (Some("new"), Resolution::Remote));
+    assert_eq!(here.conflicting, []);
+    let there = resolver.resolve(&new, &old);
+    assert_eq!((there.value.as_text(), there.resolution), (Some("new"), Resolution::Local));
+}
+
+#[test]
+fn under_version_vector_concurrent_versions_are_both_listed() {
+    let resolver = ConflictResolver::new(Strategy::VersionVector);
+    let us = Candidate::new("us", 1000, "us").with_vector_clock(clock(&[("us", 1)]));
+    let eu = Candidate::new("eu", 2000, "eu").with_vector_clock(clock(&[("eu", 1)]));
+    let resolved = resolver.resolve(&us, &eu);
+    assert_eq!((resolved.value.as_text(), resolved.resolution), (Some("eu"), Resolution::Merged));
+    assert_eq!(resolved.conflicting, [us, eu]);
+}
+
+#[test]
+fn a_custom_cart_merge_sums_quantities_by_item() {
+    let cart = Custom::new("sum-cart", 1, |siblings| {
+        let mut sums = BTreeMap::<String, i64>::new();
+        for cart in siblings.iter().filter_map(|sibling| sibling.value.as_ref()?.as_map()) {
+            for (item, quantity) in cart {
+                *sums.entry(item.clone()).or_default() += quantity.as_int().unwrap_or(0);
+            }
+        }
+        Some(sums.into_iter().map(|(item, quantity)| (item, Value::Int(quantity))).collect())
+    });
+    let resolver = ConflictResolver::new(cart);
+    let us = Candidate::new(value!({ "apple": 2, "pear": 1 }), 1000, "us");
+    let eu = Candidate::new(value!({ "apple": 3, "plum": 4 }), 2000, "eu");
+    let resolved = resolver.resolve(&us, &eu);
+    assert_eq!(resolved.value, value!({ "apple": 5, "pear": 1, "plum": 4 }));
+    assert_eq!(resolved.resolution, Resolution::Custom);
+    assert_eq!(resolved.conflicting, [us.clone(), eu.clone()]);
+    assert_eq!(resolver.resolve(&eu, &us).value, resolved.value);
+}
+
+#[test]
+fn detect_and_manual_show_the_later_side_and_list_both() {
+    for strategy in [Strategy::Detect, Strategy::Manual] {
+        let resolver = ConflictResolver::new(strategy);
+        let (us, eu) = (Candidate::new("us", 1000, "us"), Candidate::new("eu", 2000, "eu"));
+        let resolved = resolver.resolve(&us, &eu);
+        assert_eq!((resolved.value.as_text(), resolved.resolution), (Some("eu"), Resolution::Remote));
+        assert_eq!(resolved.conflicting, [us, eu]);
     }
 }

@@ -1,11 +1,12 @@
 //! The replicated state of one entity: what an event does to it, what of it is visible, and its digest.
 
 mod fields;
+mod siblings;
 mod view;
 mod whole;
 
 use archipelago_clock::{Dot, Hlc};
-use archipelago_conflict::{Family, Strategy};
+use archipelago_conflict::{Family, Join};
 use archipelago_proto::{Event, Limits, Op, Record, Slot, Version};
 use bytes::Bytes;
 
@@ -39,13 +40,11 @@ pub struct Contender {
 /// touches was known to its author.
 ///
 /// Whatever order causality allows events to come in, the outcome is the same: see the invariants in the crate's docs.
-pub(crate) fn place(record: &mut Record, event: &Event, strategy: Strategy, limits: &Limits) -> Vec<Clash> {
-    match strategy.family() {
+pub(crate) fn place(record: &mut Record, event: &Event, family: Family, limits: &Limits) -> Vec<Clash> {
+    match family {
         Family::Siblings => whole::place(record, event, whole::Keep::Siblings),
-        _ => match strategy {
-            Strategy::FieldMerge => fields::place(record, event, limits),
-            _ => whole::place(record, event, whole::Keep::Greatest),
-        },
+        Family::Joined(Join::Fields) => fields::place(record, event, limits),
+        Family::Joined(_) => whole::place(record, event, whole::Keep::Greatest),
     }
 }
 

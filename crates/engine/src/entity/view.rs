@@ -1,8 +1,11 @@
 //! What a reader sees of a record.
 
 use archipelago_clock::{Dot, Hlc};
-use archipelago_proto::{Body, Record, Slot, join_fields};
+use archipelago_conflict::{ConflictStrategy, Family, Join};
+use archipelago_proto::{Body, Limits, Record, Slot, join_fields};
 use bytes::Bytes;
+
+use super::siblings;
 
 /// The visible value of an entity.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,20 +34,13 @@ pub struct FieldView {
 /// The empty map, which marks a record without fields.
 const EMPTY_MAP: &[u8] = &[0x80];
 
-/// What a reader sees of `record`: of siblings the one with the greatest stamp, of fields all together; `None` if the
+/// What a reader sees of `record`: of siblings what the strategy reads in them, of fields all together; `None` if the
 /// entity was removed or never written.
-pub fn visible(record: &Record) -> Option<Visible> {
-    let whole = record
-        .versions
-        .iter()
-        .filter_map(|version| match &version.body {
-            Body::Whole(value) => {
-                Some(Visible { value: value.clone(), dot: version.dot.clone(), hlc: version.hlc })
-            }
-            _ => None,
-        })
-        .max_by(|a, b| (a.hlc, &a.dot).cmp(&(b.hlc, &b.dot)));
-    whole.or_else(|| visible_fields(live_fields(record)))
+pub fn visible(record: &Record, strategy: &dyn ConflictStrategy, limits: &Limits) -> Option<Visible> {
+    match strategy.family() {
+        Family::Joined(Join::Fields) => visible_fields(live_fields(record)),
+        _ => siblings::visible(record, strategy, limits),
+    }
 }
 
 fn visible_fields(mut live: Vec<FieldView>) -> Option<Visible> {
@@ -74,6 +70,11 @@ fn visible_fields(mut live: Vec<FieldView>) -> Option<Visible> {
 pub(super) fn live_fields(record: &Record) -> Vec<FieldView> {
     let mut live = Vec::new();
     for version in &record.versions {
+        if let Body::Whole(value) = &version.body {
+            // Written before the entity was under field merge.
+            let (dot, hlc) = (version.dot.clone(), version.hlc);
+            live.push(FieldView { slot: Slot::Root, value: value.clone(), dot, hlc });
+        }
         if let Body::Fields(fields) = &version.body {
             live.extend(fields.iter().filter_map(|(slot, value)| {
                 let value = value.clone()?;

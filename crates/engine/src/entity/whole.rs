@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use archipelago_conflict::ConflictStrategy;
 use archipelago_proto::{
     Body, DecodeError, Event, FieldName, Limits, Record, Version, join_fields, split_fields,
 };
@@ -19,7 +20,7 @@ pub(super) enum Keep {
 }
 
 /// What the body of a version is as a whole.
-fn value(body: &Body) -> Option<Bytes> {
+pub(super) fn value(body: &Body) -> Option<Bytes> {
     match body {
         Body::Tombstone => None,
         Body::Whole(value) => Some(value.clone()),
@@ -57,9 +58,10 @@ fn keep_greatest(record: &mut Record) {
 pub(crate) fn patched(
     record: &Record,
     changes: Vec<(FieldName, Option<Bytes>)>,
+    strategy: &dyn ConflictStrategy,
     limits: &Limits,
 ) -> Result<Bytes, DecodeError> {
-    let fields = match super::visible(record) {
+    let fields = match super::visible(record, strategy, limits) {
         None => Vec::new(),
         Some(visible) => split_fields(&visible.value, limits)?
             .ok_or_else(|| crate::engine::malformed("a patch", "the value that it changes is not a map"))?,

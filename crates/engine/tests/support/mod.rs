@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use archipelago_clock::{Incarnation, ReplicaId, VersionVector};
-use archipelago_conflict::Strategy;
+use archipelago_conflict::{Strategy, StrategyTable};
 use archipelago_engine::{
     Change, Commit, Conflict, Effect, Engine, EngineConfig, LocalWrite, Notice, Received, Records, Restored,
     WriteError, Written,
@@ -82,7 +82,7 @@ pub(crate) fn patch<V: serde::Serialize>(fields: &[(&str, Option<V>)]) -> Change
 }
 
 pub(crate) fn config(name: &str, strategy: Strategy) -> EngineConfig {
-    EngineConfig { strategy, ..EngineConfig::new("ns", id(name)) }
+    EngineConfig { strategies: StrategyTable::new(strategy), ..EngineConfig::new("ns", id(name)) }
 }
 
 impl Replica {
@@ -183,7 +183,9 @@ impl Replica {
     }
 
     pub(crate) fn read(&self, entity: &str) -> Option<serde_json::Value> {
-        let visible = archipelago_engine::visible(&self.record(&entity.into())?)?;
+        let strategy = self.engine.config().strategies.strategy(entity).clone();
+        let record = self.record(&entity.into())?;
+        let visible = archipelago_engine::visible(&record, &*strategy, &Limits::default())?;
         Some(archipelago_proto::decode_value(&visible.value, &Limits::default()).expect("a value"))
     }
 
