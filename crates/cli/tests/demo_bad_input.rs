@@ -1,5 +1,7 @@
 //! What `archipelago demo` says to bad input: one clear error and a status that is not zero, or a complaint and on.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 use std::path::{Path, PathBuf};

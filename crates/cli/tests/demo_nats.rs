@@ -1,5 +1,7 @@
 //! `archipelago demo` over a real NATS server, with what can happen to it.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 use std::{process::Command, time::Duration};
@@ -64,6 +66,26 @@ async fn a_server_that_lost_everything_is_noticed() {
         ["the shared log was lost", &stream, "still hold all that was written", "not part of this version"]
     {
         assert!(error.contains(text), "{text} is missing in: {error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_someone_deletes_or_trims_is_noticed() {
+    let server = NatsServer::start().await.unwrap();
+    let client = async_nats::connect(server.url()).await.unwrap();
+    let jetstream = async_nats::jetstream::new(client);
+    for processes in [&["--processes"][..], &[]] {
+        let args = ["--json", "--writes", "30000", "--nats", &server.url()];
+        let mut demo = Demo::start(&[&args[..], processes].concat());
+        let line = demo.until("namespace: ").await;
+        let stream = format!("ARCHIPELAGO_{}", line.trim_start_matches("namespace: "));
+        demo.until("linked: ").await;
+        match processes {
+            [] => drop(jetstream.get_stream(&stream).await.unwrap().purge().await.unwrap()),
+            _ => drop(jetstream.delete_stream(&stream).await.unwrap()),
+        }
+        let error = demo.end().await.error();
+        assert!(error.contains("the shared log was lost") && error.contains(&stream), "{error}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! The program `archipelago demo`, run and watched by a test.
 
 #![allow(dead_code, reason = "each test file uses a part")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{path::Path, process::Stdio, time::Duration};
 
