@@ -57,6 +57,13 @@ impl<A> CausalContext<A> {
         self.clock.is_empty() && self.cloud.is_empty()
     }
 
+    /// The number of dots that were seen.
+    pub fn len(&self) -> u128 {
+        let clock = self.clock.iter().map(|(_, last)| u128::from(last));
+        let cloud = self.cloud.iter().map(|run| u128::from(run.last - run.first) + 1);
+        clock.chain(cloud).sum()
+    }
+
     /// What was seen without a gap.
     pub fn clock(&self) -> &VectorClock<A> {
         &self.clock

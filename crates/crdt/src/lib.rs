@@ -49,23 +49,60 @@
 //! - A mutator that returns an error has changed nothing. Nothing wraps and nothing is silently cut off.
 //! - No clock, randomness, thread or I/O: stamps and actor ids come in as arguments.
 
+mod bounded_counter;
+mod causal;
+mod contributions;
 mod crdt;
 mod delta_crdt;
+mod dot_fun;
+mod dot_map;
+mod dot_set;
+mod dot_store;
+mod dw_flag;
 pub mod encoding;
 mod error;
+mod ew_flag;
+#[cfg(test)]
+mod executions;
 mod gcounter;
 mod gset;
 #[cfg(test)]
 mod laws;
+mod lww_map;
 mod lww_register;
+mod max_register;
+mod min_register;
+mod mv_register;
+mod nested;
+mod or_map;
+mod or_set;
 mod pncounter;
+mod rw_set;
+mod two_phase_set;
 mod value;
 
+pub use archipelago_clock::MintError;
+pub use bounded_counter::BoundedCounter;
+pub use causal::Causal;
+pub use contributions::Contributions;
 pub use crdt::Crdt;
 pub use delta_crdt::DeltaCrdt;
-pub use error::{CounterError, RegisterError};
+pub use dot_set::DotSet;
+pub use dot_store::DotStore;
+pub use dw_flag::{DwFlag, DwFlagDots};
+pub use error::{CounterError, RegisterError, TwoPhaseError};
+pub use ew_flag::{EwFlag, EwFlagDots};
 pub use gcounter::GCounter;
 pub use gset::GSet;
+pub use lww_map::LwwMap;
 pub use lww_register::LwwRegister;
+pub use max_register::MaxRegister;
+pub use min_register::MinRegister;
+pub use mv_register::{MvRegister, MvRegisterDots};
+pub use nested::{MapValue, Nested};
+pub use or_map::{OrMap, OrMapDots};
+pub use or_set::{OrSet, OrSetDots};
 pub use pncounter::PnCounter;
+pub use rw_set::{RwSet, RwSetDots};
+pub use two_phase_set::TwoPhaseSet;
 pub use value::{MAX_DEPTH, Value};

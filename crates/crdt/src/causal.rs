@@ -1,0 +1,140 @@
+use std::ops::Deref;
+
+use archipelago_clock::{CLOUD_RUNS_MAX, CausalContext};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
+
+use crate::{Crdt, DeltaCrdt, DotStore};
+
+/// A [`DotStore`] with the context that says which dots it has seen: the frame of every type that can forget
+/// without tombstones.
+///
+/// [`OrSet`](crate::OrSet), [`RwSet`](crate::RwSet), [`MvRegister`](crate::MvRegister),
+/// [`EwFlag`](crate::EwFlag), [`DwFlag`](crate::DwFlag), [`OrMap`](crate::OrMap) and `List` are
+/// names for it with their store. What can be read is found on the store, to which this dereferences; what changes
+/// something is found here, since it needs the context.
+///
+/// Encoded as `{"store":...,"context":{"clock":{"us":2}}}`. A delta is a `Causal` too, whose context has the new
+/// dots and the removed ones, and no others. Where the removed dots are so many that their list would exceed
+/// [`CLOUD_RUNS_MAX`] runs, [`delta_since`](DeltaCrdt::delta_since) gives the whole state.
+///
+/// # Order requirements
+///
+/// None for merging. An actor writes only to its own current state, which has all of its own earlier dots: an
+/// update of a state in which some are visibly missing is refused with [`MintError`]. It cannot be detected if an
+/// actor writes to an old copy of its state, from which *all* its latest dots are missing: the same dot then names
+/// two writes. Replicas agree even then; where the two meet, a dot that is at different places in two stores is
+/// dropped from both, and of two contents of one dot the greater stays.
+///
+/// Almeida, Shoker, Baquero, *Delta state replicated data types*, 2018, section 7, with `Causal<T>` as there.
+///
+/// [`MintError`]: archipelago_clock::MintError
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(bound(serialize = "S: Serialize, S::Actor: Serialize"))]
+pub struct Causal<S: DotStore> {
+    pub(crate) store: S,
+    pub(crate) context: CausalContext<S::Actor>,
+}
+
+impl<S: DotStore> Causal<S> {
+    /// The state that has seen nothing.
+    pub fn new() -> Self {
+        Causal { store: S::default(), context: CausalContext::new() }
+    }
+
+    /// The dots that were seen, live and dead.
+    pub fn context(&self) -> &CausalContext<S::Actor> {
+        &self.context
+    }
+
+    /// The delta of a change that left `store` new and killed the dots of `removed`.
+    pub(crate) fn delta(store: S, removed: Option<impl DotStore<Actor = S::Actor>>) -> Self {
+        let mut context = CausalContext::new();
+        store.visit_dots(&mut |dot| {
+            context.insert(dot.clone());
+        });
+        if let Some(removed) = removed {
+            let mut dots = removed.dots();
+            dots.sort_unstable();
+            context.extend(dots);
+        }
+        Causal { store, context }
+    }
+}
+
+impl<S: DotStore> Default for Causal<S> {
+    fn default() -> Self {
+        Causal::new()
+    }
+}
+
+impl<S: DotStore> Deref for Causal<S> {
+    type Target = S;
+
+    fn deref(&self) -> &S {
+        &self.store
+    }
+}
+
+impl<S: DotStore> Crdt for Causal<S> {
+    fn merge(&mut self, other: &Self) {
+        self.store.join(&self.context, &other.store, &other.context);
+        self.context.merge(&other.context);
+    }
+
+    fn covers(&self, other: &Self) -> bool {
+        self.context.dominates(&other.context) && other.delta_since(self).is_none()
+    }
+}
+
+impl<S: DotStore> DeltaCrdt for Causal<S> {
+    type Delta = Self;
+
+    fn merge_delta(&mut self, delta: &Self) {
+        self.merge(delta);
+    }
+
+    fn delta_since(&self, since: &Self) -> Option<Self> {
+        let mut known = Vec::new();
+        let store = self.store.news(&self.context, &since.store, &since.context, &mut known);
+        let mut context = self.context.difference(&since.context);
+        known.sort_unstable();
+        context.merge(&known.into_iter().collect());
+        if context.is_empty() {
+            return None;
+        }
+        if context.cloud().len() > CLOUD_RUNS_MAX {
+            return Some(self.clone());
+        }
+        Some(Causal { store, context })
+    }
+}
+
+impl<'de, S> Deserialize<'de> for Causal<S>
+where
+    S: DotStore + Deserialize<'de>,
+    S::Actor: Deserialize<'de>,
+{
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(
+            deny_unknown_fields,
+            rename = "Causal",
+            bound(deserialize = "S: Deserialize<'de>, A: Ord + Clone + Deserialize<'de>")
+        )]
+        struct Fields<S, A> {
+            store: S,
+            context: CausalContext<A>,
+        }
+        let Fields { store, context } = Fields::<S, S::Actor>::deserialize(deserializer)?;
+        let mut dots = Vec::new();
+        store.visit_dots(&mut |dot| dots.push(dot));
+        if dots.iter().any(|dot| dot.sequence == 0 || !context.contains(dot)) {
+            return Err(D::Error::custom("a live dot that the causal context has not seen"));
+        }
+        dots.sort_unstable();
+        if dots.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(D::Error::custom("one dot names two writes"));
+        }
+        Ok(Causal { store, context })
+    }
+}

@@ -1,0 +1,74 @@
+use archipelago_clock::{CausalContext, MintError, ReplicaId};
+use serde::{Deserialize, Serialize};
+
+use crate::{Causal, Crdt, DeltaCrdt, MapValue, dot_fun::DotFun, dot_store::delegate_dot_store};
+
+/// A CRDT without dots of its own, such as a [`GCounter`](crate::GCounter), as an [`OrMap`](crate::OrMap) keeps it
+/// under a key: what each actor has contributed, under one dot of that actor.
+///
+/// An update is done to the actor's own contribution alone and gives it a new dot. So a removal takes every
+/// contribution whose latest update it has seen, and the contribution of an actor that updates concurrently remains
+/// whole. An actor whose contribution was taken begins anew. Nobody copies another's contribution, so nothing is
+/// counted twice and what was taken never comes back.
+///
+/// Within an update only the actor's own contribution can be seen; read the map for the value.
+///
+/// Encoded as the list of contributions with their dots: `[["us",5,{"us":3}]]`.
+///
+/// The embeddable counter of Baquero, Almeida, Lerche, *The problem with embedded CRDT counters and a solution*,
+/// PaPoC 2016, for any CRDT: the causal counter that the paper starts from, with the anomaly that it describes, that
+/// a concurrent update keeps what the same actor had contributed earlier and the removal had seen.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(
+    transparent,
+    bound(
+        serialize = "C: Serialize, A: Serialize",
+        deserialize = "C: Deserialize<'de>, A: Ord + Deserialize<'de>"
+    )
+)]
+pub struct Contributions<C, A = ReplicaId> {
+    by_dot: DotFun<C, A>,
+}
+
+impl<C: Crdt + Clone + Default, A> Contributions<C, A> {
+    /// All contributions, joined: the state as which it is read.
+    pub fn joined(&self) -> C {
+        let mut contributions = self.by_dot.iter();
+        let mut joined = contributions.next().map_or_else(C::default, |(_, first)| first.clone());
+        contributions.for_each(|(_, contribution)| joined.merge(contribution));
+        joined
+    }
+}
+
+impl<C, A> Default for Contributions<C, A> {
+    fn default() -> Self {
+        Contributions { by_dot: DotFun::new() }
+    }
+}
+
+delegate_dot_store!([C: Crdt + Clone + PartialEq, A: Ord + Clone] Contributions<C, A>, by_dot, A);
+
+impl<C: DeltaCrdt + Clone + Default + PartialEq, A: Ord + Clone> MapValue for Contributions<C, A> {
+    type Face = C;
+
+    fn update_in<E: From<MintError>>(
+        &mut self,
+        context: &mut CausalContext<A>,
+        actor: A,
+        change: impl FnOnce(&mut C, A) -> Result<C::Delta, E>,
+    ) -> Result<Causal<Self>, E> {
+        let dot = context.next_dot(actor.clone())?;
+        // There is one, unless the actor's dots were reused.
+        let earlier = self.by_dot.iter().filter(|(dot, _)| dot.actor == actor);
+        let mut own = C::default();
+        earlier.for_each(|(_, contribution)| own.merge(contribution));
+        change(&mut own, actor)?;
+
+        let replaced = self.by_dot.take_of(&dot.actor);
+        context.insert(dot.clone());
+        self.by_dot.insert(dot.clone(), own.clone());
+        let mut live = DotFun::new();
+        live.insert(dot, own);
+        Ok(Causal::delta(Contributions { by_dot: live }, Some(replaced)))
+    }
+}
