@@ -28,6 +28,8 @@ pub enum Effect {
 pub struct Commit {
     /// The state of entities, encoded.
     pub entities: Vec<(EntityId, Bytes)>,
+    /// Entities that began (true) or ceased (false) to wait for someone to resolve a conflict.
+    pub pending: Vec<(EntityId, bool)>,
     /// Entries of the vector: the number of a replica and its sequence.
     pub vector: Vec<(u32, u64)>,
     /// Replicas that were given a number, in the order of numbers, the first with the number given.

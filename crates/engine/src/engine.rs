@@ -1,7 +1,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use archipelago_clock::{Dot, Hlc, HlcClock, VersionVector};
-use archipelago_conflict::{Family, Join};
+use archipelago_conflict::{Attention, Family, Join};
 use archipelago_proto::{
     DecodeError, EncodeError, EntityId, Event, FieldName, Op, Record, ReplicaTable, Slot, check_value,
     split_fields,
@@ -409,7 +409,12 @@ impl Engine {
         let strategy = self.config.strategies.strategy(&event.entity).clone();
         let family = strategy.family();
         let old = entity_digest(&event.entity, &record, family, &mut self.scratch);
+        let waited = entity::is_contested(&record);
         let clashes = entity::place(&mut record, event, family, &self.config.limits);
+        let waits = entity::is_contested(&record);
+        if strategy.attention() == Attention::Resolve && waited != waits {
+            self.open.pending.insert(event.entity.detached(), waits);
+        }
         let new = entity_digest(&event.entity, &record, family, &mut self.scratch);
         self.digest.replace(&event.entity, old, new);
         if !clashes.is_empty() {

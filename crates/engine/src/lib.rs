@@ -66,6 +66,6 @@ pub use config::{EngineConfig, Restored};
 pub use digest::{DIGEST_BUCKETS, StateDigest};
 pub use effect::{Commit, Conflict, Effect, Notice, Outboxed};
 pub use engine::{Change, Counters, Engine, LocalWrite, Received, Records, Written};
-pub use entity::{Clash, Contender, FieldView, Visible, visible};
+pub use entity::{Clash, Contender, FieldView, Visible, is_contested, visible};
 pub use error::{ReadError, WriteError};
 pub use open_commit::pack;

@@ -10,6 +10,7 @@ use crate::effect::{Commit, Outboxed};
 #[derive(Debug, Default)]
 pub(crate) struct OpenCommit {
     pub(crate) entities: BTreeMap<EntityId, Record>,
+    pub(crate) pending: BTreeMap<EntityId, bool>,
     pub(crate) local_events: Vec<Event>,
     pub(crate) vector: BTreeMap<ReplicaId, u64>,
 }
@@ -29,6 +30,7 @@ impl OpenCommit {
             .into_iter()
             .map(|(entity, record)| (entity, record.encode(table)))
             .collect();
+        commit.pending = std::mem::take(&mut self.pending).into_iter().collect();
         commit.vector = std::mem::take(&mut self.vector)
             .iter()
             .map(|(replica, sequence)| (table.intern(replica), *sequence))

@@ -13,8 +13,9 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    LinkState, MultiMasterManager, StartError, SystemClock, WallClock,
+    CONFLICTS_MAX, ConflictReport, LinkState, MultiMasterManager, StartError, SystemClock, WallClock,
     emitter::Emitter,
+    journal::Journal,
     manager::Running,
     metrics,
     persist::{self, Loaded},
@@ -43,6 +44,7 @@ pub struct MultiMasterBuilder {
     close_timeout: Duration,
     durability: Durability,
     outbox_events_max: u64,
+    conflict_journal_max: u64,
     limits: Limits,
     clock: Arc<dyn WallClock>,
 }
@@ -61,6 +63,7 @@ impl Default for MultiMasterBuilder {
             close_timeout: Duration::from_secs(5),
             durability: Durability::Fsync,
             outbox_events_max: 1_000_000,
+            conflict_journal_max: 10_000,
             limits: Limits::default(),
             clock: Arc::new(SystemClock),
         }
@@ -145,6 +148,12 @@ impl MultiMasterBuilder {
         self
     }
 
+    /// How many conflicts the store remembers with the values that lost; the oldest go first. Default 10,000.
+    pub fn conflict_journal_max(mut self, conflicts: u64) -> Self {
+        self.conflict_journal_max = conflicts;
+        self
+    }
+
     /// Bounds on entity ids, values and messages; the same on every master.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
@@ -174,19 +183,20 @@ impl MultiMasterBuilder {
         if self.event_buffer_size == 0 {
             return Err(option("event_buffer_size", "it must be at least 1"));
         }
-        let (loaded, engine) = tokio::task::spawn_blocking({
+        let (loaded, engine, journal) = tokio::task::spawn_blocking({
             let (store, namespace, clock) = (store.clone(), self.namespace.clone(), self.clock.clone());
-            let configure = self.engine_config();
+            let (configure, journal_max) = (self.engine_config(), self.conflict_journal_max);
             move || {
                 let mint = || Incarnation::mint(clock.now_unix_ms(), rand::random());
                 let loaded = persist::load(&*store, &name, &namespace, mint)?;
                 let engine = restore(&loaded, configure, &*store)?;
-                Ok::<_, StartError>((loaded, engine))
+                let journal = Journal::load(&*store, journal_max, CONFLICTS_MAX)?;
+                Ok::<_, StartError>((loaded, engine, journal))
             }
         })
         .await
         .map_err(|error| option("store", &format!("it panicked while it was read: {error}")))??;
-        Ok(self.run(store, loaded, engine))
+        Ok(self.run(store, loaded, engine, journal))
     }
 
     fn engine_config(&self) -> impl FnOnce(&Loaded) -> EngineConfig + Send + 'static {
@@ -202,7 +212,13 @@ impl MultiMasterBuilder {
         }
     }
 
-    fn run(self, store: Arc<dyn Store>, loaded: Loaded, engine: Engine) -> MultiMasterManager {
+    fn run(
+        self,
+        store: Arc<dyn Store>,
+        loaded: Loaded,
+        engine: Engine,
+        (journal, latest): (Journal, Vec<Arc<ConflictReport>>),
+    ) -> MultiMasterManager {
         let link = match &self.pipeline {
             None => LinkState::Absent,
             Some(pipeline) => pipeline.status().borrow().clone().into(),
@@ -210,6 +226,9 @@ impl MultiMasterBuilder {
         let shared = Shared::new(loaded.replica, store, &engine, link);
         let shared = Arc::new(shared);
         metrics::add(&shared.counters.outbox_len, loaded.outbox_events);
+        for conflict in latest {
+            shared.remember(conflict);
+        }
         let (commands, command_queue) = mpsc::channel(COMMANDS_MAX);
         let (messages, message_queue) = mpsc::channel(MESSAGES_MAX);
         let after = loaded.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.sequence);
@@ -241,6 +260,7 @@ impl MultiMasterBuilder {
             outbox_events_max: self.outbox_events_max,
             read_from,
             log: None,
+            journal,
             unacknowledged: Vec::new(),
             unanswered: Vec::new(),
             failed: None,

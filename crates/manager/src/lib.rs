@@ -35,7 +35,7 @@
 //! | `replica` | the task that owns the engine: group commit, acknowledgement |
 //! | `emitter` | from the outbox to the log |
 //! | `receiver` | from the log to the engine |
-//! | `persist` | the rows of a replica in its store |
+//! | `persist`, `journal` | the rows of a replica in its store; those of past conflicts |
 //! | `shared` | what these tasks share |
 //! | `notification`, `receipt`, `view`, `metrics`, `link` | what users get to see |
 //! | `wall_clock` | [`WallClock`]: time of day, injected |
@@ -51,6 +51,7 @@ mod backoff;
 mod builder;
 mod emitter;
 mod error;
+mod journal;
 mod link;
 mod manager;
 mod metrics;
@@ -71,5 +72,7 @@ pub use metrics::Metrics;
 pub use notification::{NOTIFICATIONS_MAX, Notification, Notifications};
 pub use receipt::{SessionToken, WriteReceipt};
 pub use shared::CONFLICTS_MAX;
-pub use view::{ClashReport, ClashSide, ConflictReport, EntityView, VersionContent, VersionView};
+pub use view::{
+    ClashReport, ClashSide, ConflictReport, EntityView, Explanation, VersionContent, VersionView,
+};
 pub use wall_clock::{SystemClock, WallClock};

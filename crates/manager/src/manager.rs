@@ -20,10 +20,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    ApplyError, CloseError, ConflictReport, EntityView, LinkState, Metrics, MultiMasterBuilder,
+    ApplyError, CloseError, ConflictReport, EntityView, Explanation, LinkState, Metrics, MultiMasterBuilder,
     Notifications, ReadError, SessionToken, WriteError, WriteReceipt, metrics,
     replica::{Command, Inspection},
     shared::Shared,
+    view::rule,
 };
 
 /// One master of a multi-master namespace: reads and writes locally and at once, with or without network, and ends in
@@ -101,7 +102,7 @@ impl MultiMasterManager {
         T: Serialize + ?Sized,
     {
         let value = encode_value(value, self.limits())?;
-        self.change(entity_id.into(), Change::Put(value)).await
+        self.change(entity_id.into(), Change::Put(value), None).await
     }
 
     /// Sets those fields of the entity that `fields` has, a struct or a map; the others stay.
@@ -122,7 +123,7 @@ impl MultiMasterManager {
         let fields = split_fields(&value, self.limits()).map_err(archipelago_engine::WriteError::from)?;
         let fields: Vec<(FieldName, Option<Bytes>)> =
             fields.ok_or_else(not_a_map)?.into_iter().map(|(name, value)| (name, Some(value))).collect();
-        self.change(entity_id.into(), Change::Patch(fields)).await
+        self.change(entity_id.into(), Change::Patch(fields), None).await
     }
 
     /// Removes the entity. No error if there is none.
@@ -130,15 +131,40 @@ impl MultiMasterManager {
     /// # Errors
     /// As [`write`](Self::write).
     pub async fn delete(&self, entity_id: impl Into<EntityId>) -> Result<WriteReceipt, WriteError> {
-        self.change(entity_id.into(), Change::Delete).await
+        self.change(entity_id.into(), Change::Delete, None).await
     }
 
-    async fn change(&self, entity: EntityId, change: Change) -> Result<WriteReceipt, WriteError> {
+    /// Resolves the conflict that was looked at: `value` supersedes exactly the siblings in `seen`, `None` removes the
+    /// entity. A sibling that arrived meanwhile stays, and the entity stays conflicted.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub async fn resolve_conflict<T>(
+        &self,
+        seen: &EntityView,
+        value: Option<&T>,
+    ) -> Result<WriteReceipt, WriteError>
+    where
+        T: Serialize + ?Sized,
+    {
+        let change = match value {
+            Some(value) => Change::Put(encode_value(value, self.limits())?),
+            None => Change::Delete,
+        };
+        self.change(seen.id.clone(), change, Some(seen.token.0.clone())).await
+    }
+
+    async fn change(
+        &self,
+        entity: EntityId,
+        change: Change,
+        context: Option<VersionVector>,
+    ) -> Result<WriteReceipt, WriteError> {
         if self.running.closing.load(Ordering::Acquire) {
             return Err(WriteError::Closed);
         }
         let (reply, receipt) = oneshot::channel();
-        let write = LocalWrite { entity, change, context: None };
+        let write = LocalWrite { entity, change, context };
         self.running.commands.send(Command::Write { write, reply }).await.map_err(|_| WriteError::Closed)?;
         receipt.await.map_err(|_| WriteError::Closed)?
     }
@@ -160,10 +186,47 @@ impl MultiMasterManager {
     /// # Errors
     /// [`ReadError`] if the store fails.
     pub async fn entity(&self, entity_id: &str) -> Result<Option<EntityView>, ReadError> {
-        let id = EntityId::from(entity_id);
+        let (id, seen) = (EntityId::from(entity_id), self.vector_clock());
         let record = self.record(&id)?;
         let strategy = self.shared().strategies.strategy(entity_id);
-        Ok(record.map(|record| EntityView::new(id, &record, &**strategy, self.limits())))
+        Ok(record.map(|record| EntityView::new(id, &record, &**strategy, seen, self.limits())))
+    }
+
+    /// Why the entity has the value that it has: its versions, the rule, and what lost. `None` if it was never written.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the store fails.
+    pub async fn explain(&self, entity_id: &str) -> Result<Option<Explanation>, ReadError> {
+        let Some(entity) = self.entity(entity_id).await? else { return Ok(None) };
+        let strategy = self.shared().strategies.strategy(entity_id);
+        let conflicts = self.conflicts().into_iter().filter(|report| *report.entity_id == *entity_id);
+        Ok(Some(Explanation {
+            strategy: strategy.name().to_owned(),
+            rule: rule(&**strategy).to_owned(),
+            conflicts: conflicts.map(|report| ConflictReport::clone(&report)).collect(),
+            entity,
+        }))
+    }
+
+    /// Up to `limit` entities that wait for someone to [resolve](Self::resolve_conflict) a conflict, in order of id, of
+    /// those that come after `after`. Only strategies that ask for it, such as `manual`, have any.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the store fails.
+    pub async fn pending_conflicts(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<EntityView>, ReadError> {
+        let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.as_bytes()));
+        let rows = self.shared().store.scan(Table::Pending, from, Bound::Unbounded, limit)?;
+        let mut pending = Vec::with_capacity(rows.len());
+        for row in rows {
+            pending.extend(self.entity(&String::from_utf8_lossy(&row.key)).await?);
+        }
+        // Whatever was resolved between the two looks is none any more.
+        pending.retain(|entity| entity.conflicted);
+        Ok(pending)
     }
 
     fn record(&self, id: &EntityId) -> Result<Option<Record>, ReadError> {
@@ -269,7 +332,8 @@ impl MultiMasterManager {
         matches!(tokio::time::timeout(deadline, covered).await, Ok(Ok(_)))
     }
 
-    /// The most recent conflicts, oldest first, up to [`CONFLICTS_MAX`](crate::CONFLICTS_MAX) since the start.
+    /// The most recent conflicts with the values that lost, oldest first, up to
+    /// [`CONFLICTS_MAX`](crate::CONFLICTS_MAX). The store remembers them across restarts.
     pub fn conflicts(&self) -> Vec<Arc<ConflictReport>> {
         self.shared().conflicts()
     }

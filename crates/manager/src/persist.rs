@@ -140,6 +140,12 @@ pub(crate) fn put(batch: &mut Batch, commit: &Commit, replica: &ReplicaId, log: 
             batch.put(Table::Meta, numbered_row(REPLICA_ROWS, number), id.to_string());
         }
     }
+    for (entity, waits) in &commit.pending {
+        match waits {
+            true => batch.put(Table::Pending, entity.as_bytes().clone(), Bytes::new()),
+            false => batch.remove(Table::Pending, entity.as_bytes().clone()),
+        }
+    }
     for (number, sequence) in &commit.vector {
         batch.put(Table::Meta, numbered_row(VECTOR_ROWS, *number), sequence.to_be_bytes().to_vec());
     }

@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use archipelago_clock::VersionVector;
 use archipelago_engine::{
@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     ApplyError, ConflictReport, Metrics, Notification, SessionToken, WallClock, WriteError, WriteReceipt,
-    metrics, persist, shared::Shared,
+    journal::Journal, metrics, persist, shared::Shared,
 };
 
 /// How many commands one commit may stand for.
@@ -74,6 +74,7 @@ pub(crate) struct Replica {
     pub(crate) outbox_events_max: u64,
     pub(crate) read_from: watch::Sender<ReadFrom>,
     pub(crate) log: Option<Arc<LogId>>,
+    pub(crate) journal: Journal,
     pub(crate) unacknowledged: Vec<Unacknowledged>,
     pub(crate) unanswered: Vec<(Received, oneshot::Sender<Result<Received, ApplyError>>)>,
     pub(crate) failed: Option<String>,
@@ -206,14 +207,18 @@ impl Replica {
     /// Carries out what the engine wants done, and then acknowledges.
     async fn flush(&mut self) {
         if self.failed.is_none() {
-            for effect in self.engine.flush(self.clock.now_unix_ms()) {
+            let effects = self.engine.flush(self.clock.now_unix_ms());
+            // What is reported of the commit is stored with it.
+            let mut conflicts = VecDeque::from(self.reports(&effects));
+            for effect in effects {
                 match effect {
                     Effect::Commit(commit) => {
-                        if let Err(error) = self.commit(commit).await {
+                        if let Err(error) = self.commit(commit, &conflicts).await {
                             self.fail(error.to_string());
                             break;
                         }
                     }
+                    Effect::Notify(Notice::Conflict(_)) => self.report(conflicts.pop_front()),
                     Effect::Notify(notice) => self.notify(notice),
                     Effect::Rewind { after } => {
                         self.read_from
@@ -226,12 +231,34 @@ impl Replica {
         self.acknowledge();
     }
 
-    async fn commit(&mut self, commit: Commit) -> Result<(), StoreError> {
+    fn reports(&self, effects: &[Effect]) -> Vec<Arc<ConflictReport>> {
+        let conflicts = effects.iter().filter_map(|effect| match effect {
+            Effect::Notify(Notice::Conflict(conflict)) => Some(conflict),
+            _ => None,
+        });
+        conflicts.map(|conflict| Arc::new(ConflictReport::new(conflict, &self.shared.limits))).collect()
+    }
+
+    fn report(&self, conflict: Option<Arc<ConflictReport>>) {
+        if let Some(conflict) = conflict {
+            self.shared.remember(conflict.clone());
+            self.shared.notify(Notification::ConflictDetected(conflict));
+        }
+    }
+
+    async fn commit(
+        &mut self,
+        commit: Commit,
+        conflicts: &VecDeque<Arc<ConflictReport>>,
+    ) -> Result<(), StoreError> {
         if let Some((_, new)) = &commit.replicas {
             self.shared.replicas_grew(new);
         }
         let mut batch = Batch::new();
         persist::put(&mut batch, &commit, &self.shared.replica, self.log.as_deref());
+        for conflict in conflicts {
+            self.journal.put(&mut batch, conflict);
+        }
         // What came from the log can be read from it again: it need not be synced before its checkpoint is.
         let durability =
             if commit.has_local_writes() { self.durability } else { self.durability.min(Durability::Os) };
@@ -255,11 +282,6 @@ impl Replica {
         let notification = match notice {
             Notice::Applied { dot, entity, hlc } => {
                 Notification::EventApplied { master_id: dot.actor.clone(), dot, entity_id: entity, hlc }
-            }
-            Notice::Conflict(conflict) => {
-                let report = Arc::new(ConflictReport::new(&conflict, &self.shared.limits));
-                self.shared.remember(report.clone());
-                Notification::ConflictDetected(report)
             }
             Notice::Quarantined { dot, ahead } => {
                 tracing::warn!(%dot, ?ahead, "an event is stamped too far ahead and waits");

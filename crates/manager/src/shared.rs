@@ -16,7 +16,7 @@ use crate::{
     metrics::{self, Counters},
 };
 
-/// How many conflicts [`MultiMasterManager::conflicts`](crate::MultiMasterManager::conflicts) remembers.
+/// How many conflicts [`MultiMasterManager::conflicts`](crate::MultiMasterManager::conflicts) gives.
 pub const CONFLICTS_MAX: usize = 1_024;
 
 /// What the tasks of one manager share.

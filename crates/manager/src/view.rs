@@ -1,10 +1,12 @@
-use archipelago_clock::{Dot, Hlc};
-use archipelago_conflict::ConflictStrategy;
+use archipelago_clock::{Dot, Hlc, VersionVector};
+use archipelago_conflict::{Attention, ConflictStrategy, Family, Join};
 use archipelago_crdt::Value;
 use archipelago_engine::{Clash, Conflict, Contender};
 use archipelago_proto::{Body, EntityId, Limits, Record, Slot, decode_value};
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use crate::SessionToken;
 
 /// All that a master holds of one entity.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -13,9 +15,15 @@ pub struct EntityView {
     pub id: EntityId,
     /// The visible value; `None` if the entity was removed.
     pub value: Option<Value>,
+    /// True if several siblings are live: the value is one of them, or computed from them. Never under the joined
+    /// strategies.
+    pub conflicted: bool,
     /// The live versions, in order of dot. Almost always one; under field merge one for each write that still wins a
     /// field.
     pub versions: Vec<VersionView>,
+    /// All that this master had applied when it was looked at: a write that carries it supersedes what is shown here,
+    /// and nothing that was written meanwhile.
+    pub token: SessionToken,
 }
 
 /// One live version of an entity.
@@ -41,8 +49,38 @@ pub enum VersionContent {
     Fields(Vec<(String, Option<Value>)>),
 }
 
-/// Two or more writes that did not know of each other, and how they were brought together.
+/// Why an entity has the value that it has.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Explanation {
+    /// The entity as it is.
+    pub entity: EntityView,
+    /// The name of the strategy that holds for it.
+    pub strategy: String,
+    /// What that strategy does, for a person to read.
+    pub rule: String,
+    /// The conflicts about it that are remembered, oldest first: what lost, to whom, and why.
+    pub conflicts: Vec<ConflictReport>,
+}
+
+pub(crate) fn rule(strategy: &dyn ConflictStrategy) -> &'static str {
+    match strategy.family() {
+        Family::Joined(Join::Whole) => "of concurrent writes the one with the greatest stamp is the record",
+        Family::Joined(Join::Fields) => {
+            "of concurrent writes of a field the one with the greatest stamp is the field"
+        }
+        Family::Joined(_) => "concurrent writes are joined",
+        Family::Siblings => match strategy.attention() {
+            Attention::Resolve => {
+                "concurrent writes wait for someone to resolve them; the greatest stamp is visible"
+            }
+            Attention::Report => "concurrent writes are reported; the greatest stamp is visible",
+            _ => "concurrent writes are all kept, and what is visible is computed from them",
+        },
+    }
+}
+
+/// Two or more writes that did not know of each other, and how they were brought together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConflictReport {
     /// The entity written.
     pub entity_id: EntityId,
@@ -55,7 +93,7 @@ pub struct ConflictReport {
 }
 
 /// Two writes of the same thing.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClashReport {
     /// The field that both wrote; `None` if they clash over the entity as a whole.
     pub field: Option<String>,
@@ -64,11 +102,11 @@ pub struct ClashReport {
     /// The other side.
     pub loser: ClashSide,
     /// Why the winner won, for a person to read.
-    pub reason: &'static str,
+    pub reason: String,
 }
 
 /// One side of a clash.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClashSide {
     /// The write.
     pub dot: Dot,
@@ -98,8 +136,14 @@ impl EntityView {
         id: EntityId,
         record: &Record,
         strategy: &dyn ConflictStrategy,
+        mut seen: VersionVector,
         limits: &Limits,
     ) -> Self {
+        // The record may be a moment newer than the vector. What is in it is applied, and with it all before it.
+        for version in &record.versions {
+            seen.raise(version.dot.actor.clone(), version.dot.sequence);
+        }
+        let siblings = strategy.family() == Family::Siblings;
         let visible = archipelago_engine::visible(record, strategy, limits);
         let value = visible.map(|visible| shown(&visible.value, limits));
         let versions = record.versions.iter().map(|version| VersionView {
@@ -118,7 +162,8 @@ impl EntityView {
                 ),
             },
         });
-        EntityView { id, value, versions: versions.collect() }
+        let conflicted = siblings && archipelago_engine::is_contested(record);
+        EntityView { id, value, conflicted, versions: versions.collect(), token: SessionToken(seen) }
     }
 }
 
@@ -151,7 +196,7 @@ impl ClashReport {
             field: clash.field.as_ref().map(slot_name),
             winner: side(&clash.winner),
             loser: side(&clash.loser),
-            reason,
+            reason: reason.to_owned(),
         }
     }
 }

@@ -96,6 +96,12 @@ impl serde::Serialize for Text {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for Text {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Text::from)
+    }
+}
+
 /// Names one replicated record inside a namespace. Any non-empty text up to
 /// [`Limits::entity_id_bytes_max`](crate::Limits::entity_id_bytes_max) bytes; by custom `kind/name`.
 pub type EntityId = Text;

@@ -45,8 +45,8 @@ type OrderedTable = BTreeMap<Box<[u8]>, Box<[u8]>>;
 
 #[derive(Debug, Default)]
 struct Ordered {
-    meta: OrderedTable,
-    outbox: OrderedTable,
+    /// Every table but the entities, at [`Table::place`].
+    tables: [OrderedTable; Table::ALL.len()],
     handle: Handle,
 }
 
@@ -102,8 +102,9 @@ impl Store for MemoryStore {
         self.check_open()?;
         Ok(match table {
             Table::Entities => self.rows.entities.get(key),
-            Table::Meta => self.read().meta.get(key).map(|value| Bytes::copy_from_slice(value)),
-            Table::Outbox => self.read().outbox.get(key).map(|value| Bytes::copy_from_slice(value)),
+            ordered => {
+                self.read().tables[ordered.place()].get(key).map(|value| Bytes::copy_from_slice(value))
+            }
         })
     }
 
@@ -123,8 +124,7 @@ impl Store for MemoryStore {
         };
         Ok(match table {
             Table::Entities => self.rows.entities.scan(&range, limit),
-            Table::Meta => page(&ordered.meta),
-            Table::Outbox => page(&ordered.outbox),
+            table => page(&ordered.tables[table.place()]),
         })
     }
 
@@ -142,8 +142,7 @@ impl Store for MemoryStore {
         for Change { table, key, value } in batch.into_changes() {
             match table {
                 Table::Entities => self.rows.entities.apply(&key, value.as_deref()),
-                Table::Meta => apply(&mut ordered.meta, &key, value.as_deref()),
-                Table::Outbox => apply(&mut ordered.outbox, &key, value.as_deref()),
+                table => apply(&mut ordered.tables[table.place()], &key, value.as_deref()),
             }
         }
         Ok(())

@@ -17,11 +17,20 @@ pub enum Table {
     Entities,
     /// Events that the pipeline has not acknowledged yet, by first sequence number.
     Outbox,
+    /// Entities that wait for someone to resolve a conflict, by entity id.
+    Pending,
+    /// The most recent conflicts, by number.
+    Journal,
 }
 
 impl Table {
     /// Every table, in the order in which they were introduced.
-    pub const ALL: [Table; 3] = [Table::Meta, Table::Entities, Table::Outbox];
+    pub const ALL: [Table; 5] = [Table::Meta, Table::Entities, Table::Outbox, Table::Pending, Table::Journal];
+
+    /// The place of this table in [`ALL`](Self::ALL), for a backend that keeps its tables in an array.
+    pub const fn place(self) -> usize {
+        self as usize
+    }
 
     /// The stable name of this table on disk.
     pub const fn name(self) -> &'static str {
@@ -29,6 +38,8 @@ impl Table {
             Table::Meta => "meta",
             Table::Entities => "entities",
             Table::Outbox => "outbox",
+            Table::Pending => "pending",
+            Table::Journal => "journal",
         }
     }
 }
@@ -117,4 +128,16 @@ pub trait Store: Debug + Send + Sync + 'static {
     ///
     /// [`StoreError::Io`] if the last sync failed, [`StoreError::Closed`] if it was closed before.
     fn close(&self) -> Result<(), StoreError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_table_stands_at_its_place() {
+        for (place, table) in Table::ALL.into_iter().enumerate() {
+            assert_eq!(table.place(), place, "{}", table.name());
+        }
+    }
 }

@@ -7,7 +7,7 @@ mod whole;
 
 use archipelago_clock::{Dot, Hlc};
 use archipelago_conflict::{Family, Join};
-use archipelago_proto::{Event, Limits, Op, Record, Slot, Version};
+use archipelago_proto::{Body, Event, Limits, Op, Record, Slot, Version};
 use bytes::Bytes;
 
 pub(crate) use fields::difference;
@@ -46,6 +46,11 @@ pub(crate) fn place(record: &mut Record, event: &Event, family: Family, limits: 
         Family::Joined(Join::Fields) => fields::place(record, event, limits),
         Family::Joined(_) => whole::place(record, event, whole::Keep::Greatest),
     }
+}
+
+/// True if several siblings are live and not all of them are removals.
+pub fn is_contested(record: &Record) -> bool {
+    record.versions.len() > 1 && record.versions.iter().any(|version| version.body != Body::Tombstone)
 }
 
 /// A version of which `event`'s author knew, or a tombstone of which its admitting replica knew: it is superseded.
