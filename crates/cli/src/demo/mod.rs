@@ -16,6 +16,7 @@
 //! | `proof` | nothing lost, all equal |
 //! | `progress`, `report` | what a person sees |
 //! | `session` | from the flags to the exit status |
+//! | `interrupt` | Ctrl-C |
 //!
 //! Invariant: the proof rests on what the masters answered to the demo (`ledger`) and on what they hold, never on
 //! their own counts.
@@ -23,6 +24,7 @@
 mod broker;
 mod builtin;
 mod error;
+mod interrupt;
 mod island;
 mod ledger;
 mod master;

@@ -1,7 +1,10 @@
 use std::path::PathBuf;
 
 use archipelago::Strategy;
-use clap::Args;
+use clap::{
+    Args,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 
 use super::DemoError;
 
@@ -25,8 +28,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "URL")]
     pub(crate) nats: Option<String>,
 
-    /// Identify to the NATS server with this credentials file
-    #[arg(long, value_name = "FILE", env = "ARCHIPELAGO_NATS_CREDS", requires = "nats")]
+    /// Identify to the server of --nats with this credentials file
+    #[arg(long, value_name = "FILE", env = "ARCHIPELAGO_NATS_CREDS")]
     pub(crate) nats_creds: Option<PathBuf>,
 
     /// Run each master as a process of its own, and kill one in the middle; needs --nats
@@ -39,7 +42,7 @@ pub(crate) struct Options {
 
     /// How concurrent edits of one record are brought together: lww (the later record wins whole) or field-merge
     /// (the later edit of each field wins)
-    #[arg(long, value_name = "STRATEGY", default_value_t = Strategy::FieldMerge)]
+    #[arg(long, value_name = "STRATEGY", default_value_t = Strategy::FieldMerge, value_parser = strategies())]
     pub(crate) strategy: Strategy,
 
     /// The same seed gives the same edits
@@ -53,6 +56,12 @@ pub(crate) struct Options {
     /// End standard output with one line of JSON; all other output goes to standard error
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// The strategies whose outcome the demo can prove.
+fn strategies() -> impl TypedValueParser<Value = Strategy> {
+    let names = [Strategy::Lww, Strategy::FieldMerge].map(Strategy::name);
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<Strategy>())
 }
 
 impl Options {

@@ -1,4 +1,5 @@
 use std::{
+    io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
@@ -11,6 +12,7 @@ use tempfile::TempDir;
 use super::{
     DemoError, MASTERS, Options,
     broker::Broker,
+    interrupt::Interrupt,
     island::Island,
     ledger::Ledger,
     master,
@@ -32,10 +34,7 @@ pub(crate) async fn run(options: Options) -> ExitCode {
         namespace: namespace(),
         ..Report::default()
     };
-    let outcome = tokio::select! {
-        outcome = perform(&options, &mut report) => outcome,
-        () = interrupted() => Err(DemoError::Interrupted),
-    };
+    let outcome = perform(&options, &mut report, &Interrupt::listen()).await;
     report.elapsed_ms = millis(started.elapsed());
     let status = match outcome {
         Ok(()) => {
@@ -52,27 +51,12 @@ pub(crate) async fn run(options: Options) -> ExitCode {
     };
     if options.json {
         match serde_json::to_string(&report) {
-            Ok(line) => println!("{line}"),
+            // Nobody may listen any more.
+            Ok(line) => drop(writeln!(std::io::stdout(), "{line}")),
             Err(error) => eprintln!("error: cannot write the JSON: {error}"),
         }
     }
     ExitCode::from(status)
-}
-
-/// Returns when a person or the system wants the program to end.
-async fn interrupted() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
-        }
-    }
-    let _ = tokio::signal::ctrl_c().await;
 }
 
 /// Unique, so that two runs on one server do not meet.
@@ -82,7 +66,7 @@ fn namespace() -> String {
 }
 
 /// From the records to the tables; `report` is filled in as far as it comes.
-async fn perform(options: &Options, report: &mut Report) -> Result<(), DemoError> {
+async fn perform(options: &Options, report: &mut Report, interrupt: &Interrupt) -> Result<(), DemoError> {
     options.check()?;
     let progress = Progress::new();
     let server = options.nats.clone().map(|url| Server { url, credentials_file: options.nats_creds.clone() });
@@ -90,7 +74,7 @@ async fn perform(options: &Options, report: &mut Report) -> Result<(), DemoError
     progress.say(format!("namespace: {}", report.namespace));
     let broker = match &server {
         None => None,
-        Some(server) => Some(Broker::connect(server, &report.namespace).await?),
+        Some(server) => Some(interrupt.unless(Broker::connect(server, &report.namespace)).await?),
     };
     let payload_bytes_max = broker.as_ref().and_then(Broker::payload_bytes_max);
     let limits = master::limits(payload_bytes_max);
@@ -111,7 +95,7 @@ async fn perform(options: &Options, report: &mut Report) -> Result<(), DemoError
         server: server.clone(),
         payload_bytes_max,
     });
-    let islands = Arc::new(start(options, masters).await?);
+    let islands = Arc::new(interrupt.unless(start(options, masters)).await?);
     let (watcher, trouble) = Watcher::start(islands.clone());
     let ledger = Mutex::new(Ledger::new(islands.len()));
     let plan = Plan::new(&read.records, options.writes, options.seed);
@@ -129,8 +113,7 @@ async fn perform(options: &Options, report: &mut Report) -> Result<(), DemoError
     let outcome = tokio::select! {
         biased;
         Ok(error) = trouble => Err(error),
-        outcome = run.run() => outcome,
-        () = interrupted() => Err(DemoError::Interrupted),
+        outcome = interrupt.unless(run.run()) => outcome,
     };
     let ledger = ledger.into_inner().unwrap_or_else(PoisonError::into_inner);
     count(report, &ledger, &watcher.seen());
@@ -207,7 +190,7 @@ fn tell(options: &Options, report: &mut Report, shown: Shown) {
 
 /// The outcome for a person: on standard output, unless that is for JSON.
 fn show(options: &Options, text: &str) {
-    if options.json { eprintln!("{text}") } else { println!("{text}") }
+    if options.json { eprintln!("{text}") } else { drop(writeln!(std::io::stdout(), "{text}")) }
 }
 
 /// Where the stores are.
