@@ -36,6 +36,8 @@
 //! | module | noun |
 //! |---|---|
 //! | `engine` | [`Engine`]: inputs are `handle_*`, outputs come from [`flush`](Engine::flush) |
+//! | `write` | the input of local writes |
+//! | `receive` | the input of events from elsewhere |
 //! | `effect` | [`Effect`], [`Commit`], [`Notice`], [`Conflict`]: what is to be done |
 //! | `entity` | what an event does to the state of one entity, and what of it is visible |
 //! | `causal_buffer` | events that wait for what they depend on |
@@ -61,11 +63,15 @@ mod entity;
 mod error;
 mod open_commit;
 mod progress;
+mod receive;
+mod write;
 
 pub use config::{EngineConfig, Restored};
 pub use digest::{DIGEST_BUCKETS, StateDigest};
 pub use effect::{Commit, Conflict, Effect, Notice, Outboxed};
-pub use engine::{Change, Counters, Engine, LocalWrite, Received, Records, Written};
+pub use engine::{Counters, Engine, Records};
 pub use entity::{Clash, Contender, FieldView, Visible, is_contested, visible};
 pub use error::{ReadError, WriteError};
 pub use open_commit::pack;
+pub use receive::Received;
+pub use write::{Change, LocalWrite, Written};

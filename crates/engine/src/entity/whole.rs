@@ -64,7 +64,7 @@ pub(crate) fn patched(
     let fields = match super::visible(record, strategy, limits) {
         None => Vec::new(),
         Some(visible) => split_fields(&visible.value, limits)?
-            .ok_or_else(|| crate::engine::malformed("a patch", "the value that it changes is not a map"))?,
+            .ok_or_else(|| crate::write::malformed("a patch", "the value that it changes is not a map"))?,
     };
     let mut fields: BTreeMap<FieldName, Bytes> = fields.into_iter().collect();
     for (name, value) in changes {

@@ -1,0 +1,155 @@
+//! Events from elsewhere: applied once what they depend on is there, and waiting until then.
+
+use std::sync::Arc;
+
+use archipelago_clock::{Dot, Hlc};
+use archipelago_proto::{Event, Record};
+
+use crate::{
+    Engine, Notice, ReadError, Records,
+    causal_buffer::{Buffered, Waiting, follows},
+};
+
+/// What became of an event from elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// It is part of the next commit.
+    Applied,
+    /// It was applied before.
+    Duplicate,
+    /// It waits for what it depends on, or for its time.
+    Waits,
+    /// It found no room to wait. If it came from the log, [`Effect::Rewind`] will have it read again in time.
+    TurnedAway,
+    /// It carries this replica's identity, but is not this replica's.
+    Fenced,
+}
+
+impl Engine {
+    /// Takes in the events of one message: of the log at `position`, or of another road.
+    ///
+    /// # Errors
+    /// [`ReadError`]: events before the failing one are applied, the others are not, and the checkpoint stays before
+    /// the message; drop the engine or hand the message in again.
+    pub fn handle_events(
+        &mut self,
+        events: impl IntoIterator<Item = Event>,
+        position: Option<u64>,
+        now_unix_ms: u64,
+        records: &dyn Records,
+    ) -> Result<Vec<Received>, ReadError> {
+        let mut received = Vec::new();
+        for event in events {
+            received.push(self.receive(event, position, now_unix_ms, records)?);
+        }
+        if let Some(position) = position {
+            self.progress.handled(position);
+        }
+        Ok(received)
+    }
+
+    fn receive(
+        &mut self,
+        event: Event,
+        position: Option<u64>,
+        now_unix_ms: u64,
+        records: &dyn Records,
+    ) -> Result<Received, ReadError> {
+        if self.vector.contains(&event.dot) {
+            self.counters.duplicates_ignored += u64::from(event.dot.actor != self.config.replica);
+            return Ok(Received::Duplicate);
+        }
+        if event.dot.actor == self.config.replica {
+            // Read again after a crash, it fences again; and a new incarnation of this replica will need it.
+            if let Some(position) = position {
+                self.progress.hold(position);
+            }
+            self.fence(event.dot);
+            return Ok(Received::Fenced);
+        }
+        let own_elsewhere = event.deps.get(&self.config.replica);
+        if own_elsewhere > self.vector.get(&self.config.replica) {
+            self.fence(Dot::new(self.config.replica.clone(), own_elsewhere));
+        }
+        let due_unix_ms = self.due(event.hlc);
+        if due_unix_ms <= now_unix_ms && follows(&event, &self.vector) {
+            let record = self.record(&event.entity, records)?;
+            self.apply(event, record);
+            self.apply_waiting(now_unix_ms, records)?;
+            return Ok(Received::Applied);
+        }
+        let buffered = self.buffer.insert(Waiting { event, position, due_unix_ms });
+        if let (Some(position), Buffered::Waits | Buffered::TurnedAway) = (position, buffered) {
+            self.progress.hold(position);
+        }
+        Ok(match buffered {
+            Buffered::Waits | Buffered::Known => Received::Waits,
+            Buffered::TurnedAway => Received::TurnedAway,
+        })
+    }
+
+    /// The message at `position` holds nothing for this replica, or nothing that anyone can read.
+    pub fn handle_nothing(&mut self, position: u64) {
+        self.progress.handled(position);
+    }
+
+    /// The message at `position` can only be read by a newer build: the checkpoint stays before it, so that the
+    /// newer build reads it.
+    pub fn handle_unreadable(&mut self, position: u64) {
+        self.progress.hold(position);
+        self.progress.handled(position);
+    }
+
+    /// Time has passed: applies what was stamped too far ahead before.
+    ///
+    /// # Errors
+    /// [`ReadError`]; what was not applied still waits.
+    pub fn handle_tick(&mut self, now_unix_ms: u64, records: &dyn Records) -> Result<(), ReadError> {
+        self.apply_waiting(now_unix_ms, records)
+    }
+
+    fn apply_waiting(&mut self, now_unix_ms: u64, records: &dyn Records) -> Result<(), ReadError> {
+        while let Some(waiting) = self.buffer.take_ready(&self.vector, now_unix_ms) {
+            let position = waiting.position;
+            if !self.vector.contains(&waiting.event.dot) {
+                match self.record(&waiting.event.entity, records) {
+                    Ok(record) => self.apply(waiting.event, record),
+                    Err(error) => {
+                        self.buffer.insert(waiting);
+                        return Err(error);
+                    }
+                }
+            }
+            if let Some(position) = position {
+                self.progress.release(position);
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, event: Event, record: Record) {
+        self.clock.observe(event.hlc);
+        self.vector.raise(event.dot.actor.clone(), event.dot.sequence);
+        Arc::make_mut(&mut self.deps).raise(event.dot.actor.clone(), event.dot.sequence);
+        self.place(record, &event);
+        self.open.vector.insert(event.dot.actor.clone(), event.dot.sequence);
+        self.counters.events_applied += 1;
+        self.notices.push(Notice::Applied {
+            dot: event.dot,
+            entity: event.entity.detached(),
+            hlc: event.hlc,
+        });
+    }
+
+    fn due(&self, hlc: Hlc) -> u64 {
+        let max_drift_ms = u64::try_from(self.config.max_drift.as_millis()).unwrap_or(u64::MAX);
+        hlc.unix_ms().saturating_sub(max_drift_ms)
+    }
+
+    fn fence(&mut self, dot: Dot) {
+        if self.fenced.is_none() {
+            self.notices.push(Notice::Fenced { dot: dot.clone() });
+            self.fenced = Some(dot);
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Local writes: checked, made into events, and part of the next commit.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use archipelago_clock::{Dot, Hlc, VersionVector};
+use archipelago_conflict::{Family, Join};
+use archipelago_proto::{
+    DecodeError, EncodeError, EntityId, Event, FieldName, Op, Record, Slot, check_value, split_fields,
+};
+use bytes::Bytes;
+
+use crate::{
+    Engine, Records, WriteError, entity,
+    open_commit::{bytes_at_most, pack},
+};
+
+/// A write that this replica admits.
+#[derive(Clone, Debug)]
+pub struct LocalWrite {
+    /// The record to write to.
+    pub entity: EntityId,
+    /// What to do to it.
+    pub change: Change,
+    /// What the author had seen; `None` for all that this replica has applied.
+    pub context: Option<VersionVector>,
+}
+
+/// What a local write does.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// The entity has this value, as MessagePack, from now on.
+    Put(Bytes),
+    /// These fields of the entity have these values, as MessagePack, or are removed; the others stay.
+    Patch(Vec<(FieldName, Option<Bytes>)>),
+    /// The entity is removed.
+    Delete,
+}
+
+/// A local write that is part of the next commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The unique name of the write.
+    pub dot: Dot,
+    /// When it was written.
+    pub hlc: Hlc,
+    /// All that this replica had applied with the write: whoever waits until another replica covers it reads the
+    /// write there.
+    pub token: VersionVector,
+}
+
+impl Engine {
+    /// Admits a local write. Its receipt may be given out once the next commit is stored.
+    ///
+    /// # Errors
+    /// Every [`WriteError`]; the state is unchanged then.
+    pub fn handle_write(
+        &mut self,
+        write: LocalWrite,
+        now_unix_ms: u64,
+        records: &dyn Records,
+    ) -> Result<Written, WriteError> {
+        self.check(&write)?;
+        let record = self.record(&write.entity, records)?;
+        let op = self.op(&write.entity, write.change, &record, write.context.as_ref())?;
+        let mut clock = self.clock.clone();
+        let hlc = clock.tick(now_unix_ms)?;
+        let mut vector = self.vector.clone();
+        let dot = vector.increment(self.config.replica.clone())?;
+        let context = write.context.map(Arc::new);
+        let event =
+            Event { dot: dot.clone(), hlc, deps: self.deps.clone(), context, entity: write.entity, op };
+        self.check_event(&event)?;
+
+        // From here on nothing can fail.
+        self.clock = clock;
+        self.vector = vector;
+        self.place(record, &event);
+        self.open.vector.insert(dot.actor.clone(), dot.sequence);
+        self.open.local_events.push(event);
+        self.counters.writes_local += 1;
+        Ok(Written { dot, hlc, token: self.vector.clone() })
+    }
+
+    fn check(&self, write: &LocalWrite) -> Result<(), WriteError> {
+        let limits = &self.config.limits;
+        if let Some(dot) = &self.fenced {
+            return Err(WriteError::Fenced { dot: dot.clone() });
+        }
+        let bytes = write.entity.len();
+        if bytes == 0 || bytes > limits.entity_id_bytes_max {
+            return Err(WriteError::EntityId { bytes, bytes_max: limits.entity_id_bytes_max });
+        }
+        match &write.change {
+            Change::Delete => {}
+            Change::Put(value) => check_value(value, limits)?,
+            Change::Patch(fields) => {
+                let mut bytes = 0;
+                for (name, value) in fields {
+                    let value = value.as_ref();
+                    value.map_or(Ok(()), |value| check_value(value, limits))?;
+                    bytes += value.map_or(0, Bytes::len);
+                    over("field_name_bytes_max", name.len(), limits.field_name_bytes_max)?;
+                }
+                over("value_bytes_max", bytes, limits.value_bytes_max)?;
+                over("fields_max", fields.len(), limits.fields_max)?;
+                let distinct: BTreeSet<&FieldName> = fields.iter().map(|(name, _)| name).collect();
+                if distinct.len() < fields.len() {
+                    return Err(malformed("a patch", "the same field twice").into());
+                }
+            }
+        }
+        match &write.context {
+            Some(context) if !self.vector.dominates(context) => Err(WriteError::ContextAhead),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether others will read the event as it will be encoded, which is known only now.
+    fn check_event(&self, event: &Event) -> Result<(), EncodeError> {
+        let limits = &self.config.limits;
+        if let Op::Patch(fields) = &event.op {
+            over("fields_max", fields.len(), limits.fields_max)?;
+        }
+        over("replicas_max", event.deps.len() + 1, limits.replicas_max)?;
+        if bytes_at_most(event) > limits.batch_bytes_max {
+            pack(&self.config.namespace, std::slice::from_ref(event), limits)?;
+        }
+        Ok(())
+    }
+
+    fn op(
+        &self,
+        entity: &EntityId,
+        change: Change,
+        record: &Record,
+        context: Option<&VersionVector>,
+    ) -> Result<Op, WriteError> {
+        let limits = &self.config.limits;
+        let strategy = self.config.strategies.strategy(entity);
+        let by_field = strategy.family() == Family::Joined(Join::Fields);
+        Ok(match change {
+            Change::Delete => Op::Delete,
+            Change::Put(value) if by_field => {
+                split_fields(&value, limits)?;
+                Op::Patch(entity::difference(record, &value, context, limits))
+            }
+            Change::Put(value) => Op::Put(value),
+            Change::Patch(fields) if by_field => {
+                let mut fields: Vec<(Slot, Option<Bytes>)> =
+                    fields.into_iter().map(|(name, value)| (Slot::Field(name), value)).collect();
+                fields.sort_by(|a, b| a.0.cmp(&b.0));
+                Op::Patch(fields)
+            }
+            Change::Patch(fields) => Op::Put(entity::patched(record, fields, &**strategy, limits)?),
+        })
+    }
+}
+
+pub(crate) fn malformed(what: &'static str, reason: &str) -> DecodeError {
+    DecodeError::Malformed { what, reason: reason.to_owned() }
+}
+
+fn over(limit: &'static str, found: usize, max: usize) -> Result<(), EncodeError> {
+    if found > max {
+        let (found, max) = (found as u64, max as u64);
+        return Err(EncodeError::OverLimit { limit, found, max });
+    }
+    Ok(())
+}
