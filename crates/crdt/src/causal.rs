@@ -9,7 +9,7 @@ use crate::{Crdt, DeltaCrdt, DotStore};
 /// without tombstones.
 ///
 /// [`OrSet`](crate::OrSet), [`RwSet`](crate::RwSet), [`MvRegister`](crate::MvRegister),
-/// [`EwFlag`](crate::EwFlag), [`DwFlag`](crate::DwFlag), [`OrMap`](crate::OrMap) and `List` are
+/// [`EwFlag`](crate::EwFlag), [`DwFlag`](crate::DwFlag), [`OrMap`](crate::OrMap) and [`List`](crate::List) are
 /// names for it with their store. What can be read is found on the store, to which this dereferences; what changes
 /// something is found here, since it needs the context.
 ///
@@ -47,7 +47,7 @@ impl<S: DotStore> Causal<S> {
     }
 
     /// The delta of a change that left `store` new and killed the dots of `removed`.
-    pub(crate) fn delta(store: S, removed: Option<impl DotStore<Actor = S::Actor>>) -> Self {
+    pub(crate) fn delta(mut store: S, removed: Option<impl DotStore<Actor = S::Actor>>) -> Self {
         let mut context = CausalContext::new();
         store.visit_dots(&mut |dot| {
             context.insert(dot.clone());
@@ -57,6 +57,7 @@ impl<S: DotStore> Causal<S> {
             dots.sort_unstable();
             context.extend(dots);
         }
+        store.settle(&context);
         Causal { store, context }
     }
 }
@@ -79,6 +80,7 @@ impl<S: DotStore> Crdt for Causal<S> {
     fn merge(&mut self, other: &Self) {
         self.store.join(&self.context, &other.store, &other.context);
         self.context.merge(&other.context);
+        self.store.settle(&self.context);
     }
 
     fn covers(&self, other: &Self) -> bool {
@@ -95,7 +97,7 @@ impl<S: DotStore> DeltaCrdt for Causal<S> {
 
     fn delta_since(&self, since: &Self) -> Option<Self> {
         let mut known = Vec::new();
-        let store = self.store.news(&self.context, &since.store, &since.context, &mut known);
+        let mut store = self.store.news(&self.context, &since.store, &since.context, &mut known);
         let mut context = self.context.difference(&since.context);
         known.sort_unstable();
         context.merge(&known.into_iter().collect());
@@ -105,6 +107,7 @@ impl<S: DotStore> DeltaCrdt for Causal<S> {
         if context.cloud().len() > CLOUD_RUNS_MAX {
             return Some(self.clone());
         }
+        store.settle(&context);
         Some(Causal { store, context })
     }
 }
@@ -125,7 +128,7 @@ where
             store: S,
             context: CausalContext<A>,
         }
-        let Fields { store, context } = Fields::<S, S::Actor>::deserialize(deserializer)?;
+        let Fields { mut store, context } = Fields::<S, S::Actor>::deserialize(deserializer)?;
         let mut dots = Vec::new();
         store.visit_dots(&mut |dot| dots.push(dot));
         if dots.iter().any(|dot| dot.sequence == 0 || !context.contains(dot)) {
@@ -135,6 +138,7 @@ where
         if dots.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(D::Error::custom("one dot names two writes"));
         }
+        store.settle(&context);
         Ok(Causal { store, context })
     }
 }

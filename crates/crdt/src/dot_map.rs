@@ -176,6 +176,14 @@ impl<K: Ord + Clone, D: DotStore> DotStore for DotMap<K, D> {
         DotMap(BTreeMap::from_iter(news))
     }
 
+    const SETTLES: bool = D::SETTLES;
+
+    fn settle(&mut self, context: &CausalContext<D::Actor>) {
+        if D::SETTLES {
+            self.0.values_mut().for_each(|dots| dots.settle(context));
+        }
+    }
+
     fn visit_dots<'a>(&'a self, visit: &mut dyn FnMut(&'a Dot<D::Actor>)) {
         self.0.values().for_each(|dots| dots.visit_dots(visit));
     }

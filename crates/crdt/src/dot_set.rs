@@ -79,6 +79,23 @@ impl<A: Ord + Clone> DotStore for DotSet<A> {
             return mine.len() as u128;
         }
         let mut seen = 0;
+        // One dot that one side lacks is what large sets merge most; it needs no list.
+        match (mine, theirs) {
+            ([dot], []) => {
+                let known_there = other_context.contains(dot);
+                if known_there {
+                    *self = DotSet::new();
+                }
+                return u128::from(known_there);
+            }
+            ([], [dot]) => {
+                if !context.contains(dot) {
+                    *self = DotSet::from(dot.clone());
+                }
+                return 0;
+            }
+            _ => {}
+        }
         let mut kept: Vec<Dot<A>> = Vec::new();
         // Both ascend, so what is kept of theirs can be put in its place among ours as we go.
         let mut rest = theirs.iter().peekable();

@@ -38,6 +38,13 @@ pub trait DotStore: Clone + Default + PartialEq {
         known: &mut Vec<Dot<Self::Actor>>,
     ) -> Self;
 
+    /// Whether [`settle`](Self::settle) does anything.
+    const SETTLES: bool = false;
+
+    /// Brings up to date what the store derives from its dots for quicker reading, after a join, a decoding or the
+    /// making of a delta, with the context that it now belongs to.
+    fn settle(&mut self, _context: &CausalContext<Self::Actor>) {}
+
     /// Shows every live dot.
     fn visit_dots<'a>(&'a self, visit: &mut dyn FnMut(&'a Dot<Self::Actor>));
 
@@ -52,8 +59,17 @@ pub trait DotStore: Clone + Default + PartialEq {
 /// A store that is another one under a name of its own, and the type that it is the store of.
 macro_rules! delegate_dot_store {
     ([$($generics:tt)*] $store:ty, $field:ident, $actor:ty) => {
+        delegate_dot_store!([$($generics)*] $store, $field, $actor, settles: false);
+    };
+    ([$($generics:tt)*] $store:ty, $field:ident, $actor:ty, settles: $settles:expr) => {
         impl<$($generics)*> $crate::DotStore for $store {
             type Actor = $actor;
+
+            const SETTLES: bool = $settles;
+
+            fn settle(&mut self, context: &archipelago_clock::CausalContext<$actor>) {
+                self.$field.settle(context);
+            }
 
             fn is_empty(&self) -> bool {
                 $crate::DotStore::is_empty(&self.$field)

@@ -54,3 +54,23 @@ pub enum TwoPhaseError {
     #[error("an element can only be removed where it has been seen")]
     NeverInserted,
 }
+
+/// Why an update of a list was refused. The list is unchanged. Permanent for this state of the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ListError {
+    /// There is no such place in the list.
+    #[error("index {index} is out of the bounds of a list of {len}")]
+    OutOfBounds {
+        /// The index that was given.
+        index: usize,
+        /// The number of items in the list.
+        len: usize,
+    },
+    /// No item has that id: it was removed, or has not arrived yet.
+    #[error("no item in the list has that id")]
+    NoSuchItem,
+    /// The actor could not be given a dot.
+    #[error(transparent)]
+    Mint(#[from] MintError),
+}

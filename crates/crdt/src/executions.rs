@@ -3,10 +3,11 @@
 
 use std::{collections::BTreeSet, fmt::Debug};
 
+use archipelago_clock::VectorClock;
 use proptest::prelude::*;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Crdt, DeltaCrdt, laws};
+use crate::{Causal, Crdt, DeltaCrdt, DotStore, laws};
 
 const REPLICAS: u8 = 3;
 
@@ -153,6 +154,55 @@ pub(crate) fn check<S: Subject>(execution: &Execution<S::Op>) {
     }
     deltas_converge(&states, &deltas);
     damaged_input_is_harmless(&states, execution.damage);
+}
+
+/// Runs the execution twice, once with every replica forgetting at each of its merges what it may, and checks that
+/// this never shows. A replica may forget what lies in the vectors of all, of each as it was when all that it had
+/// done until then had come here.
+pub(crate) fn check_forgetting<S: Subject<State = Causal<D>>, D: DotStore<Actor = u8> + Debug>(
+    execution: &Execution<S::Op>,
+    forget: impl Fn(&mut Causal<D>, &VectorClock<u8>) -> Causal<D>,
+) {
+    let replicas = usize::from(REPLICAS);
+    let (mut plain, mut frugal) = (vec![S::State::default(); replicas], vec![S::State::default(); replicas]);
+    // What each replica knows each to have seen.
+    let mut vectors: Vec<Vec<VectorClock<u8>>> = vec![vec![VectorClock::new(); replicas]; replicas];
+    for step in &execution.steps {
+        let changed = match step {
+            Step::Update { replica, op } => {
+                let at = usize::from(*replica);
+                let did = S::update(&mut plain[at], *replica, op).is_some();
+                assert_eq!(S::update(&mut frugal[at], *replica, op).is_some(), did);
+                at
+            }
+            Step::Merge { from, to, .. } => {
+                let (from, to) = (usize::from(*from), usize::from(*to));
+                for states in [&mut plain, &mut frugal] {
+                    let sender = states[from].clone();
+                    states[to].merge(&sender);
+                }
+                vectors[from][from] = frugal[from].context().clock().clone();
+                let news = vectors[from].clone();
+                vectors[to].iter_mut().zip(&news).for_each(|(known, new)| known.merge(new));
+                vectors[to][to] = frugal[to].context().clock().clone();
+                let everywhere =
+                    |actor| vectors[to].iter().map(|vector| vector.get(&actor)).min().unwrap_or(0);
+                let stable = (0..REPLICAS).map(|actor| (actor, everywhere(actor))).collect();
+                let before = frugal[to].clone();
+                let delta = forget(&mut frugal[to], &stable);
+                laws::delta(&delta, &before, &frugal[from]);
+                assert!(frugal[to].covers(&before), "forgetting moves up");
+                to
+            }
+        };
+        assert_eq!(S::value(&frugal[changed]), S::value(&plain[changed]), "forgetting never shows");
+    }
+    for states in [&mut plain, &mut frugal] {
+        let mut all = S::State::default();
+        states.iter().for_each(|state| all.merge(state));
+        states[0] = all;
+    }
+    assert_eq!(S::value(&frugal[0]), S::value(&plain[0]), "nor in the end");
 }
 
 /// The deltas alone, in any order and some of them twice, amount to all states merged.

@@ -20,16 +20,34 @@
 //!
 //! # Types
 //!
-//! | type | value | join | paper |
-//! |---|---|---|---|
-//! | [`GCounter`] | a sum that only grows | greater count of each actor | Shapiro et al. 2011, 3.1.1 |
-//! | [`PnCounter`] | a sum that grows and shrinks | two [`GCounter`]s | Shapiro et al. 2011, 3.1.3 |
-//! | [`GSet`] | a set that only grows | union | Shapiro et al. 2011, 3.3.1 |
-//! | [`LwwRegister`] | one value | greatest (stamp, value) | Shapiro et al. 2011, 3.2.1 |
+//! All merge in any order, late and repeatedly; what else they require of the order of operations is in the third
+//! column. *Own state*: an actor updates only its own, current state, which has all that it did before, under its
+//! own id; see [`Crdt`]. *Stamps*: a write has a greater stamp than what it replaces, which an HLC gives.
+//!
+//! | type | value | requires | of concurrent operations | paper |
+//! |---|---|---|---|---|
+//! | [`GCounter`] | a sum that only grows | own state | all count | Shapiro 3.1.1 |
+//! | [`PnCounter`] | a sum that grows and shrinks | own state | all count | Shapiro 3.1.3 |
+//! | [`BoundedCounter`] | a sum that never falls below zero | own state | all count, within the actors' rights | Balegas III |
+//! | [`MaxRegister`] | the greatest value given | nothing | the greater wins | Shapiro 2.3 |
+//! | [`MinRegister`] | the least value given | nothing | the lesser wins | Shapiro 2.3 |
+//! | [`LwwRegister`] | one value | stamps | the greater stamp wins | Shapiro 3.2.1 |
+//! | [`MvRegister`] | the values no write has replaced | own state | all writes stay; a write wins over a clear | Shapiro 3.2.2, Almeida 7.3.3 |
+//! | [`EwFlag`] | on or off, at first off | own state | enabling wins | Almeida 7.3.1 |
+//! | [`DwFlag`] | on or off, at first on | own state | disabling wins | Almeida 7.3.1 |
+//! | [`GSet`] | a set that only grows | nothing | all stay | Shapiro 3.3.1 |
+//! | [`TwoPhaseSet`] | a set; removed is removed for ever | remove what was seen | removing wins | Shapiro 3.3.2 |
+//! | [`OrSet`] | a set, without tombstones | own state | adding wins | Bieniusa, Almeida 7.3.2 |
+//! | [`RwSet`] | a set; removals are kept until stable | own state | removing wins | Almeida 7.3.2 |
+//! | [`LwwMap`] | values by key; removals are kept | stamps | for each key the greater stamp wins | Shapiro 3.2.1, 3.3.3 |
+//! | [`OrMap`] | CRDTs by key, without tombstones | own state | an update wins over a removal, which takes what it saw | Almeida 7.3.4 |
+//! | [`List`] | items in order; removals are kept until stable | own state | all insertions stay, runs unmixed; removing wins | Weidner |
 //!
 //! Papers: Shapiro, Preguiça, Baquero, Zawirski, *A comprehensive study of convergent and commutative replicated
 //! data types*, INRIA RR-7506, 2011; Almeida, Shoker, Baquero, *Delta state replicated data types*, J. Parallel
-//! Distrib. Comput. 111, 2018.
+//! Distrib. Comput. 111, 2018; Bieniusa et al., *An optimized conflict-free replicated set*, INRIA RR-8083, 2012;
+//! Balegas et al., *Extending eventually consistent cloud databases for enforcing numeric invariants*, SRDS 2015;
+//! Weidner, Kleppmann, *The art of the Fugue*, 2023.
 //!
 //! # Map
 //!
@@ -37,10 +55,14 @@
 //! |---|---|
 //! | `crdt` | [`Crdt`]: what can be merged, the laws, and the legal orders of operations |
 //! | `delta_crdt` | [`DeltaCrdt`]: what can send its news alone |
-//! | `gcounter`, `pncounter`, `gset`, `lww_register` | one type each, with its tests |
+//! | `gcounter`, `pncounter`, `bounded_counter`, `max_register`, `min_register`, `lww_register`, `lww_map`, `gset`, `two_phase_set` | one type each, with its tests |
+//! | `causal` | [`Causal`]: a store of dots with the context of those that were seen |
+//! | `dot_store` | [`DotStore`]: how stores join; `dot_set`, `dot_fun`, `dot_map` are the three of the paper |
+//! | `ew_flag`, `dw_flag`, `mv_register`, `or_set`, `rw_set`, `or_map`, `list` | one causal type each |
+//! | `nested` | [`Nested`]: what can be a value of an [`OrMap`]; `contributions`: what has no dots of its own, there |
 //! | `value` | [`Value`]: the dynamic value, its order, encoding and conversions; [`value!`] |
 //! | [`encoding`] | strict decoding for types built on these |
-//! | `error` | [`CounterError`], [`RegisterError`] |
+//! | `error` | why updates are refused |
 //!
 //! # Invariants
 //!
@@ -68,6 +90,7 @@ mod gcounter;
 mod gset;
 #[cfg(test)]
 mod laws;
+mod list;
 mod lww_map;
 mod lww_register;
 mod max_register;
@@ -90,10 +113,11 @@ pub use delta_crdt::DeltaCrdt;
 pub use dot_set::DotSet;
 pub use dot_store::DotStore;
 pub use dw_flag::{DwFlag, DwFlagDots};
-pub use error::{CounterError, RegisterError, TwoPhaseError};
+pub use error::{CounterError, ListError, RegisterError, TwoPhaseError};
 pub use ew_flag::{EwFlag, EwFlagDots};
 pub use gcounter::GCounter;
 pub use gset::GSet;
+pub use list::{List, ListDots};
 pub use lww_map::LwwMap;
 pub use lww_register::LwwRegister;
 pub use max_register::MaxRegister;

@@ -20,7 +20,7 @@ use crate::{
 /// nothing else:
 ///
 /// - of an [`OrSet`](crate::OrSet), the elements that were inserted concurrently; of an
-///   [`MvRegister`](crate::MvRegister), the values written concurrently; of a `List`, the items
+///   [`MvRegister`](crate::MvRegister), the values written concurrently; of a [`List`](crate::List), the items
 ///   inserted concurrently; of a map, the same for each of its keys;
 /// - of a counter or another type without dots of its own, all that the actors contributed who updated it
 ///   concurrently; see [`Contributions`](crate::Contributions).
@@ -147,7 +147,7 @@ impl<K, V: Nested<A>, A> Default for OrMapDots<K, V, A> {
     }
 }
 
-delegate_dot_store!([K: Ord + Clone, V: Nested<A>, A: Ord + Clone] OrMapDots<K, V, A>, values, A);
+delegate_dot_store!([K: Ord + Clone, V: Nested<A>, A: Ord + Clone] OrMapDots<K, V, A>, values, A, settles: V::Dots::SETTLES);
 nest_causal!([K: Ord + Clone, V: Nested<A>, A: Ord + Clone] OrMapDots<K, V, A>);
 
 impl<K: Serialize, V: Nested<A>, A> Serialize for OrMapDots<K, V, A>

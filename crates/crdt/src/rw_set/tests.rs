@@ -101,4 +101,9 @@ proptest! {
     fn holds_the_laws_and_agrees_with_the_model(run in executions(ops())) {
         executions::check::<Sets>(&run);
     }
+
+    #[test]
+    fn forgetting_what_is_stable_never_shows(run in executions(ops())) {
+        executions::check_forgetting::<Sets, _>(&run, RwSet::forget_stable);
+    }
 }
