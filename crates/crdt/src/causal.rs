@@ -78,6 +78,10 @@ impl<S: DotStore> Deref for Causal<S> {
 
 impl<S: DotStore> Crdt for Causal<S> {
     fn merge(&mut self, other: &Self) {
+        if self.context.is_empty() {
+            self.clone_from(other);
+            return;
+        }
         self.store.join(&self.context, &other.store, &other.context);
         self.context.merge(&other.context);
         self.store.settle(&self.context);

@@ -87,7 +87,9 @@ impl<C: Crdt + Clone + PartialEq, A: Ord + Clone> DotStore for DotFun<C, A> {
         let dead = since.0.iter().filter(|(dot, _)| at(self, dot).is_none() && context.contains(dot));
         known.extend(dead.map(|(dot, _)| dot.clone()));
         let is_news = |(dot, mine): &&(Dot<A>, C)| {
-            let Some(at) = at(since, dot) else { return !since_context.contains(dot) };
+            let Some(at) = at(since, dot) else {
+                return !since_context.contains(dot);
+            };
             let changed = !since.0[at].1.covers(mine);
             if changed {
                 known.push(dot.clone());

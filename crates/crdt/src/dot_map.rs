@@ -1,45 +1,113 @@
-use std::{cmp::Ordering, collections::BTreeMap};
+use std::{
+    cmp::Ordering,
+    collections::BTreeMap,
+    hash::{Hash, Hasher},
+};
 
 use archipelago_clock::{CausalContext, Dot};
 
-use crate::DotStore;
+use crate::{DotStore, dot_store::FEWER_TIMES};
 
 /// A [`DotStore`] for each key, none of them empty: what sets and maps have in common.
 ///
+/// A single entry, which deltas and small sets have, takes no heap.
+///
 /// Almeida et al. 2018, section 7.1.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct DotMap<K, D>(BTreeMap<K, D>);
+#[derive(Clone, Debug)]
+pub(crate) struct DotMap<K, D> {
+    // One of the two is empty.
+    single: Option<(K, D)>,
+    many: BTreeMap<K, D>,
+}
 
 impl<K, D> DotMap<K, D> {
     pub(crate) const fn new() -> Self {
-        DotMap(BTreeMap::new())
+        DotMap { single: None, many: BTreeMap::new() }
     }
 
-    pub(crate) const fn entries(&self) -> &BTreeMap<K, D> {
-        &self.0
+    pub(crate) fn len(&self) -> usize {
+        usize::from(self.single.is_some()) + self.many.len()
+    }
+
+    /// The entries in ascending order of key.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &D)> {
+        self.single.iter().map(|(key, dots)| (key, dots)).chain(&self.many)
+    }
+}
+
+impl<K: Ord, D> DotMap<K, D> {
+    pub(crate) fn get(&self, key: &K) -> Option<&D> {
+        match &self.single {
+            Some((only, dots)) => (only == key).then_some(dots),
+            None => self.many.get(key),
+        }
+    }
+
+    /// What is under `key`, to change. The caller takes it out if it becomes empty.
+    pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut D> {
+        match &mut self.single {
+            Some((only, dots)) => (only == key).then_some(dots),
+            None => self.many.get_mut(key),
+        }
+    }
+
+    pub(crate) fn take(&mut self, key: &K) -> Option<D> {
+        match self.single.take_if(|(only, _)| only == key) {
+            Some((_, dots)) => Some(dots),
+            None => self.many.remove(key),
+        }
+    }
+
+    /// All entries as a map, to be changed as one.
+    fn spread(&mut self) -> &mut BTreeMap<K, D> {
+        if let Some((key, dots)) = self.single.take() {
+            self.many.insert(key, dots);
+        }
+        &mut self.many
     }
 }
 
 impl<K: Ord, D: DotStore> DotMap<K, D> {
     /// Puts `dots` under `key` and gives what was there. Empty dots leave no entry.
     pub(crate) fn replace(&mut self, key: K, dots: D) -> Option<D> {
-        if dots.is_empty() { self.0.remove(&key) } else { self.0.insert(key, dots) }
-    }
-
-    /// What is under `key`, to change. The caller takes it out if it becomes empty.
-    pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut D> {
-        self.0.get_mut(key)
-    }
-
-    pub(crate) fn take(&mut self, key: &K) -> Option<D> {
-        self.0.remove(key)
+        if dots.is_empty() {
+            return self.take(&key);
+        }
+        match &mut self.single {
+            None if self.many.is_empty() => {
+                self.single = Some((key, dots));
+                None
+            }
+            Some((only, held)) if *only == key => Some(std::mem::replace(held, dots)),
+            _ => self.spread().insert(key, dots),
+        }
     }
 
     /// From decoded entries: `None` if a key occurs twice or has no dots.
     pub(crate) fn from_entries(entries: Vec<(K, D)>) -> Option<Self> {
         let (given, empty) = (entries.len(), entries.iter().any(|(_, dots)| dots.is_empty()));
-        let map = BTreeMap::from_iter(entries);
-        (map.len() == given && !empty).then_some(DotMap(map))
+        let map = DotMap::from_map(BTreeMap::from_iter(entries));
+        (map.len() == given && !empty).then_some(map)
+    }
+
+    fn from_map(mut many: BTreeMap<K, D>) -> Self {
+        let single = if many.len() == 1 { many.pop_first() } else { None };
+        DotMap { single, many }
+    }
+}
+
+impl<K: PartialEq, D: PartialEq> PartialEq for DotMap<K, D> {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.iter().eq(other.iter())
+    }
+}
+
+impl<K: Eq, D: Eq> Eq for DotMap<K, D> {}
+
+impl<K: Hash, D: Hash> Hash for DotMap<K, D> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.len().hash(state);
+        self.iter().for_each(|entry| entry.hash(state));
     }
 }
 
@@ -60,24 +128,25 @@ impl<K: Ord + Clone, D: DotStore> DotMap<K, D> {
     ) -> u128 {
         let in_common = other_context.len() - other_context.difference(context).len();
         let mut seen = 0;
-        for (key, theirs) in &other.0 {
-            if let Some(mine) = self.0.get_mut(key) {
+        let ours = self.spread();
+        for (key, theirs) in other.iter() {
+            if let Some(mine) = ours.get_mut(key) {
                 seen += mine.join(context, theirs, other_context);
                 if mine.is_empty() {
-                    self.0.remove(key);
+                    ours.remove(key);
                 }
             } else {
                 let mut new = D::default();
                 new.join(context, theirs, other_context);
                 if !new.is_empty() {
-                    self.0.insert(key.clone(), new);
+                    ours.insert(key.clone(), new);
                 }
             }
         }
         if seen < in_common {
             let nothing = D::default();
-            self.0.retain(|key, mine| {
-                if !other.0.contains_key(key) {
+            ours.retain(|key, mine| {
+                if other.get(key).is_none() {
                     seen += mine.join(context, &nothing, other_context);
                 }
                 !mine.is_empty()
@@ -103,9 +172,10 @@ impl<K: Ord + Clone, D: DotStore> DotMap<K, D> {
                 added.push((key.clone(), new));
             }
         };
-        let mut theirs = other.0.iter();
+        let mut theirs = other.iter();
         let mut their_next = theirs.next();
-        self.0.retain(|key, mine| {
+        let ours = self.spread();
+        ours.retain(|key, mine| {
             let mut same = &nothing;
             while let Some((their_key, dots)) = their_next {
                 match their_key.cmp(key) {
@@ -119,11 +189,11 @@ impl<K: Ord + Clone, D: DotStore> DotMap<K, D> {
             !mine.is_empty()
         });
         their_next.into_iter().chain(theirs).for_each(|(key, dots)| add(key, dots));
-        if added.len() > self.0.len() / 8 {
+        if added.len() > ours.len() / 8 {
             // Linear, where inserting one by one searches each place.
-            self.0.append(&mut BTreeMap::from_iter(added));
+            ours.append(&mut BTreeMap::from_iter(added));
         } else {
-            self.0.extend(added);
+            ours.extend(added);
         }
         seen
     }
@@ -133,7 +203,7 @@ impl<K: Ord + Clone, D: DotStore> DotStore for DotMap<K, D> {
     type Actor = D::Actor;
 
     fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.len() == 0
     }
 
     fn join(
@@ -142,7 +212,7 @@ impl<K: Ord + Clone, D: DotStore> DotStore for DotMap<K, D> {
         other: &Self,
         other_context: &CausalContext<D::Actor>,
     ) -> u128 {
-        if other.0.len() < self.0.len() / 16 {
+        if other.len() < self.len() / FEWER_TIMES {
             self.join_few(context, other, other_context)
         } else {
             self.join_many(context, other, other_context)
@@ -158,8 +228,8 @@ impl<K: Ord + Clone, D: DotStore> DotStore for DotMap<K, D> {
     ) -> Self {
         let nothing = D::default();
         let mut news = Vec::new();
-        let mut theirs = since.0.iter().peekable();
-        for (key, mine) in &self.0 {
+        let mut theirs = since.iter().peekable();
+        for (key, mine) in self.iter() {
             while let Some((_, gone)) = theirs.next_if(|(their_key, _)| *their_key < key) {
                 nothing.news(context, gone, since_context, known);
             }
@@ -173,19 +243,20 @@ impl<K: Ord + Clone, D: DotStore> DotStore for DotMap<K, D> {
         for (_, gone) in theirs {
             nothing.news(context, gone, since_context, known);
         }
-        DotMap(BTreeMap::from_iter(news))
+        DotMap::from_map(BTreeMap::from_iter(news))
     }
 
     const SETTLES: bool = D::SETTLES;
 
     fn settle(&mut self, context: &CausalContext<D::Actor>) {
         if D::SETTLES {
-            self.0.values_mut().for_each(|dots| dots.settle(context));
+            let single = self.single.iter_mut().map(|(_, dots)| dots);
+            single.chain(self.many.values_mut()).for_each(|dots| dots.settle(context));
         }
     }
 
     fn visit_dots<'a>(&'a self, visit: &mut dyn FnMut(&'a Dot<D::Actor>)) {
-        self.0.values().for_each(|dots| dots.visit_dots(visit));
+        self.iter().for_each(|(_, dots)| dots.visit_dots(visit));
     }
 }
 

@@ -56,6 +56,10 @@ pub trait DotStore: Clone + Default + PartialEq {
     }
 }
 
+/// A store that has so many times fewer entries than the one it is joined into is joined entry by entry, without a
+/// walk through both. Tests have few entries, and take both ways.
+pub(crate) const FEWER_TIMES: usize = if cfg!(test) { 1 } else { 16 };
+
 /// A store that is another one under a name of its own, and the type that it is the store of.
 macro_rules! delegate_dot_store {
     ([$($generics:tt)*] $store:ty, $field:ident, $actor:ty) => {

@@ -7,7 +7,6 @@ mod node;
 mod order;
 
 pub use dots::ListDots;
-use node::{Item, Node};
 
 /// A list in which items are inserted anywhere and removed, and concurrent runs of insertions do not mix.
 ///
@@ -127,13 +126,11 @@ impl<T: Ord + Clone, A: Ord + Clone> List<T, A> {
     /// Inserts behind the live item at a place, or at the front.
     fn insert_behind(&mut self, actor: A, before: Option<usize>, item: T) -> Result<Self, ListError> {
         let dot = self.context.mint(actor)?;
-        let (parent, side) = self.store.spot_behind(before);
-        let node = Node { parent, side, item: Item::Live(item) };
-        let delta = Causal::delta(ListDots::of(dot.clone(), node.clone()), None::<ListDots<T, A>>);
-        if !self.store.insert_behind(before, dot, node) {
+        let (node, placed) = self.store.insert_behind(before, dot.clone(), item);
+        if !placed {
             self.store.resettle(&self.context);
         }
-        Ok(delta)
+        Ok(Causal::delta(ListDots::of(dot, node), None::<ListDots<T, A>>))
     }
 
     fn remove_at(&mut self, actor: A, place: usize) -> Result<Self, MintError> {

@@ -1,5 +1,3 @@
-use std::collections::btree_map;
-
 use archipelago_clock::{MintError, ReplicaId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
@@ -67,27 +65,27 @@ impl<K: Ord, V: Nested<A>, A> OrMapDots<K, V, A> {
     /// The value under `key`. That of a causal type can be read directly, that of another is
     /// [`joined`](crate::Contributions::joined) from its contributions.
     pub fn get(&self, key: &K) -> Option<&V::Dots> {
-        self.values.entries().get(key)
+        self.values.get(key)
     }
 
     /// Whether there is a value under `key`.
     pub fn contains_key(&self, key: &K) -> bool {
-        self.values.entries().contains_key(key)
+        self.values.get(key).is_some()
     }
 
     /// The keys in ascending order with their values.
-    pub fn iter(&self) -> btree_map::Iter<'_, K, V::Dots> {
-        self.values.entries().iter()
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V::Dots)> {
+        self.values.iter()
     }
 
     /// The number of keys.
     pub fn len(&self) -> usize {
-        self.values.entries().len()
+        self.values.len()
     }
 
     /// Whether there are no keys.
     pub fn is_empty(&self) -> bool {
-        self.values.entries().is_empty()
+        self.values.len() == 0
     }
 }
 
@@ -155,7 +153,7 @@ where
     V::Dots: Serialize,
 {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.values.entries())
+        serializer.collect_map(self.values.iter())
     }
 }
 

@@ -1,5 +1,3 @@
-use std::collections::btree_map;
-
 use archipelago_clock::{MintError, ReplicaId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
@@ -40,27 +38,27 @@ pub struct OrSetDots<T, A = ReplicaId> {
 impl<T: Ord, A> OrSetDots<T, A> {
     /// Whether `element` is in the set.
     pub fn contains(&self, element: &T) -> bool {
-        self.elements.entries().contains_key(element)
+        self.elements.get(element).is_some()
     }
 
     /// The live dots of `element`: one, or several if it was inserted concurrently.
     pub fn dots_of(&self, element: &T) -> Option<&DotSet<A>> {
-        self.elements.entries().get(element)
+        self.elements.get(element)
     }
 
     /// The elements in ascending order.
-    pub fn iter(&self) -> btree_map::Keys<'_, T, DotSet<A>> {
-        self.elements.entries().keys()
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.elements.iter().map(|(element, _)| element)
     }
 
     /// The number of elements.
     pub fn len(&self) -> usize {
-        self.elements.entries().len()
+        self.elements.len()
     }
 
     /// Whether there are no elements.
     pub fn is_empty(&self) -> bool {
-        self.elements.entries().is_empty()
+        self.elements.len() == 0
     }
 }
 
@@ -102,7 +100,7 @@ nest_causal!([T: Ord + Clone, A: Ord + Clone] OrSetDots<T, A>);
 
 impl<T: Serialize, A: Serialize> Serialize for OrSetDots<T, A> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.elements.entries())
+        serializer.collect_seq(self.elements.iter())
     }
 }
 

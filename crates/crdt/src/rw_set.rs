@@ -47,12 +47,12 @@ struct Latest<A> {
 impl<T: Ord, A: Ord + Clone> RwSetDots<T, A> {
     /// Whether `element` is in the set.
     pub fn contains(&self, element: &T) -> bool {
-        self.elements.entries().get(element).is_some_and(Latest::is_present)
+        self.elements.get(element).is_some_and(Latest::is_present)
     }
 
     /// The elements in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.elements.entries().iter().filter(|(_, latest)| latest.is_present()).map(|(element, _)| element)
+        self.elements.iter().filter(|(_, latest)| latest.is_present()).map(|(element, _)| element)
     }
 
     /// The number of elements, which walks them all.
@@ -96,7 +96,7 @@ impl<T: Ord + Clone, A: Ord + Clone> RwSet<T, A> {
         let is_stable = |latest: &Latest<A>| {
             !latest.removing.is_empty() && latest.removing.iter().all(|dot| stable.contains(dot))
         };
-        let entries = self.store.elements.entries().iter();
+        let entries = self.store.elements.iter();
         let forgotten: Vec<T> =
             entries.filter(|(_, latest)| is_stable(latest)).map(|(element, _)| element.clone()).collect();
         let mut gone = RwSetDots::default();
@@ -170,7 +170,7 @@ impl<A: Ord + Clone> DotStore for Latest<A> {
 
 impl<T: Serialize, A: Serialize> Serialize for RwSetDots<T, A> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let entries = self.elements.entries().iter();
+        let entries = self.elements.iter();
         serializer.collect_seq(entries.map(|(element, latest)| (element, &latest.adding, &latest.removing)))
     }
 }

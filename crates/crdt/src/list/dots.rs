@@ -5,9 +5,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use super::{
     node::{Item, Node, Side},
-    order::{Order, Placed},
+    order::Order,
 };
-use crate::{Crdt, DotStore};
+use crate::{Crdt, DotStore, dot_store::FEWER_TIMES};
 
 /// The items of a [`List`](crate::List), present and removed, in their tree; what can be read of one.
 #[derive(Clone, Debug)]
@@ -77,13 +77,19 @@ impl<T: Ord + Clone, A: Ord + Clone> ListDots<T, A> {
         ListDots { nodes: BTreeMap::from([(dot, node)]), order: Order::new(), stale: true }
     }
 
-    /// Where in the tree to hang what comes behind the live item at `before`, or at the front: on the right of that
-    /// item, unless the next live item is on its right already; then on the left of that one.
-    pub(super) fn spot_behind(&self, before: Option<usize>) -> (Option<Dot<A>>, Side) {
+    /// Inserts behind the live item at `before`, or at the front: hung on the right of that item, unless the next
+    /// live item is on its right already; then on the left of that one. Gives the node, and false if its place among
+    /// siblings is left to be settled.
+    pub(super) fn insert_behind(
+        &mut self,
+        before: Option<usize>,
+        dot: Dot<A>,
+        item: T,
+    ) -> (Node<T, A>, bool) {
         let from = before.map_or(0, |place| place + 1);
         let left = before.map(|place| &self.order.placed[place].dot);
         let right = self.order.placed[from..].iter().position(|placed| placed.live).map(|gap| from + gap);
-        if let Some(right) = right {
+        let right = right.filter(|&right| {
             // Its ancestors on the way back to `before` are its anchors, all of them removed, and lie in between.
             let mut anchor = self.order.placed[right].anchor.as_ref();
             for between in self.order.placed[from..right].iter().rev() {
@@ -91,33 +97,14 @@ impl<T: Ord + Clone, A: Ord + Clone> ListDots<T, A> {
                     anchor = between.anchor.as_ref();
                 }
             }
-            if anchor == left {
-                return (Some(self.order.placed[right].dot.clone()), Side::Left);
-            }
-        }
-        (left.cloned(), Side::Right)
-    }
-
-    /// Inserts a node at the spot that [`spot_behind`](Self::spot_behind) gave for `before`. False if its place
-    /// among removed siblings is left to be settled.
-    pub(super) fn insert_behind(&mut self, before: Option<usize>, dot: Dot<A>, node: Node<T, A>) -> bool {
-        let at = before.map_or(0, |place| place + 1);
-        let following = self.order.placed.get(at);
-        let anchor = match node.side {
-            Side::Right => node.parent.clone(),
-            Side::Left => following.and_then(|placed| placed.anchor.clone()),
-        };
-        // Nothing may come between: on the right of the parent, its other right children; on the left of the
-        // parent, removed items.
-        let adjacent = match node.side {
-            Side::Right => following.is_none_or(|placed| placed.anchor != node.parent),
-            Side::Left => following.is_some_and(|placed| Some(&placed.dot) == node.parent.as_ref()),
-        };
-        if adjacent {
-            self.order.placed.insert(at, Placed { dot: dot.clone(), live: true, anchor });
-        }
-        self.nodes.insert(dot, node);
-        adjacent
+            anchor == left
+        });
+        let (parent, side) = right.map_or((before, Side::Right), |right| (Some(right), Side::Left));
+        let hangs_on = parent.map(|place| self.order.placed[place].dot.clone());
+        let node = Node { parent: hangs_on, side, item: Item::Live(item) };
+        self.nodes.insert(dot.clone(), node.clone());
+        let placed = self.order.insert(parent, side, dot, true);
+        (node, placed)
     }
 
     /// Deletes the item at a place and gives its node as it is now.
@@ -140,7 +127,9 @@ impl<T: Ord + Clone, A: Ord + Clone> ListDots<T, A> {
             self.nodes.keys().filter(|dot| !children.contains_key(dot)).cloned().collect();
         let mut taken = Vec::new();
         while let Some(dot) = leaves.pop() {
-            let Some(deletion) = self.nodes.get(&dot).and_then(Node::deletion) else { continue };
+            let Some(deletion) = self.nodes.get(&dot).and_then(Node::deletion) else {
+                continue;
+            };
             if !stable.contains(deletion) {
                 continue;
             }
@@ -172,6 +161,52 @@ impl<T, A> Default for ListDots<T, A> {
     }
 }
 
+impl<T: Ord + Clone, A: Ord + Clone> ListDots<T, A> {
+    /// Joins a list that is small beside this one, node by node, and keeps the order up to date where it can.
+    fn join_few(
+        &mut self,
+        context: &CausalContext<A>,
+        other: &Self,
+        other_context: &CausalContext<A>,
+    ) -> u128 {
+        let in_common = other_context.len() - other_context.difference(context).len();
+        let mut seen = 0;
+        for (dot, theirs) in &other.nodes {
+            if let Some(mine) = self.nodes.get_mut(dot) {
+                seen += 1;
+                if mine.covers(theirs) {
+                    continue;
+                }
+                self.stale |= (&mine.parent, mine.side) != (&theirs.parent, theirs.side);
+                mine.merge(theirs);
+                let live = mine.live().is_some();
+                match self.order.place_of(dot) {
+                    Some(place) => self.order.placed[place].live = live,
+                    None => self.stale = true,
+                }
+            } else if !context.contains(dot) {
+                self.nodes.insert(dot.clone(), theirs.clone());
+                let parent = theirs.parent.as_ref().map(|parent| self.order.place_of(parent));
+                let live = theirs.live().is_some();
+                let placed = !self.stale
+                    && parent != Some(None)
+                    && self.order.insert(parent.flatten(), theirs.side, dot.clone(), live);
+                self.stale |= !placed;
+            }
+        }
+        if seen < in_common {
+            let before = self.nodes.len();
+            self.nodes.retain(|dot, _| {
+                let dead = !other.nodes.contains_key(dot) && other_context.contains(dot);
+                seen += u128::from(dead);
+                !dead
+            });
+            self.stale |= self.nodes.len() < before;
+        }
+        seen
+    }
+}
+
 impl<T: PartialEq, A: PartialEq> PartialEq for ListDots<T, A> {
     fn eq(&self, other: &Self) -> bool {
         self.nodes == other.nodes
@@ -190,6 +225,9 @@ impl<T: Ord + Clone, A: Ord + Clone> DotStore for ListDots<T, A> {
     }
 
     fn join(&mut self, context: &CausalContext<A>, other: &Self, other_context: &CausalContext<A>) -> u128 {
+        if other.nodes.len() < self.nodes.len() / FEWER_TIMES {
+            return self.join_few(context, other, other_context);
+        }
         let mut seen = 0;
         let mut changed = false;
         let mut added: Vec<(&Dot<A>, &Node<T, A>)> = Vec::new();
@@ -251,7 +289,7 @@ impl<T: Ord + Clone, A: Ord + Clone> DotStore for ListDots<T, A> {
     }
 
     fn settle(&mut self, context: &CausalContext<A>) {
-        if self.stale || self.order.waiting > 0 {
+        if self.stale || !self.order.is_complete() {
             self.resettle(context);
         }
     }

@@ -9,13 +9,15 @@ use super::node::{Node, Side};
 pub(super) struct Order<A> {
     pub(super) placed: Vec<Placed<A>>,
     /// How many nodes hang on one that has not arrived, so that they have no place yet.
-    pub(super) waiting: usize,
+    waiting: usize,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Placed<A> {
     pub(super) dot: Dot<A>,
     pub(super) live: bool,
+    /// Whether it has children, by [`Side`].
+    has: [bool; 2],
     /// The nearest ancestor on whose right the node is; nothing for the root. It never changes.
     pub(super) anchor: Option<Dot<A>>,
 }
@@ -25,12 +27,42 @@ impl<A> Order<A> {
         Order { placed: Vec::new(), waiting: 0 }
     }
 
+    /// Whether every node has its place, and none waits for its parent.
+    pub(super) const fn is_complete(&self) -> bool {
+        self.waiting == 0
+    }
+
     pub(super) fn live(&self) -> impl Iterator<Item = (usize, &Placed<A>)> {
         self.placed.iter().enumerate().filter(|(_, placed)| placed.live)
     }
 }
 
 impl<A: Ord + Clone> Order<A> {
+    pub(super) fn place_of(&self, dot: &Dot<A>) -> Option<usize> {
+        self.placed.iter().position(|placed| placed.dot == *dot)
+    }
+
+    /// Places a new node as the first child on its side of the node at `parent`, or of the root. False, and nothing
+    /// is done, if it has siblings there: then the tree must be walked.
+    pub(super) fn insert(&mut self, parent: Option<usize>, side: Side, dot: Dot<A>, live: bool) -> bool {
+        let (at, anchor) = match parent {
+            None if self.placed.is_empty() => (0, None),
+            None => return false,
+            Some(place) => {
+                let parent = &mut self.placed[place];
+                if std::mem::replace(&mut parent.has[side as usize], true) {
+                    return false;
+                }
+                match side {
+                    Side::Left => (place, parent.anchor.clone()),
+                    Side::Right => (place + 1, Some(parent.dot.clone())),
+                }
+            }
+        };
+        self.placed.insert(at, Placed { dot, live, has: [false; 2], anchor });
+        true
+    }
+
     /// Walks the tree. A node whose parent is gone, as far as `seen` knows, hangs on the root.
     pub(super) fn of<T>(nodes: &BTreeMap<Dot<A>, Node<T, A>>, seen: impl Fn(&Dot<A>) -> bool) -> Self {
         const NONE: usize = usize::MAX;
@@ -82,6 +114,7 @@ impl<A: Ord + Clone> Order<A> {
                 Step::Place { node, anchor } => placed.push(Placed {
                     dot: dots[node].clone(),
                     live: live[node],
+                    has: [first[0][node] != NONE, first[1][node] != NONE],
                     anchor: dots.get(anchor).map(|&dot| dot.clone()),
                 }),
             }

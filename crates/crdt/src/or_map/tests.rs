@@ -110,7 +110,9 @@ impl Subject for MapOfCounters {
                 .filter(|(_, op)| matches!(op, CountOp::Remove(removed) if *removed == key))
                 .map(|(event, _)| event)
                 .collect();
-            let Some(&(last, _)) = added.last() else { continue };
+            let Some(&(last, _)) = added.last() else {
+                continue;
+            };
             if removals.iter().any(|&removal| history.before(last, removal)) {
                 continue;
             }
@@ -174,7 +176,9 @@ impl Subject for MapOfMaps {
     fn model(history: &History<NestOp>) -> Self::Value {
         let mut values: BTreeMap<(u8, u8), Vec<u8>> = BTreeMap::new();
         for (event, op) in history.iter() {
-            let NestOp::Write(outer, inner, value) = op else { continue };
+            let NestOp::Write(outer, inner, value) = op else {
+                continue;
+            };
             let replaced = history.after(event).any(|later| match later {
                 NestOp::Write(o, i, _) | NestOp::RemoveInner(o, i) => (o, i) == (outer, inner),
                 NestOp::RemoveOuter(o) => o == outer,

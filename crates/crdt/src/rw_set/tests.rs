@@ -84,7 +84,7 @@ fn forgets_what_is_stable_and_nothing_else() {
     us.merge(&eu);
     eu.merge(&delta);
     assert_eq!(us, eu);
-    assert_eq!(us.elements.entries().len(), 2);
+    assert_eq!(us.elements.len(), 2);
 }
 
 #[test]
