@@ -1,9 +1,13 @@
 use std::collections::BTreeMap;
 
 use archipelago_clock::ReplicaId;
-use serde::{Deserialize, Deserializer, Serialize, de::Error};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use crate::{CounterError, Crdt, DeltaCrdt, GCounter};
+use crate::{
+    CounterError, Crdt, DeltaCrdt, GCounter, Kind,
+    encoding::{self, DeserializeState, SerializeState, State},
+    state::carry_kind,
+};
 
 /// A counter that never falls below zero: to decrement takes *rights*, which incrementing creates and which actors
 /// can transfer to one another.
@@ -41,8 +45,7 @@ use crate::{CounterError, Crdt, DeltaCrdt, GCounter};
 /// assert_eq!(us.value(), 0);
 /// # Ok::<(), CounterError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(bound(serialize = "A: Serialize"))]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BoundedCounter<A: Ord = ReplicaId> {
     granted: GCounter<A>,
     spent: GCounter<A>,
@@ -126,6 +129,10 @@ impl<A: Ord> Default for BoundedCounter<A> {
 }
 
 impl<A: Ord + Clone> Crdt for BoundedCounter<A> {
+    fn kind() -> Option<Kind> {
+        Some(Kind::BoundedCounter)
+    }
+
     fn merge(&mut self, other: &Self) {
         self.granted.merge(&other.granted);
         self.spent.merge(&other.spent);
@@ -165,8 +172,24 @@ impl<A: Ord + Clone> DeltaCrdt for BoundedCounter<A> {
     }
 }
 
-impl<'de, A: Ord + Deserialize<'de>> Deserialize<'de> for BoundedCounter<A> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+carry_kind!([A: Ord] BoundedCounter<A>, Some(Kind::BoundedCounter));
+
+impl<A: Ord + Serialize> SerializeState for BoundedCounter<A> {
+    fn serialize_state<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        #[serde(rename = "BoundedCounter", bound(serialize = "A: Serialize"))]
+        struct Fields<'a, A: Ord> {
+            granted: State<&'a GCounter<A>>,
+            spent: State<&'a GCounter<A>>,
+            transfers: BTreeMap<&'a A, State<&'a GCounter<A>>>,
+        }
+        let transfers = self.transfers.iter().map(|(from, to)| (from, State(to))).collect();
+        Fields { granted: State(&self.granted), spent: State(&self.spent), transfers }.serialize(serializer)
+    }
+}
+
+impl<'de, A: Ord + Deserialize<'de>> DeserializeState<'de> for BoundedCounter<A> {
+    fn deserialize_state<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(
             deny_unknown_fields,
@@ -174,12 +197,15 @@ impl<'de, A: Ord + Deserialize<'de>> Deserialize<'de> for BoundedCounter<A> {
             bound(deserialize = "A: Ord + Deserialize<'de>")
         )]
         struct Fields<A: Ord> {
-            granted: GCounter<A>,
-            spent: GCounter<A>,
-            #[serde(deserialize_with = "crate::encoding::map_of_unique_keys")]
-            transfers: BTreeMap<A, GCounter<A>>,
+            granted: State<GCounter<A>>,
+            spent: State<GCounter<A>>,
+            #[serde(deserialize_with = "encoding::map_of_unique_keys")]
+            transfers: BTreeMap<A, State<GCounter<A>>>,
         }
-        let Fields { granted, spent, mut transfers } = Fields::deserialize(deserializer)?;
+        let Fields { granted: State(granted), spent: State(spent), transfers } =
+            Fields::deserialize(deserializer)?;
+        let mut transfers: BTreeMap<A, GCounter<A>> =
+            transfers.into_iter().map(|(from, State(to))| (from, to)).collect();
         if transfers.iter().any(|(from, to)| to.count(from) > 0) {
             return Err(D::Error::custom("a transfer of rights from an actor to itself"));
         }

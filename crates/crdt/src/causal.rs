@@ -1,9 +1,13 @@
 use std::ops::Deref;
 
 use archipelago_clock::{CLOUD_RUNS_MAX, CausalContext};
-use serde::{Deserialize, Deserializer, Serialize, de::Error};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use crate::{Crdt, DeltaCrdt, DotStore};
+use crate::{
+    Crdt, DeltaCrdt, DotStore, Kind,
+    encoding::{DeserializeState, SerializeState},
+    state::carry_kind,
+};
 
 /// A [`DotStore`] with the context that says which dots it has seen: the frame of every type that can forget
 /// without tombstones.
@@ -28,8 +32,7 @@ use crate::{Crdt, DeltaCrdt, DotStore};
 /// Almeida, Shoker, Baquero, *Delta state replicated data types*, 2018, section 7, with `Causal<T>` as there.
 ///
 /// [`MintError`]: archipelago_clock::MintError
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(bound(serialize = "S: Serialize, S::Actor: Serialize"))]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Causal<S: DotStore> {
     pub(crate) store: S,
     pub(crate) context: CausalContext<S::Actor>,
@@ -44,6 +47,21 @@ impl<S: DotStore> Causal<S> {
     /// The dots that were seen, live and dead.
     pub fn context(&self) -> &CausalContext<S::Actor> {
         &self.context
+    }
+
+    /// From a decoded store and context, unless they do not fit together.
+    pub(crate) fn from_parts(mut store: S, context: CausalContext<S::Actor>) -> Result<Self, &'static str> {
+        let mut dots = Vec::new();
+        store.visit_dots(&mut |dot| dots.push(dot));
+        if dots.iter().any(|dot| dot.sequence == 0 || !context.contains(dot)) {
+            return Err("a live dot that the causal context has not seen");
+        }
+        dots.sort_unstable();
+        if dots.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err("one dot names two writes");
+        }
+        store.settle(&context);
+        Ok(Causal { store, context })
     }
 
     /// The delta of a change that left `store` new and killed the dots of `removed`.
@@ -77,6 +95,10 @@ impl<S: DotStore> Deref for Causal<S> {
 }
 
 impl<S: DotStore> Crdt for Causal<S> {
+    fn kind() -> Option<Kind> {
+        S::kind()
+    }
+
     fn merge(&mut self, other: &Self) {
         if self.context.is_empty() {
             self.clone_from(other);
@@ -116,12 +138,30 @@ impl<S: DotStore> DeltaCrdt for Causal<S> {
     }
 }
 
-impl<'de, S> Deserialize<'de> for Causal<S>
+carry_kind!([S: DotStore] Causal<S>, S::kind());
+
+impl<S> SerializeState for Causal<S>
+where
+    S: DotStore + Serialize,
+    S::Actor: Serialize,
+{
+    fn serialize_state<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+        #[derive(Serialize)]
+        #[serde(rename = "Causal", bound(serialize = "S: Serialize, A: Serialize"))]
+        struct Fields<'a, S, A> {
+            store: &'a S,
+            context: &'a CausalContext<A>,
+        }
+        Fields { store: &self.store, context: &self.context }.serialize(serializer)
+    }
+}
+
+impl<'de, S> DeserializeState<'de> for Causal<S>
 where
     S: DotStore + Deserialize<'de>,
     S::Actor: Deserialize<'de>,
 {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+    fn deserialize_state<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(
             deny_unknown_fields,
@@ -132,17 +172,7 @@ where
             store: S,
             context: CausalContext<A>,
         }
-        let Fields { mut store, context } = Fields::<S, S::Actor>::deserialize(deserializer)?;
-        let mut dots = Vec::new();
-        store.visit_dots(&mut |dot| dots.push(dot));
-        if dots.iter().any(|dot| dot.sequence == 0 || !context.contains(dot)) {
-            return Err(D::Error::custom("a live dot that the causal context has not seen"));
-        }
-        dots.sort_unstable();
-        if dots.windows(2).any(|pair| pair[0] == pair[1]) {
-            return Err(D::Error::custom("one dot names two writes"));
-        }
-        store.settle(&context);
-        Ok(Causal { store, context })
+        let Fields { store, context } = Fields::<S, S::Actor>::deserialize(deserializer)?;
+        Causal::from_parts(store, context).map_err(D::Error::custom)
     }
 }

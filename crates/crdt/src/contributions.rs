@@ -1,7 +1,12 @@
-use archipelago_clock::{CausalContext, MintError, ReplicaId};
-use serde::{Deserialize, Serialize};
+use archipelago_clock::{CausalContext, Dot, MintError, ReplicaId};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use crate::{Causal, Crdt, DeltaCrdt, MapValue, dot_fun::DotFun, dot_store::delegate_dot_store};
+use crate::{
+    Causal, Crdt, DeltaCrdt, MapValue,
+    dot_fun::DotFun,
+    dot_store::delegate_dot_store,
+    encoding::{DeserializeState, SerializeState, State},
+};
 
 /// A CRDT without dots of its own, such as a [`GCounter`](crate::GCounter), as an [`OrMap`](crate::OrMap) keeps it
 /// under a key: what each actor has contributed, under one dot of that actor.
@@ -18,14 +23,7 @@ use crate::{Causal, Crdt, DeltaCrdt, MapValue, dot_fun::DotFun, dot_store::deleg
 /// The embeddable counter of Baquero, Almeida, Lerche, *The problem with embedded CRDT counters and a solution*,
 /// PaPoC 2016, for any CRDT: the causal counter that the paper starts from, with the anomaly that it describes, that
 /// a concurrent update keeps what the same actor had contributed earlier and the removal had seen.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(
-    transparent,
-    bound(
-        serialize = "C: Serialize, A: Serialize",
-        deserialize = "C: Deserialize<'de>, A: Ord + Deserialize<'de>"
-    )
-)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Contributions<C, A = ReplicaId> {
     by_dot: DotFun<C, A>,
 }
@@ -46,7 +44,7 @@ impl<C, A> Default for Contributions<C, A> {
     }
 }
 
-delegate_dot_store!([C: Crdt + Clone + PartialEq, A: Ord + Clone] Contributions<C, A>, by_dot, A);
+delegate_dot_store!([C: Crdt + Clone + PartialEq, A: Ord + Clone] Contributions<C, A>, by_dot, A, kind: C::kind());
 
 impl<C: DeltaCrdt + Clone + Default + PartialEq, A: Ord + Clone> MapValue for Contributions<C, A> {
     type Face = C;
@@ -70,5 +68,24 @@ impl<C: DeltaCrdt + Clone + Default + PartialEq, A: Ord + Clone> MapValue for Co
         let mut live = DotFun::new();
         live.insert(dot, own);
         Ok(Causal::delta(Contributions { by_dot: live }, Some(replaced)))
+    }
+}
+
+impl<C: SerializeState, A: Serialize> Serialize for Contributions<C, A> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let contributions = self.by_dot.iter();
+        serializer.collect_seq(contributions.map(|(dot, own)| (&dot.actor, dot.sequence, State(own))))
+    }
+}
+
+impl<'de, C: DeserializeState<'de>, A: Ord + Deserialize<'de>> Deserialize<'de> for Contributions<C, A> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let contributions: Vec<(A, u64, State<C>)> = Vec::deserialize(deserializer)?;
+        let by_dot =
+            contributions.into_iter().map(|(actor, sequence, State(own))| (Dot::new(actor, sequence), own));
+        let by_dot = DotFun::from_entries(by_dot.collect());
+        Ok(Contributions {
+            by_dot: by_dot.ok_or_else(|| D::Error::custom("dots with contents must ascend"))?,
+        })
     }
 }

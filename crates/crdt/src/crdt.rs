@@ -1,3 +1,5 @@
+use crate::Kind;
+
 /// A replicated value whose states form a join-semilattice.
 ///
 /// Any two replicas that have merged the same set of states, in any order, grouping and number of times, are
@@ -30,6 +32,15 @@
 ///
 /// [`ReplicaId`]: archipelago_clock::ReplicaId
 pub trait Crdt {
+    /// Which kind this type is in encodings, if it is one of those that the [`dynamic`](crate::dynamic) layer
+    /// knows; a type of one's own is not.
+    fn kind() -> Option<Kind>
+    where
+        Self: Sized,
+    {
+        None
+    }
+
     /// Joins `other` into this state: afterwards it is the least state that covers both.
     fn merge(&mut self, other: &Self);
 

@@ -30,6 +30,11 @@ impl<C, A: Ord> DotFun<C, A> {
         self.0.insert(at, (dot, content));
     }
 
+    /// From decoded entries: `None` unless their dots ascend.
+    pub(crate) fn from_entries(entries: Vec<(Dot<A>, C)>) -> Option<Self> {
+        entries.is_sorted_by(|a, b| a.0 < b.0).then_some(DotFun(entries))
+    }
+
     /// Takes out what an actor's dots hold.
     pub(crate) fn take_of(&mut self, actor: &A) -> Self {
         let from = self.0.partition_point(|(dot, _)| dot.actor < *actor);
@@ -87,9 +92,7 @@ impl<C: Crdt + Clone + PartialEq, A: Ord + Clone> DotStore for DotFun<C, A> {
         let dead = since.0.iter().filter(|(dot, _)| at(self, dot).is_none() && context.contains(dot));
         known.extend(dead.map(|(dot, _)| dot.clone()));
         let is_news = |(dot, mine): &&(Dot<A>, C)| {
-            let Some(at) = at(since, dot) else {
-                return !since_context.contains(dot);
-            };
+            let Some(at) = at(since, dot) else { return !since_context.contains(dot) };
             let changed = !since.0[at].1.covers(mine);
             if changed {
                 known.push(dot.clone());
@@ -115,10 +118,7 @@ impl<'de, C: Deserialize<'de>, A: Ord + Deserialize<'de>> Deserialize<'de> for D
         let triples: Vec<(A, u64, C)> = Vec::deserialize(deserializer)?;
         let entries =
             triples.into_iter().map(|(actor, sequence, content)| (Dot::new(actor, sequence), content));
-        let entries: Vec<(Dot<A>, C)> = entries.collect();
-        if !entries.is_sorted_by(|a, b| a.0 < b.0) {
-            return Err(D::Error::custom("dots with contents must ascend"));
-        }
-        Ok(DotFun(entries))
+        DotFun::from_entries(entries.collect())
+            .ok_or_else(|| D::Error::custom("dots with contents must ascend"))
     }
 }

@@ -1,5 +1,7 @@
 use archipelago_clock::{CausalContext, Dot};
 
+use crate::Kind;
+
 /// What a [`Causal`](crate::Causal) type keeps besides its context: the dots that are live and what they mean.
 ///
 /// A dot in the context that is not in the store is dead, and stays so: that is how a removal is known without a
@@ -12,6 +14,12 @@ use archipelago_clock::{CausalContext, Dot};
 pub trait DotStore: Clone + Default + PartialEq {
     /// Who mints the dots.
     type Actor: Ord + Clone;
+
+    /// Which kind a [`Causal`](crate::Causal) with this store is in encodings, if it is one of those that the
+    /// [`dynamic`](crate::dynamic) layer knows.
+    fn kind() -> Option<Kind> {
+        None
+    }
 
     /// Whether no dot is live.
     fn is_empty(&self) -> bool;
@@ -62,14 +70,18 @@ pub(crate) const FEWER_TIMES: usize = if cfg!(test) { 1 } else { 16 };
 
 /// A store that is another one under a name of its own, and the type that it is the store of.
 macro_rules! delegate_dot_store {
-    ([$($generics:tt)*] $store:ty, $field:ident, $actor:ty) => {
-        delegate_dot_store!([$($generics)*] $store, $field, $actor, settles: false);
+    ([$($generics:tt)*] $store:ty, $field:ident, $actor:ty $(, kind: $kind:expr)?) => {
+        delegate_dot_store!([$($generics)*] $store, $field, $actor $(, kind: $kind)?, settles: false);
     };
-    ([$($generics:tt)*] $store:ty, $field:ident, $actor:ty, settles: $settles:expr) => {
+    ([$($generics:tt)*] $store:ty, $field:ident, $actor:ty $(, kind: $kind:expr)?, settles: $settles:expr) => {
         impl<$($generics)*> $crate::DotStore for $store {
             type Actor = $actor;
 
             const SETTLES: bool = $settles;
+
+            $(fn kind() -> Option<$crate::Kind> {
+                $kind
+            })?
 
             fn settle(&mut self, context: &archipelago_clock::CausalContext<$actor>) {
                 self.$field.settle(context);

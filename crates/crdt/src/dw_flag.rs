@@ -1,7 +1,7 @@
 use archipelago_clock::{MintError, ReplicaId};
 use serde::{Deserialize, Serialize};
 
-use crate::{Causal, DotSet, DotStore, dot_store::delegate_dot_store, nested::nest_causal};
+use crate::{Causal, DotSet, DotStore, Kind, dot_store::delegate_dot_store, nested::nest_causal};
 
 /// A flag in which disabling wins over concurrent enabling; it starts enabled.
 ///
@@ -65,7 +65,7 @@ impl<A> Default for DwFlagDots<A> {
     }
 }
 
-delegate_dot_store!([A: Ord + Clone] DwFlagDots<A>, dots, A);
+delegate_dot_store!([A: Ord + Clone] DwFlagDots<A>, dots, A, kind: Some(Kind::DwFlag));
 nest_causal!([A: Ord + Clone] DwFlagDots<A>);
 
 #[cfg(test)]

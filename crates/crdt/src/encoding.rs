@@ -1,4 +1,4 @@
-//! What replicated types need in order to decode strictly.
+//! What replicated types need in order to carry their kind and to decode strictly.
 
 use std::{collections::BTreeMap, fmt, marker::PhantomData};
 
@@ -6,6 +6,8 @@ use serde::{
     Deserialize, Deserializer,
     de::{Error, MapAccess, Visitor},
 };
+
+pub use crate::state::{DeserializeState, SerializeState, State};
 
 /// Decodes a map and refuses a repeated key, of which an ordinary map would silently keep the last.
 ///

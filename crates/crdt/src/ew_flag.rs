@@ -1,7 +1,7 @@
 use archipelago_clock::{MintError, ReplicaId};
 use serde::{Deserialize, Serialize};
 
-use crate::{Causal, DotSet, DotStore, dot_store::delegate_dot_store, nested::nest_causal};
+use crate::{Causal, DotSet, DotStore, Kind, dot_store::delegate_dot_store, nested::nest_causal};
 
 /// A flag in which enabling wins over concurrent disabling; it starts disabled.
 ///
@@ -63,7 +63,7 @@ impl<A> Default for EwFlagDots<A> {
     }
 }
 
-delegate_dot_store!([A: Ord + Clone] EwFlagDots<A>, dots, A);
+delegate_dot_store!([A: Ord + Clone] EwFlagDots<A>, dots, A, kind: Some(Kind::EwFlag));
 nest_causal!([A: Ord + Clone] EwFlagDots<A>);
 
 #[cfg(test)]

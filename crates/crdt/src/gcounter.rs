@@ -1,9 +1,13 @@
 use std::collections::BTreeMap;
 
 use archipelago_clock::ReplicaId;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{CounterError, Crdt, DeltaCrdt, encoding};
+use crate::{
+    CounterError, Crdt, DeltaCrdt, Kind,
+    encoding::{self, DeserializeState, SerializeState},
+    state::carry_kind,
+};
 
 /// A counter that only grows: one count for each actor, joined by the greater.
 ///
@@ -23,8 +27,7 @@ use crate::{CounterError, Crdt, DeltaCrdt, encoding};
 /// assert_eq!(us.value(), 8);
 /// # Ok::<(), archipelago_crdt::CounterError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GCounter<A: Ord = ReplicaId> {
     counts: BTreeMap<A, u64>,
 }
@@ -76,6 +79,10 @@ impl<A: Ord> Default for GCounter<A> {
 }
 
 impl<A: Ord + Clone> Crdt for GCounter<A> {
+    fn kind() -> Option<Kind> {
+        Some(Kind::GCounter)
+    }
+
     fn merge(&mut self, other: &Self) {
         // Replicas that know each other have counts of the same actors: side by side, no place need be searched.
         let same = if self.counts.len() == other.counts.len() {
@@ -112,8 +119,16 @@ impl<A: Ord + Clone> DeltaCrdt for GCounter<A> {
     }
 }
 
-impl<'de, A: Ord + Deserialize<'de>> Deserialize<'de> for GCounter<A> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+carry_kind!([A: Ord] GCounter<A>, Some(Kind::GCounter));
+
+impl<A: Ord + Serialize> SerializeState for GCounter<A> {
+    fn serialize_state<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.counts.serialize(serializer)
+    }
+}
+
+impl<'de, A: Ord + Deserialize<'de>> DeserializeState<'de> for GCounter<A> {
+    fn deserialize_state<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut counts: BTreeMap<A, u64> = encoding::map_of_unique_keys(deserializer)?;
         counts.retain(|_, count| *count > 0);
         Ok(GCounter { counts })

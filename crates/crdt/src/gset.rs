@@ -1,8 +1,12 @@
 use std::collections::{BTreeSet, btree_set};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Crdt, DeltaCrdt};
+use crate::{
+    Crdt, DeltaCrdt, Kind,
+    encoding::{DeserializeState, SerializeState},
+    state::carry_kind,
+};
 
 /// A set that only grows, joined by union.
 ///
@@ -15,8 +19,7 @@ use crate::{Crdt, DeltaCrdt};
 /// us.merge(&GSet::from_iter(["tea", "water"]));
 /// assert_eq!(us, GSet::from_iter(["coffee", "tea", "water"]));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent, bound(serialize = "T: Serialize", deserialize = "T: Ord + Deserialize<'de>"))]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GSet<T: Ord> {
     elements: BTreeSet<T>,
 }
@@ -81,6 +84,10 @@ impl<'a, T: Ord> IntoIterator for &'a GSet<T> {
 }
 
 impl<T: Ord + Clone> Crdt for GSet<T> {
+    fn kind() -> Option<Kind> {
+        Some(Kind::GSet)
+    }
+
     fn merge(&mut self, other: &Self) {
         for element in &other.elements {
             if !self.elements.contains(element) {
@@ -100,6 +107,20 @@ impl<T: Ord + Clone> DeltaCrdt for GSet<T> {
     fn delta_since(&self, since: &Self) -> Option<Self> {
         let delta: GSet<T> = self.elements.difference(&since.elements).cloned().collect();
         (!delta.is_empty()).then_some(delta)
+    }
+}
+
+carry_kind!([T: Ord] GSet<T>, Some(Kind::GSet));
+
+impl<T: Ord + Serialize> SerializeState for GSet<T> {
+    fn serialize_state<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.elements.serialize(serializer)
+    }
+}
+
+impl<'de, T: Ord + Deserialize<'de>> DeserializeState<'de> for GSet<T> {
+    fn deserialize_state<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        BTreeSet::deserialize(deserializer).map(|elements| GSet { elements })
     }
 }
 

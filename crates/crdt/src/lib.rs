@@ -81,13 +81,16 @@ mod dot_map;
 mod dot_set;
 mod dot_store;
 mod dw_flag;
+pub mod dynamic;
 pub mod encoding;
 mod error;
 mod ew_flag;
 #[cfg(test)]
 mod executions;
+mod extension;
 mod gcounter;
 mod gset;
+mod kind;
 #[cfg(test)]
 mod laws;
 mod list;
@@ -101,6 +104,7 @@ mod or_map;
 mod or_set;
 mod pncounter;
 mod rw_set;
+mod state;
 mod two_phase_set;
 mod value;
 
@@ -115,8 +119,10 @@ pub use dot_store::DotStore;
 pub use dw_flag::{DwFlag, DwFlagDots};
 pub use error::{CounterError, ListError, RegisterError, TwoPhaseError};
 pub use ew_flag::{EwFlag, EwFlagDots};
+pub use extension::EXTENSION_TYPE;
 pub use gcounter::GCounter;
 pub use gset::GSet;
+pub use kind::Kind;
 pub use list::{List, ListDots};
 pub use lww_map::LwwMap;
 pub use lww_register::LwwRegister;

@@ -1,8 +1,12 @@
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Crdt, DeltaCrdt, RegisterError, encoding};
+use crate::{
+    Crdt, DeltaCrdt, Kind, RegisterError,
+    encoding::{self, DeserializeState, SerializeState},
+    state::carry_kind,
+};
 
 /// A map in which, for each key, the write with the greatest stamp wins; removing a key is a write too.
 ///
@@ -32,8 +36,7 @@ use crate::{Crdt, DeltaCrdt, RegisterError, encoding};
 /// assert_eq!(us.get(&"name"), None);
 /// # Ok::<(), archipelago_crdt::RegisterError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LwwMap<K, V, S> {
     writes: BTreeMap<K, Write<V, S>>,
 }
@@ -130,6 +133,10 @@ impl<K, V, S> Default for LwwMap<K, V, S> {
 }
 
 impl<K: Ord + Clone, V: Ord + Clone, S: Ord + Clone> Crdt for LwwMap<K, V, S> {
+    fn kind() -> Option<Kind> {
+        Some(Kind::LwwMap)
+    }
+
     fn merge(&mut self, other: &Self) {
         for (key, theirs) in &other.writes {
             match self.writes.get_mut(key) {
@@ -161,13 +168,21 @@ impl<K: Ord + Clone, V: Ord + Clone, S: Ord + Clone> DeltaCrdt for LwwMap<K, V, 
     }
 }
 
-impl<'de, K, V, S> Deserialize<'de> for LwwMap<K, V, S>
+carry_kind!([K, V, S] LwwMap<K, V, S>, Some(Kind::LwwMap));
+
+impl<K: Serialize, V: Serialize, S: Serialize> SerializeState for LwwMap<K, V, S> {
+    fn serialize_state<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+        self.writes.serialize(serializer)
+    }
+}
+
+impl<'de, K, V, S> DeserializeState<'de> for LwwMap<K, V, S>
 where
     K: Ord + Deserialize<'de>,
     V: Deserialize<'de>,
     S: Deserialize<'de>,
 {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+    fn deserialize_state<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(LwwMap { writes: encoding::map_of_unique_keys(deserializer)? })
     }
 }

@@ -1,6 +1,10 @@
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Crdt, DeltaCrdt, RegisterError};
+use crate::{
+    Crdt, DeltaCrdt, Kind, RegisterError,
+    encoding::{DeserializeState, SerializeState},
+    state::carry_kind,
+};
 
 /// A register of one value, in which the write with the greatest stamp wins.
 ///
@@ -22,8 +26,7 @@ use crate::{Crdt, DeltaCrdt, RegisterError};
 /// us.merge(&LwwRegister::new("Bob", (2000, "eu")));
 /// assert_eq!(us.value(), Some(&"Bob"));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LwwRegister<T, S> {
     // `None` is less than any write, and the order of writes is that of their fields: the stamp comes first.
     write: Option<Write<T, S>>,
@@ -85,6 +88,10 @@ impl<T, S> Default for LwwRegister<T, S> {
 }
 
 impl<T: Ord + Clone, S: Ord + Clone> Crdt for LwwRegister<T, S> {
+    fn kind() -> Option<Kind> {
+        Some(Kind::LwwRegister)
+    }
+
     fn merge(&mut self, other: &Self) {
         if other.write > self.write {
             self.write.clone_from(&other.write);
@@ -101,6 +108,20 @@ impl<T: Ord + Clone, S: Ord + Clone> DeltaCrdt for LwwRegister<T, S> {
 
     fn delta_since(&self, since: &Self) -> Option<Self> {
         (self.write > since.write).then(|| self.clone())
+    }
+}
+
+carry_kind!([T, S] LwwRegister<T, S>, Some(Kind::LwwRegister));
+
+impl<T: Serialize, S: Serialize> SerializeState for LwwRegister<T, S> {
+    fn serialize_state<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+        self.write.serialize(serializer)
+    }
+}
+
+impl<'de, T: Deserialize<'de>, S: Deserialize<'de>> DeserializeState<'de> for LwwRegister<T, S> {
+    fn deserialize_state<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Option::deserialize(deserializer).map(|write| LwwRegister { write })
     }
 }
 

@@ -2,7 +2,11 @@ use std::{fmt, marker::PhantomData};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{Crdt, DeltaCrdt};
+use crate::{
+    Crdt, DeltaCrdt, Kind,
+    encoding::{DeserializeState, SerializeState},
+    state::carry_kind,
+};
 
 /// A register that keeps the greatest value it was ever given.
 ///
@@ -56,6 +60,10 @@ impl<T> Default for MaxRegister<T> {
 }
 
 impl<T: Ord + Clone> Crdt for MaxRegister<T> {
+    fn kind() -> Option<Kind> {
+        Some(Kind::MaxRegister)
+    }
+
     fn merge(&mut self, other: &Self) {
         if self.greatest < other.greatest {
             self.greatest.clone_from(&other.greatest);
@@ -79,15 +87,17 @@ impl<T: Ord + Clone> DeltaCrdt for MaxRegister<T> {
     }
 }
 
-impl<T: Serialize> Serialize for MaxRegister<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+carry_kind!([T] MaxRegister<T>, Some(Kind::MaxRegister));
+
+impl<T: Serialize> SerializeState for MaxRegister<T> {
+    fn serialize_state<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         // A list, since the value itself may be one that encodes as null.
         serializer.collect_seq(&self.greatest)
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for MaxRegister<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+impl<'de, T: Deserialize<'de>> DeserializeState<'de> for MaxRegister<T> {
+    fn deserialize_state<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct AtMostOne<T>(PhantomData<T>);
         impl<'de, T: Deserialize<'de>> de::Visitor<'de> for AtMostOne<T> {
             type Value = MaxRegister<T>;

@@ -1,8 +1,12 @@
 use std::cmp::Reverse;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Crdt, DeltaCrdt, MaxRegister};
+use crate::{
+    Crdt, DeltaCrdt, Kind, MaxRegister,
+    encoding::{DeserializeState, SerializeState},
+    state::carry_kind,
+};
 
 /// A register that keeps the least value it was ever given: a [`MaxRegister`] in the reverse order.
 ///
@@ -20,8 +24,7 @@ use crate::{Crdt, DeltaCrdt, MaxRegister};
 /// us.merge(&eu);
 /// assert_eq!(us.value(), Some(&3));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MinRegister<T> {
     least: MaxRegister<Reverse<T>>,
 }
@@ -52,6 +55,10 @@ impl<T> Default for MinRegister<T> {
 }
 
 impl<T: Ord + Clone> Crdt for MinRegister<T> {
+    fn kind() -> Option<Kind> {
+        Some(Kind::MinRegister)
+    }
+
     fn merge(&mut self, other: &Self) {
         self.least.merge(&other.least);
     }
@@ -70,6 +77,20 @@ impl<T: Ord + Clone> DeltaCrdt for MinRegister<T> {
 
     fn delta_since(&self, since: &Self) -> Option<Self> {
         self.least.delta_since(&since.least).map(|least| MinRegister { least })
+    }
+}
+
+carry_kind!([T] MinRegister<T>, Some(Kind::MinRegister));
+
+impl<T: Serialize> SerializeState for MinRegister<T> {
+    fn serialize_state<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.least.serialize_state(serializer)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> DeserializeState<'de> for MinRegister<T> {
+    fn deserialize_state<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        MaxRegister::deserialize_state(deserializer).map(|least| MinRegister { least })
     }
 }
 

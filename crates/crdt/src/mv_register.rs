@@ -1,7 +1,7 @@
 use archipelago_clock::{MintError, ReplicaId};
 use serde::{Deserialize, Serialize};
 
-use crate::{Causal, Crdt, dot_fun::DotFun, dot_store::delegate_dot_store, nested::nest_causal};
+use crate::{Causal, Crdt, Kind, dot_fun::DotFun, dot_store::delegate_dot_store, nested::nest_causal};
 
 /// A register that keeps every value of concurrent writes, until a write that has seen them replaces them.
 ///
@@ -92,7 +92,7 @@ impl<T, A> Default for MvRegisterDots<T, A> {
     }
 }
 
-delegate_dot_store!([T: Ord + Clone, A: Ord + Clone] MvRegisterDots<T, A>, writes, A);
+delegate_dot_store!([T: Ord + Clone, A: Ord + Clone] MvRegisterDots<T, A>, writes, A, kind: Some(Kind::MvRegister));
 nest_causal!([T: Ord + Clone, A: Ord + Clone] MvRegisterDots<T, A>);
 
 #[cfg(test)]

@@ -2,7 +2,7 @@ use archipelago_clock::{MintError, ReplicaId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use crate::{
-    Causal, DotStore, MapValue, Nested, dot_map::DotMap, dot_store::delegate_dot_store, encoding,
+    Causal, DotStore, Kind, MapValue, Nested, dot_map::DotMap, dot_store::delegate_dot_store, encoding,
     nested::nest_causal,
 };
 
@@ -145,7 +145,11 @@ impl<K, V: Nested<A>, A> Default for OrMapDots<K, V, A> {
     }
 }
 
-delegate_dot_store!([K: Ord + Clone, V: Nested<A>, A: Ord + Clone] OrMapDots<K, V, A>, values, A, settles: V::Dots::SETTLES);
+delegate_dot_store!(
+    [K: Ord + Clone, V: Nested<A>, A: Ord + Clone] OrMapDots<K, V, A>, values, A,
+    kind: V::Dots::kind().map(|values| Kind::OrMap(Box::new(values))),
+    settles: V::Dots::SETTLES
+);
 nest_causal!([K: Ord + Clone, V: Nested<A>, A: Ord + Clone] OrMapDots<K, V, A>);
 
 impl<K: Serialize, V: Nested<A>, A> Serialize for OrMapDots<K, V, A>

@@ -1,7 +1,7 @@
 use archipelago_clock::{MintError, ReplicaId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use crate::{Causal, DotSet, dot_map::DotMap, dot_store::delegate_dot_store, nested::nest_causal};
+use crate::{Causal, DotSet, Kind, dot_map::DotMap, dot_store::delegate_dot_store, nested::nest_causal};
 
 /// A set in which adding wins over concurrent removing, without tombstones: the observed-remove set.
 ///
@@ -95,7 +95,7 @@ impl<T, A> Default for OrSetDots<T, A> {
     }
 }
 
-delegate_dot_store!([T: Ord + Clone, A: Ord + Clone] OrSetDots<T, A>, elements, A);
+delegate_dot_store!([T: Ord + Clone, A: Ord + Clone] OrSetDots<T, A>, elements, A, kind: Some(Kind::OrSet));
 nest_causal!([T: Ord + Clone, A: Ord + Clone] OrSetDots<T, A>);
 
 impl<T: Serialize, A: Serialize> Serialize for OrSetDots<T, A> {

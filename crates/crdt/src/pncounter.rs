@@ -1,7 +1,11 @@
 use archipelago_clock::ReplicaId;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{CounterError, Crdt, DeltaCrdt, GCounter};
+use crate::{
+    CounterError, Crdt, DeltaCrdt, GCounter, Kind,
+    encoding::{DeserializeState, SerializeState, State},
+    state::carry_kind,
+};
 
 /// A counter that grows and shrinks: one [`GCounter`] of increments and one of decrements.
 ///
@@ -17,8 +21,7 @@ use crate::{CounterError, Crdt, DeltaCrdt, GCounter};
 /// assert_eq!(us.value(), 7);
 /// # Ok::<(), archipelago_crdt::CounterError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, bound(serialize = "A: Serialize", deserialize = "A: Deserialize<'de>"))]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PnCounter<A: Ord = ReplicaId> {
     increments: GCounter<A>,
     decrements: GCounter<A>,
@@ -79,6 +82,10 @@ impl<A: Ord> Default for PnCounter<A> {
 }
 
 impl<A: Ord + Clone> Crdt for PnCounter<A> {
+    fn kind() -> Option<Kind> {
+        Some(Kind::PnCounter)
+    }
+
     fn merge(&mut self, other: &Self) {
         self.increments.merge(&other.increments);
         self.decrements.merge(&other.decrements);
@@ -99,6 +106,35 @@ impl<A: Ord + Clone> DeltaCrdt for PnCounter<A> {
             increments: increments.unwrap_or_default(),
             decrements: decrements.unwrap_or_default(),
         })
+    }
+}
+
+carry_kind!([A: Ord] PnCounter<A>, Some(Kind::PnCounter));
+
+impl<A: Ord + Serialize> SerializeState for PnCounter<A> {
+    fn serialize_state<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        #[serde(rename = "PnCounter", bound(serialize = "A: Serialize"))]
+        struct Fields<'a, A: Ord> {
+            increments: State<&'a GCounter<A>>,
+            decrements: State<&'a GCounter<A>>,
+        }
+        let fields = Fields { increments: State(&self.increments), decrements: State(&self.decrements) };
+        fields.serialize(serializer)
+    }
+}
+
+impl<'de, A: Ord + Deserialize<'de>> DeserializeState<'de> for PnCounter<A> {
+    fn deserialize_state<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields, rename = "PnCounter", bound(deserialize = "A: Ord + Deserialize<'de>"))]
+        struct Fields<A: Ord> {
+            increments: State<GCounter<A>>,
+            decrements: State<GCounter<A>>,
+        }
+        let Fields { increments: State(increments), decrements: State(decrements) } =
+            Fields::deserialize(deserializer)?;
+        Ok(PnCounter { increments, decrements })
     }
 }
 

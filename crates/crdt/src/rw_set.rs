@@ -1,7 +1,9 @@
 use archipelago_clock::{CausalContext, Dot, MintError, ReplicaId, VectorClock};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use crate::{Causal, DotSet, DotStore, dot_map::DotMap, dot_store::delegate_dot_store, nested::nest_causal};
+use crate::{
+    Causal, DotSet, DotStore, Kind, dot_map::DotMap, dot_store::delegate_dot_store, nested::nest_causal,
+};
 
 /// A set in which removing wins over concurrent adding.
 ///
@@ -134,7 +136,7 @@ impl<T, A> Default for RwSetDots<T, A> {
     }
 }
 
-delegate_dot_store!([T: Ord + Clone, A: Ord + Clone] RwSetDots<T, A>, elements, A);
+delegate_dot_store!([T: Ord + Clone, A: Ord + Clone] RwSetDots<T, A>, elements, A, kind: Some(Kind::RwSet));
 nest_causal!([T: Ord + Clone, A: Ord + Clone] RwSetDots<T, A>);
 
 impl<A: Ord + Clone> DotStore for Latest<A> {

@@ -1,8 +1,12 @@
 use std::collections::{BTreeSet, btree_set};
 
-use serde::{Deserialize, Deserializer, Serialize, de::Error};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use crate::{Crdt, DeltaCrdt, TwoPhaseError};
+use crate::{
+    Crdt, DeltaCrdt, Kind, TwoPhaseError,
+    encoding::{DeserializeState, SerializeState},
+    state::carry_kind,
+};
 
 /// A set whose elements can be inserted and then removed, once and for all.
 ///
@@ -26,7 +30,7 @@ use crate::{Crdt, DeltaCrdt, TwoPhaseError};
 /// assert!(us.insert("tea").is_err());
 /// # Ok::<(), archipelago_crdt::TwoPhaseError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TwoPhaseSet<T: Ord> {
     live: BTreeSet<T>,
     // Disjoint from `live`.
@@ -104,6 +108,10 @@ impl<T: Ord> Default for TwoPhaseSet<T> {
 }
 
 impl<T: Ord + Clone> Crdt for TwoPhaseSet<T> {
+    fn kind() -> Option<Kind> {
+        Some(Kind::TwoPhaseSet)
+    }
+
     fn merge(&mut self, other: &Self) {
         for element in &other.removed {
             self.live.remove(element);
@@ -141,8 +149,22 @@ impl<T: Ord + Clone> DeltaCrdt for TwoPhaseSet<T> {
     }
 }
 
-impl<'de, T: Ord + Deserialize<'de>> Deserialize<'de> for TwoPhaseSet<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+carry_kind!([T: Ord] TwoPhaseSet<T>, Some(Kind::TwoPhaseSet));
+
+impl<T: Ord + Serialize> SerializeState for TwoPhaseSet<T> {
+    fn serialize_state<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        #[serde(rename = "TwoPhaseSet")]
+        struct Fields<'a, T> {
+            live: &'a BTreeSet<T>,
+            removed: &'a BTreeSet<T>,
+        }
+        Fields { live: &self.live, removed: &self.removed }.serialize(serializer)
+    }
+}
+
+impl<'de, T: Ord + Deserialize<'de>> DeserializeState<'de> for TwoPhaseSet<T> {
+    fn deserialize_state<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(
             deny_unknown_fields,

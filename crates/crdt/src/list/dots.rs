@@ -7,7 +7,7 @@ use super::{
     node::{Item, Node, Side},
     order::Order,
 };
-use crate::{Crdt, DotStore, dot_store::FEWER_TIMES};
+use crate::{Crdt, DotStore, Kind, dot_store::FEWER_TIMES};
 
 /// The items of a [`List`](crate::List), present and removed, in their tree; what can be read of one.
 #[derive(Clone, Debug)]
@@ -127,9 +127,7 @@ impl<T: Ord + Clone, A: Ord + Clone> ListDots<T, A> {
             self.nodes.keys().filter(|dot| !children.contains_key(dot)).cloned().collect();
         let mut taken = Vec::new();
         while let Some(dot) = leaves.pop() {
-            let Some(deletion) = self.nodes.get(&dot).and_then(Node::deletion) else {
-                continue;
-            };
+            let Some(deletion) = self.nodes.get(&dot).and_then(Node::deletion) else { continue };
             if !stable.contains(deletion) {
                 continue;
             }
@@ -219,6 +217,10 @@ impl<T: Ord + Clone, A: Ord + Clone> DotStore for ListDots<T, A> {
     type Actor = A;
 
     const SETTLES: bool = true;
+
+    fn kind() -> Option<Kind> {
+        Some(Kind::List)
+    }
 
     fn is_empty(&self) -> bool {
         self.nodes.is_empty()

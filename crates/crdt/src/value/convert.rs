@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::Value;
+use crate::dynamic::DynamicCrdt;
 
 macro_rules! from_signed {
     ($($int:ty),*) => {$(
@@ -71,6 +72,12 @@ impl From<Vec<Value>> for Value {
 impl From<BTreeMap<String, Value>> for Value {
     fn from(entries: BTreeMap<String, Value>) -> Self {
         Value::Map(entries)
+    }
+}
+
+impl From<DynamicCrdt> for Value {
+    fn from(crdt: DynamicCrdt) -> Self {
+        Value::Crdt(Box::new(crdt))
     }
 }
 

@@ -6,6 +6,10 @@ use serde::{
 };
 
 use super::{MAX_DEPTH, Value, tag};
+use crate::{
+    dynamic::{AnyKind, DynamicCrdt},
+    state,
+};
 
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -41,7 +45,7 @@ impl<'de> Visitor<'de> for Nested {
     type Value = Value;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("null, a bool, a 64-bit number, text, bytes, a list or a map")
+        formatter.write_str("null, a bool, a 64-bit number, text, bytes, a list, a map or a CRDT")
     }
 
     fn visit_unit<E: Error>(self) -> Result<Value, E> {
@@ -88,6 +92,11 @@ impl<'de> Visitor<'de> for Nested {
         Ok(Value::Bytes(bytes))
     }
 
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, extension: D) -> Result<Value, D::Error> {
+        let crdt = state::Extension(AnyKind).visit_newtype_struct(extension)?;
+        Ok(Value::Crdt(Box::new(crdt)))
+    }
+
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
         let inner = self.inner()?;
         // No room is reserved by the announced length: a few hostile bytes could announce any.
@@ -132,6 +141,11 @@ fn untagged<E: Error>(key: &str, value: Value) -> Result<Value, E> {
             let float =
                 text.and_then(tag::float_of).ok_or_else(|| malformed("\"NaN\", \"inf\" or \"-inf\""))?;
             Ok(Value::Float(float))
+        }
+        tag::CRDT => {
+            let payload =
+                text.and_then(tag::bytes_of).ok_or_else(|| malformed("pairs of hexadecimal digits"))?;
+            Ok(Value::Crdt(Box::new(DynamicCrdt::from_payload(&payload).map_err(E::custom)?)))
         }
         _ => match tag::unescaped(key) {
             Some(key) => Ok(Value::Map(BTreeMap::from([(key.to_owned(), value)]))),

@@ -2,7 +2,8 @@ use std::fmt::{self, Display, Formatter, Write};
 
 use super::{Value, tag};
 
-/// One line of JSON, except that bytes are `h'00ff'` and floats include `NaN`, `inf` and `-inf`. For people: what
+/// One line of JSON, except that bytes are `h'00ff'`, floats include `NaN`, `inf` and `-inf`, and a CRDT is
+/// `crdt:pn-counter(7)`. For people: what
 /// programs read comes from serde.
 impl Display for Value {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -32,6 +33,7 @@ impl Display for Value {
                 }
                 f.write_char('}')
             }
+            Value::Crdt(crdt) => write!(f, "{}({})", crdt.kind().name(), crdt.value()),
         }
     }
 }

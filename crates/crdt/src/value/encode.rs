@@ -4,6 +4,7 @@ use serde::{
 };
 
 use super::{MAX_DEPTH, Value, order::canonical, tag};
+use crate::{dynamic::DynamicCrdt, state};
 
 impl Serialize for Value {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -61,7 +62,18 @@ impl Serialize for Nested<'_> {
                 }
                 map.end()
             }
+            Value::Crdt(crdt) => serialize_crdt(crdt, serializer),
         }
+    }
+}
+
+/// A CRDT as its extension, or in formats that people read, tagged.
+pub(crate) fn serialize_crdt<S: Serializer>(crdt: &DynamicCrdt, serializer: S) -> Result<S::Ok, S::Error> {
+    let payload = crdt.payload().map_err(S::Error::custom)?;
+    if serializer.is_human_readable() {
+        tagged(tag::CRDT, &tag::hex(&payload), serializer)
+    } else {
+        state::serialize_payload(&payload, serializer)
     }
 }
 

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use crate::dynamic::DynamicCrdt;
+
 mod convert;
 mod decode;
 mod display;
 mod encode;
 mod order;
 mod tag;
+
+pub(crate) use encode::serialize_crdt;
 
 /// How deep lists and maps may nest in an encoded [`Value`]: `[[1]]` has two levels.
 ///
@@ -25,13 +29,15 @@ pub const MAX_DEPTH: usize = 64;
 /// - integers by what they number: `UInt(5)` *is* `Int(5)`. [`From`] and decoding use `Int` wherever it fits;
 /// - floats by [`f64::total_cmp`], with all NaNs made one: `-0.0` is less than and unequal to `0.0`, and NaN
 ///   equals itself and is greater than infinity. An integer never equals a float: `1` is not `1.0`;
-/// - text by its bytes in UTF-8, lists element by element, maps entry by entry in the order of their keys.
+/// - text by its bytes in UTF-8, lists element by element, maps entry by entry in the order of their keys;
+/// - CRDTs by kind and canonical encoding, which has nothing to do with the order of their states.
 ///
 /// # Encoding
 ///
 /// As itself in any self-describing format of serde, in particular JSON and MessagePack, and the round trip is
 /// the identity. What JSON lacks is written as a map of one entry whose key begins with `!`:
-/// `{"!bytes":"00ff"}` in hexadecimal, and `{"!float":"NaN"}`, `"inf"`, `"-inf"`. A map that happens to look like
+/// `{"!bytes":"00ff"}` in hexadecimal, `{"!float":"NaN"}`, `"inf"`, `"-inf"`, and `{"!crdt":"..."}` with the payload
+/// of its extension in hexadecimal; [`readable`](Value::readable) gives what a CRDT amounts to instead. A map that happens to look like
 /// that has its key escaped by one more `!`, in every format: `{"!!bytes":"not bytes"}`. Other such keys are
 /// reserved for later versions, and decoding refuses them.
 ///
@@ -68,12 +74,14 @@ pub enum Value {
     List(Vec<Value>),
     /// Values by name.
     Map(BTreeMap<String, Value>),
+    /// A CRDT.
+    Crdt(Box<DynamicCrdt>),
 }
 
 impl Value {
     /// What kind of value this is, in a word for messages: "null", "bool", "integer", "float", "text", "bytes",
-    /// "list" or "map".
-    pub const fn kind(&self) -> &'static str {
+    /// "list", "map", or "crdt:" with the name of its [`Kind`](crate::Kind).
+    pub fn kind(&self) -> &'static str {
         match self {
             Value::Null => "null",
             Value::Bool(_) => "bool",
@@ -83,6 +91,7 @@ impl Value {
             Value::Bytes(_) => "bytes",
             Value::List(_) => "list",
             Value::Map(_) => "map",
+            Value::Crdt(crdt) => crdt.kind().name(),
         }
     }
 
@@ -137,6 +146,11 @@ impl Value {
     /// The entries, if this is a map.
     pub const fn as_map(&self) -> Option<&BTreeMap<String, Value>> {
         if let Value::Map(entries) = self { Some(entries) } else { None }
+    }
+
+    /// The CRDT, if this is one.
+    pub fn as_crdt(&self) -> Option<&DynamicCrdt> {
+        if let Value::Crdt(crdt) = self { Some(crdt) } else { None }
     }
 
     /// The value under `field`, if this is a map and has it.

@@ -14,6 +14,7 @@ impl Value {
             Value::Bytes(_) => 5,
             Value::List(_) => 6,
             Value::Map(_) => 7,
+            Value::Crdt(_) => 8,
         }
     }
 }
@@ -37,6 +38,7 @@ impl Ord for Value {
             (Value::Bytes(a), Value::Bytes(b)) => a.cmp(b),
             (Value::List(a), Value::List(b)) => a.cmp(b),
             (Value::Map(a), Value::Map(b)) => a.cmp(b),
+            (Value::Crdt(a), Value::Crdt(b)) => a.cmp(b),
             _ => self.rank().cmp(&other.rank()),
         }
     }

@@ -8,6 +8,8 @@ pub(super) const SIGIL: char = '!';
 pub(super) const BYTES: &str = "!bytes";
 /// A float that is not finite, in formats without such floats.
 pub(super) const FLOAT: &str = "!float";
+/// The payload of a CRDT, in formats that people read.
+pub(super) const CRDT: &str = "!crdt";
 
 /// The key to write for the only `key` of a map if it would look like a tag: with one more sigil.
 pub(super) fn escaped(key: &str) -> Option<String> {
