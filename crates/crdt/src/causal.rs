@@ -18,8 +18,8 @@ use crate::{
 /// something is found here, since it needs the context.
 ///
 /// Encoded as `{"store":...,"context":{"clock":{"us":2}}}`. A delta is a `Causal` too, whose context has the new
-/// dots and the removed ones, and no others. Where the removed dots are so many that their list would exceed
-/// [`CLOUD_RUNS_MAX`] runs, [`delta_since`](DeltaCrdt::delta_since) gives the whole state.
+/// dots and the removed ones, and no others. Where these are so scattered that they would exceed [`CLOUD_RUNS_MAX`]
+/// runs, which a decoder refuses, the whole state takes its place.
 ///
 /// # Order requirements
 ///
@@ -78,6 +78,17 @@ impl<S: DotStore> Causal<S> {
         store.settle(&context);
         Causal { store, context }
     }
+
+    /// The delta of a removal that has just killed the dots of `removed`, or the state where they are too many to
+    /// list.
+    pub(crate) fn removal(&self, removed: impl DotStore<Actor = S::Actor>) -> Self {
+        self.unless_too_long(Causal::delta(S::default(), Some(removed)))
+    }
+
+    /// The delta, or the state in its place if a decoder would refuse the delta.
+    pub(crate) fn unless_too_long(&self, delta: Self) -> Self {
+        if delta.context.cloud().len() > CLOUD_RUNS_MAX { self.clone() } else { delta }
+    }
 }
 
 impl<S: DotStore> Default for Causal<S> {
@@ -130,11 +141,8 @@ impl<S: DotStore> DeltaCrdt for Causal<S> {
         if context.is_empty() {
             return None;
         }
-        if context.cloud().len() > CLOUD_RUNS_MAX {
-            return Some(self.clone());
-        }
         store.settle(&context);
-        Some(Causal { store, context })
+        Some(self.unless_too_long(Causal { store, context }))
     }
 }
 

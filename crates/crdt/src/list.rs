@@ -116,7 +116,8 @@ impl<T: Ord + Clone, A: Ord + Clone> List<T, A> {
         if !forgotten.is_empty() {
             self.store.resettle(&self.context);
         }
-        Causal { store: ListDots::default(), context: forgotten.into_iter().collect() }
+        let context = forgotten.into_iter().collect();
+        self.unless_too_long(Causal { store: ListDots::default(), context })
     }
 
     fn out_of_bounds(&self, index: usize) -> ListError {

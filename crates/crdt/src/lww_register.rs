@@ -1,4 +1,9 @@
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::{fmt, marker::PhantomData};
+
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
 
 use crate::{
     Crdt, DeltaCrdt, Kind, RegisterError,
@@ -121,7 +126,35 @@ impl<T: Serialize, S: Serialize> SerializeState for LwwRegister<T, S> {
 
 impl<'de, T: Deserialize<'de>, S: Deserialize<'de>> DeserializeState<'de> for LwwRegister<T, S> {
     fn deserialize_state<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Option::deserialize(deserializer).map(|write| LwwRegister { write })
+        struct Written<T, S>(PhantomData<(T, S)>);
+
+        // As of an option, but also from a map where an option is expected.
+        impl<'de, T: Deserialize<'de>, S: Deserialize<'de>> Visitor<'de> for Written<T, S> {
+            type Value = Option<Write<T, S>>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("null or the stamp and value of a write")
+            }
+
+            fn visit_none<E>(self) -> Result<Self::Value, E> {
+                Ok(None)
+            }
+
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(None)
+            }
+
+            fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+                Write::deserialize(deserializer).map(Some)
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<Self::Value, M::Error> {
+                Write::deserialize(MapAccessDeserializer::new(map)).map(Some)
+            }
+        }
+
+        let write = deserializer.deserialize_option(Written(PhantomData))?;
+        Ok(LwwRegister { write })
     }
 }
 

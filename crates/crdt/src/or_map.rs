@@ -130,12 +130,16 @@ impl<K: Ord + Clone, V: Nested<A>, A: Ord + Clone> OrMap<K, V, A> {
     ///
     /// Merging the delta of a removal elsewhere looks at every key; that of an update does not.
     pub fn remove(&mut self, key: &K) -> Self {
-        Causal::delta(OrMapDots::default(), self.store.values.take(key))
+        match self.store.values.take(key) {
+            Some(removed) => self.removal(removed),
+            None => Causal::new(),
+        }
     }
 
     /// Removes all keys with what was seen of their values and returns the delta.
     pub fn clear(&mut self) -> Self {
-        Causal::delta(OrMapDots::default(), Some(std::mem::take(&mut self.store)))
+        let removed = std::mem::take(&mut self.store);
+        self.removal(removed)
     }
 }
 

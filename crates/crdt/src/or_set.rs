@@ -80,12 +80,16 @@ impl<T: Ord + Clone, A: Ord + Clone> OrSet<T, A> {
     ///
     /// Merging the delta of a removal elsewhere looks at every element; that of an insert does not.
     pub fn remove(&mut self, element: &T) -> Self {
-        Causal::delta(OrSetDots::default(), self.store.elements.take(element))
+        match self.store.elements.take(element) {
+            Some(removed) => self.removal(removed),
+            None => Causal::new(),
+        }
     }
 
     /// Removes all elements that were seen and returns the delta.
     pub fn clear(&mut self) -> Self {
-        Causal::delta(OrSetDots::default(), Some(std::mem::take(&mut self.store)))
+        let removed = std::mem::take(&mut self.store);
+        self.removal(removed)
     }
 }
 
@@ -120,11 +124,12 @@ where
 mod tests {
     use std::collections::BTreeSet;
 
+    use archipelago_clock::CLOUD_RUNS_MAX;
     use proptest::prelude::*;
 
     use super::*;
     use crate::{
-        Crdt,
+        Crdt, DeltaCrdt,
         executions::{self, History, Subject, executions},
     };
 
@@ -234,6 +239,22 @@ mod tests {
         ] {
             assert!(serde_json::from_str::<OrSet<String, String>>(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_delta_too_scattered_for_a_decoder_is_the_whole_state() {
+        let mut before: OrSet<usize, u8> = OrSet::new();
+        for element in 0..2 * (CLOUD_RUNS_MAX + 2) {
+            before.insert(1, element).unwrap();
+        }
+        let mut after = before.clone();
+        for element in (0..after.len()).step_by(2) {
+            after.remove(&element);
+        }
+        assert_eq!(after.delta_since(&before), Some(after.clone()));
+        let cleared = after.clear();
+        assert_eq!(cleared, after);
+        assert!(after.is_empty() && after.covers(&before));
     }
 
     #[test]

@@ -107,7 +107,7 @@ impl<T: Ord + Clone, A: Ord + Clone> RwSet<T, A> {
                 gone.elements.replace(element, latest);
             }
         }
-        Causal::delta(RwSetDots::default(), Some(gone))
+        self.removal(gone)
     }
 
     fn replace(&mut self, element: T, latest: Latest<A>) -> Self {

@@ -2,7 +2,10 @@ use std::{fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
-    de::{self, DeserializeSeed, SeqAccess, Visitor},
+    de::{
+        self, DeserializeSeed, MapAccess, SeqAccess, Visitor,
+        value::{MapAccessDeserializer, SeqAccessDeserializer, UnitDeserializer},
+    },
     ser,
 };
 
@@ -65,9 +68,48 @@ pub(crate) fn deserialize<'de, C: DeserializeState<'de>, D: Deserializer<'de>>(
     kind: Option<Kind>,
     deserializer: D,
 ) -> Result<C, D::Error> {
-    match kind.filter(|_| !deserializer.is_human_readable()) {
-        Some(kind) => deserialize_payload(StateOfKind { kind, crdt: PhantomData }, deserializer),
-        None => C::deserialize_state(deserializer),
+    let Some(kind) = kind else { return C::deserialize_state(deserializer) };
+    let expected = StateOfKind { kind, crdt: PhantomData };
+    if deserializer.is_human_readable() {
+        deserializer.deserialize_any(StateOrExtension(expected))
+    } else {
+        deserialize_payload(expected, deserializer)
+    }
+}
+
+/// Reads a state from a format that people read, or from what serde buffers of any format for flattened structs and
+/// for enums with a tag inside or none: that claims to be such a format and may hold an extension.
+struct StateOrExtension<C>(StateOfKind<C>);
+
+impl<'de, C: DeserializeState<'de>> Visitor<'de> for StateOrExtension<C> {
+    type Value = C;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the state of a CRDT of kind {}", self.0.kind)
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<C, M::Error> {
+        C::deserialize_state(MapAccessDeserializer::new(map))
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(self, list: S) -> Result<C, S::Error> {
+        C::deserialize_state(SeqAccessDeserializer::new(list))
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<C, E> {
+        C::deserialize_state(UnitDeserializer::new())
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<C, E> {
+        self.visit_unit()
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<C, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, pair: D) -> Result<C, D::Error> {
+        Extension(self.0).visit_newtype_struct(pair)
     }
 }
 

@@ -178,9 +178,9 @@ impl<T: Ord + Clone, A: Ord + Clone> ListDots<T, A> {
                 self.stale |= (&mine.parent, mine.side) != (&theirs.parent, theirs.side);
                 mine.merge(theirs);
                 let live = mine.live().is_some();
-                match self.order.place_of(dot) {
-                    Some(place) => self.order.placed[place].live = live,
-                    None => self.stale = true,
+                // One that waits has no place yet.
+                if let Some(place) = self.order.place_of(dot) {
+                    self.order.placed[place].live = live;
                 }
             } else if !context.contains(dot) {
                 self.nodes.insert(dot.clone(), theirs.clone());

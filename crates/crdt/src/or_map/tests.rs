@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    CounterError, Crdt, MvRegister, OrSet, PnCounter,
+    CounterError, Crdt, List, ListDots, MvRegister, OrSet, PnCounter,
     executions::{self, History, Subject, executions},
 };
 
@@ -192,6 +192,52 @@ impl Subject for MapOfMaps {
     }
 }
 
+#[derive(Clone, Debug)]
+enum ListOp {
+    Insert(u8, usize, char),
+    Remove(u8),
+}
+
+struct MapOfLists;
+
+impl Subject for MapOfLists {
+    type State = OrMap<u8, List<char, u8>, u8>;
+    type Op = ListOp;
+    /// The items by key, sorted: their order is the business of the list's own model.
+    type Value = BTreeMap<u8, Vec<char>>;
+
+    fn update(map: &mut Self::State, actor: u8, op: &ListOp) -> Option<Self::State> {
+        match op {
+            ListOp::Insert(key, at, item) => {
+                map.update(actor, *key, |list, actor| list.insert(actor, at % (list.len() + 1), *item)).ok()
+            }
+            ListOp::Remove(key) => Some(map.remove(key)),
+        }
+    }
+
+    fn value(map: &Self::State) -> Self::Value {
+        let sorted = |list: &ListDots<char, u8>| {
+            let mut items: Vec<char> = list.iter().copied().collect();
+            items.sort_unstable();
+            items
+        };
+        map.iter().map(|(key, list)| (*key, sorted(list))).collect()
+    }
+
+    /// The items that were inserted before no removal of their key.
+    fn model(history: &History<ListOp>) -> Self::Value {
+        let mut lists: BTreeMap<u8, Vec<char>> = BTreeMap::new();
+        for (event, op) in history.iter() {
+            let ListOp::Insert(key, _, item) = op else { continue };
+            if !history.after(event).any(|later| matches!(later, ListOp::Remove(removed) if removed == key)) {
+                lists.entry(*key).or_default().push(*item);
+            }
+        }
+        lists.values_mut().for_each(|items| items.sort_unstable());
+        lists
+    }
+}
+
 #[test]
 fn a_key_used_again_begins_empty() {
     let mut us: Sets = OrMap::new();
@@ -267,6 +313,13 @@ fn count_ops() -> impl Strategy<Value = CountOp> {
     prop_oneof![2 => (0..3u8, 0..9u64).prop_map(|(key, by)| CountOp::Add(key, by)), 1 => (0..3u8).prop_map(CountOp::Remove)]
 }
 
+fn list_ops() -> impl Strategy<Value = ListOp> {
+    prop_oneof![
+        4 => (0..2u8, 0..9usize, prop::char::range('a', 'z')).prop_map(|(key, at, item)| ListOp::Insert(key, at, item)),
+        1 => (0..2u8).prop_map(ListOp::Remove),
+    ]
+}
+
 fn nest_ops() -> impl Strategy<Value = NestOp> {
     prop_oneof![
         4 => (0..2u8, 0..2u8, 0..9u8).prop_map(|(outer, inner, value)| NestOp::Write(outer, inner, value)),
@@ -284,6 +337,11 @@ proptest! {
     #[test]
     fn of_counters_holds_the_laws_and_agrees_with_the_model(run in executions(count_ops())) {
         executions::check::<MapOfCounters>(&run);
+    }
+
+    #[test]
+    fn of_lists_holds_the_laws_and_agrees_with_the_model(run in executions(list_ops())) {
+        executions::check::<MapOfLists>(&run);
     }
 
     #[test]

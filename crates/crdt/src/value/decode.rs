@@ -13,7 +13,7 @@ use crate::{
 
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Nested { depth: 0 }.deserialize(deserializer)
+        Nested { depth: 0, is_read_by_people: false }.deserialize(deserializer)
     }
 }
 
@@ -21,6 +21,9 @@ impl<'de> Deserialize<'de> for Value {
 #[derive(Clone, Copy)]
 struct Nested {
     depth: usize,
+    /// Whether the format is one that people read, in which CRDTs are tagged. Elsewhere they are extensions, and a
+    /// tag could hide how deep they nest.
+    is_read_by_people: bool,
 }
 
 impl Nested {
@@ -29,7 +32,7 @@ impl Nested {
         if self.depth == MAX_DEPTH {
             return Err(E::custom(format_args!("a value nests deeper than {MAX_DEPTH} levels")));
         }
-        Ok(Nested { depth: self.depth + 1 })
+        Ok(Nested { depth: self.depth + 1, ..self })
     }
 }
 
@@ -37,7 +40,8 @@ impl<'de> DeserializeSeed<'de> for Nested {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
+        let is_read_by_people = deserializer.is_human_readable();
+        deserializer.deserialize_any(Nested { is_read_by_people, ..self })
     }
 }
 
@@ -121,36 +125,40 @@ impl<'de> Visitor<'de> for Nested {
             return Ok(Value::Map(entries));
         }
         match entries.pop_first() {
-            Some((key, value)) if key.starts_with(tag::SIGIL) => untagged(&key, value),
+            Some((key, value)) if key.starts_with(tag::SIGIL) => self.untagged(&key, value),
             entry => Ok(Value::Map(entry.into_iter().collect())),
         }
     }
 }
 
-/// What the only entry of a map says if its key begins with the sigil.
-fn untagged<E: Error>(key: &str, value: Value) -> Result<Value, E> {
-    let malformed = |wanted: &str| E::custom(format_args!("{key:?} takes {wanted}"));
-    let text = value.as_text();
-    match key {
-        tag::BYTES => {
-            let bytes =
-                text.and_then(tag::bytes_of).ok_or_else(|| malformed("pairs of hexadecimal digits"))?;
-            Ok(Value::Bytes(bytes))
+impl Nested {
+    /// What the only entry of a map says if its key begins with the sigil.
+    fn untagged<E: Error>(self, key: &str, value: Value) -> Result<Value, E> {
+        let malformed = |wanted: &str| E::custom(format_args!("{key:?} takes {wanted}"));
+        let text = value.as_text();
+        match key {
+            tag::BYTES => {
+                let bytes =
+                    text.and_then(tag::bytes_of).ok_or_else(|| malformed("pairs of hexadecimal digits"))?;
+                Ok(Value::Bytes(bytes))
+            }
+            tag::FLOAT => {
+                let float =
+                    text.and_then(tag::float_of).ok_or_else(|| malformed("\"NaN\", \"inf\" or \"-inf\""))?;
+                Ok(Value::Float(float))
+            }
+            tag::CRDT if self.is_read_by_people => {
+                let payload =
+                    text.and_then(tag::bytes_of).ok_or_else(|| malformed("pairs of hexadecimal digits"))?;
+                Ok(Value::Crdt(Box::new(DynamicCrdt::from_payload(&payload).map_err(E::custom)?)))
+            }
+            _ => match tag::unescaped(key) {
+                Some(key) => Ok(Value::Map(BTreeMap::from([(key.to_owned(), value)]))),
+                None => {
+                    Err(E::custom(format_args!("the tag {key:?} is reserved and unknown to this version")))
+                }
+            },
         }
-        tag::FLOAT => {
-            let float =
-                text.and_then(tag::float_of).ok_or_else(|| malformed("\"NaN\", \"inf\" or \"-inf\""))?;
-            Ok(Value::Float(float))
-        }
-        tag::CRDT => {
-            let payload =
-                text.and_then(tag::bytes_of).ok_or_else(|| malformed("pairs of hexadecimal digits"))?;
-            Ok(Value::Crdt(Box::new(DynamicCrdt::from_payload(&payload).map_err(E::custom)?)))
-        }
-        _ => match tag::unescaped(key) {
-            Some(key) => Ok(Value::Map(BTreeMap::from([(key.to_owned(), value)]))),
-            None => Err(E::custom(format_args!("the tag {key:?} is reserved and unknown to this version"))),
-        },
     }
 }
 
