@@ -46,9 +46,9 @@ pub(crate) enum How {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Execution<Op> {
-    steps: Vec<Step<Op>>,
+    pub(crate) steps: Vec<Step<Op>>,
     /// Where to damage an encoding, and how.
-    damage: (usize, u8),
+    pub(crate) damage: (usize, u8),
 }
 
 pub(crate) fn executions<Op: Debug + Clone>(

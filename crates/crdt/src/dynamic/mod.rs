@@ -51,3 +51,6 @@ pub use bytes::{delta, is_crdt, join, kind_of, normalize};
 pub(crate) use crdt::AnyKind;
 pub use crdt::DynamicCrdt;
 pub use error::{DynamicError, KindMismatch};
+
+#[cfg(test)]
+mod tests;
