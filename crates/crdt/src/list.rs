@@ -3,6 +3,7 @@ use archipelago_clock::{Dot, MintError, ReplicaId, VectorClock};
 use crate::{Causal, ListError, nested::nest_causal};
 
 mod dots;
+mod encoding;
 mod node;
 mod order;
 

@@ -20,6 +20,8 @@ use crate::{
 /// - of an [`OrSet`](crate::OrSet), the elements that were inserted concurrently; of an
 ///   [`MvRegister`](crate::MvRegister), the values written concurrently; of a [`List`](crate::List), the items
 ///   inserted concurrently; of a map, the same for each of its keys;
+/// - of an [`RwSet`](crate::RwSet), what was inserted and removed concurrently; of an [`EwFlag`](crate::EwFlag), a
+///   concurrent enabling; of a [`DwFlag`](crate::DwFlag), a concurrent disabling;
 /// - of a counter or another type without dots of its own, all that the actors contributed who updated it
 ///   concurrently; see [`Contributions`](crate::Contributions).
 ///

@@ -1,7 +1,6 @@
 use std::{cmp::Ordering, collections::BTreeMap};
 
 use archipelago_clock::{CausalContext, Dot, ReplicaId, VectorClock};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use super::{
     node::{Item, Node, Side},
@@ -12,7 +11,7 @@ use crate::{Crdt, DotStore, Kind, dot_store::FEWER_TIMES};
 /// The items of a [`List`](crate::List), present and removed, in their tree; what can be read of one.
 #[derive(Clone, Debug)]
 pub struct ListDots<T, A = ReplicaId> {
-    nodes: BTreeMap<Dot<A>, Node<T, A>>,
+    pub(super) nodes: BTreeMap<Dot<A>, Node<T, A>>,
     /// Follows from the nodes and the context.
     order: Order<A>,
     stale: bool,
@@ -74,7 +73,7 @@ impl<T, A: Ord> ListDots<T, A> {
 
 impl<T: Ord + Clone, A: Ord + Clone> ListDots<T, A> {
     pub(super) fn of(dot: Dot<A>, node: Node<T, A>) -> Self {
-        ListDots { nodes: BTreeMap::from([(dot, node)]), order: Order::new(), stale: true }
+        ListDots::of_nodes(BTreeMap::from([(dot, node)]))
     }
 
     /// Inserts behind the live item at `before`, or at the front: hung on the right of that item, unless the next
@@ -150,6 +149,13 @@ impl<T: Ord + Clone, A: Ord + Clone> ListDots<T, A> {
     pub(super) fn resettle(&mut self, context: &CausalContext<A>) {
         self.order = Order::of(&self.nodes, |dot| context.contains(dot));
         self.stale = false;
+    }
+}
+
+impl<T, A> ListDots<T, A> {
+    /// From nodes that are yet to be put in order by settling.
+    pub(super) const fn of_nodes(nodes: BTreeMap<Dot<A>, Node<T, A>>) -> Self {
+        ListDots { nodes, order: Order::new(), stale: true }
     }
 }
 
@@ -286,8 +292,7 @@ impl<T: Ord + Clone, A: Ord + Clone> DotStore for ListDots<T, A> {
             known.extend(node.deletion().cloned());
             nodes.insert(dot.clone(), node.clone());
         }
-        let stale = !nodes.is_empty();
-        ListDots { nodes, order: Order::new(), stale }
+        ListDots::of_nodes(nodes)
     }
 
     fn settle(&mut self, context: &CausalContext<A>) {
@@ -301,48 +306,5 @@ impl<T: Ord + Clone, A: Ord + Clone> DotStore for ListDots<T, A> {
             visit(dot);
             node.deletion().into_iter().for_each(&mut *visit);
         }
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Content<T, D> {
-    Live(T),
-    Deleted(D),
-}
-
-impl<T: Serialize, A: Serialize> Serialize for ListDots<T, A> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        fn pair<A>(dot: &Dot<A>) -> (&A, u64) {
-            (&dot.actor, dot.sequence)
-        }
-        serializer.collect_seq(self.nodes.iter().map(|(dot, node)| {
-            let content = match &node.item {
-                Item::Live(item) => Content::Live(item),
-                Item::Deleted(deletion) => Content::Deleted(pair(deletion)),
-            };
-            (&dot.actor, dot.sequence, node.parent.as_ref().map(pair), node.side, content)
-        }))
-    }
-}
-
-impl<'de, T: Deserialize<'de>, A: Ord + Deserialize<'de>> Deserialize<'de> for ListDots<T, A> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        type Encoded<T, A> = (A, u64, Option<(A, u64)>, Side, Content<T, (A, u64)>);
-        let encoded: Vec<Encoded<T, A>> = Vec::deserialize(deserializer)?;
-        let given = encoded.len();
-        let dot = |(actor, sequence)| Dot::new(actor, sequence);
-        let nodes = encoded.into_iter().map(|(actor, sequence, parent, side, content)| {
-            let item = match content {
-                Content::Live(item) => Item::Live(item),
-                Content::Deleted(deletion) => Item::Deleted(dot(deletion)),
-            };
-            (Dot::new(actor, sequence), Node { parent: parent.map(dot), side, item })
-        });
-        let nodes: BTreeMap<Dot<A>, Node<T, A>> = nodes.collect();
-        if nodes.len() != given {
-            return Err(D::Error::custom("the same item twice in a list"));
-        }
-        Ok(ListDots { nodes, order: Order::new(), stale: true })
     }
 }
