@@ -49,6 +49,42 @@
 //! Balegas et al., *Extending eventually consistent cloud databases for enforcing numeric invariants*, SRDS 2015;
 //! Weidner, Kleppmann, *The art of the Fugue*, 2023.
 //!
+//! # Fields of plain structs
+//!
+//! In MessagePack, and every other format that people do not read, a CRDT says of which [`Kind`] it is: it is the
+//! extension value of type [`EXTENSION_TYPE`] with version, kind and state in it. So a record can be a plain struct,
+//! and the replication engine, which sees bytes alone, joins its CRDTs field by field, through [`dynamic`]:
+//!
+//! ```
+//! use archipelago_clock::ReplicaId;
+//! use archipelago_crdt::{OrSet, PnCounter, Value, dynamic};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct Post {
+//!     title: String,
+//!     views: PnCounter,
+//!     tags: OrSet<String>,
+//! }
+//!
+//! let us: ReplicaId = "us@0000000000000001".parse()?;
+//! let mut post = Post { title: "Islands".into(), views: PnCounter::new(), tags: OrSet::new() };
+//! post.views.increment(us.clone(), 3)?;
+//! post.tags.insert(us, "travel".to_owned())?;
+//!
+//! let bytes = rmp_serde::to_vec_named(&post)?;
+//! let record: Value = rmp_serde::from_slice(&bytes)?; // knows neither `Post` nor `String`
+//! assert_eq!(record.get("views").unwrap().kind(), "crdt:pn-counter");
+//! assert_eq!(record.readable().to_string(), r#"{"tags":["travel"],"title":"Islands","views":3}"#);
+//! # let views = rmp_serde::to_vec_named(&post.views)?;
+//! assert_eq!(dynamic::join(&views, &views)?, views);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! In JSON a typed CRDT is its bare state, as described on each type. The table of kinds and their codes is on
+//! [`Kind`]; what the engine needs of element types, on [`dynamic`]. A CRDT of one's own has no kind: it is a value
+//! like any other to the engine.
+//!
 //! # Map
 //!
 //! | module | noun |
@@ -61,13 +97,15 @@
 //! | `ew_flag`, `dw_flag`, `mv_register`, `or_set`, `rw_set`, `or_map`, `list` | one causal type each |
 //! | `nested` | [`Nested`]: what can be a value of an [`OrMap`]; `contributions`: what has no dots of its own, there |
 //! | `value` | [`Value`]: the dynamic value, its order, encoding and conversions; [`value!`] |
+//! | `kind` | [`Kind`]: which type a CRDT is of; `extension`, `state`: how encodings say it |
+//! | [`dynamic`] | [`DynamicCrdt`](dynamic::DynamicCrdt): a CRDT whose type is known only at run time |
 //! | [`encoding`] | strict decoding for types built on these |
 //! | `error` | why updates are refused |
 //!
 //! # Invariants
 //!
 //! - Every state a type can be in obeys the laws of [`Crdt`], whatever its history; merging cannot fail.
-//! - Equal states have equal encodings: ordered maps and sets only, no zero entries, one form for each value.
+//! - Equal states of one type have equal encodings: ordered maps and sets only, no zero entries, one form for each value.
 //! - A mutator that returns an error has changed nothing. Nothing wraps and nothing is silently cut off.
 //! - No clock, randomness, thread or I/O: stamps and actor ids come in as arguments.
 
