@@ -2,7 +2,7 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned, de::Error};
 
-use super::{DynamicError, KindMismatch, map::DynamicMap};
+use super::{DynamicError, KindMismatch, map::DynamicMap, stamp::Stamp};
 use crate::{
     BoundedCounter, Crdt, DeltaCrdt, DwFlag, EwFlag, GCounter, GSet, Kind, List, LwwMap, LwwRegister,
     MaxRegister, MinRegister, MvRegister, OrSet, PnCounter, RwSet, TwoPhaseSet, Value,
@@ -89,13 +89,13 @@ typed! {
     TwoPhaseSet(TwoPhaseSet<Value>),
     OrSet(OrSet<Value>),
     RwSet(RwSet<Value>),
-    LwwRegister(LwwRegister<Value, Value>),
+    LwwRegister(LwwRegister<Value, Stamp>),
     MvRegister(MvRegister<Value>),
     MaxRegister(MaxRegister<Value>),
     MinRegister(MinRegister<Value>),
     EwFlag(EwFlag),
     DwFlag(DwFlag),
-    LwwMap(LwwMap<Value, Value, Value>),
+    LwwMap(LwwMap<Value, Value, Stamp>),
     List(List<Value>),
 }
 

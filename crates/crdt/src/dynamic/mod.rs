@@ -35,16 +35,18 @@
 //! may have another order, if the order of its element type is another; [`normalize`] gives the one form of a state.
 //!
 //! The order decides a result in four places: what a [`MaxRegister`](crate::MaxRegister) and a
-//! [`MinRegister`](crate::MinRegister) keep, which stamp is the later in an [`LwwRegister`](crate::LwwRegister) and
+//! [`MinRegister`](crate::MinRegister) keep, and which stamp is the later in an [`LwwRegister`](crate::LwwRegister) and
 //! an [`LwwMap`](crate::LwwMap). Numbers, texts, bools, and pairs and lists of them compare as values as they do as
-//! types. Structs, enums and replica ids may not, so that a register of such a type can prefer another value in the
-//! engine than when it is merged by its type. Replicas agree all the same, since all of them merge dynamically.
+//! types; and in stamps replica ids do. Structs and enums may not, nor replica ids elsewhere, so that a register of
+//! such a type can prefer another value in the engine than when it is merged by its type. Replicas agree all the
+//! same, since all of them merge dynamically.
 
 mod bytes;
 mod crdt;
 mod error;
 mod map;
 mod readable;
+mod stamp;
 mod store;
 
 pub use bytes::{delta, is_crdt, join, kind_of, normalize};

@@ -1,4 +1,4 @@
-use super::{DynamicCrdt, crdt::Typed, store::DynamicStore};
+use super::{DynamicCrdt, crdt::Typed, stamp::Stamp, store::DynamicStore};
 use crate::{
     DwFlagDots, EwFlagDots, GCounter, GSet, LwwMap, LwwRegister, MaxRegister, MinRegister, PnCounter, Value,
 };
@@ -99,7 +99,7 @@ impl Readable for GSet<Value> {
     }
 }
 
-impl Readable for LwwRegister<Value, Value> {
+impl Readable for LwwRegister<Value, Stamp> {
     fn readable(&self) -> Value {
         optional(self.value())
     }
@@ -129,7 +129,7 @@ impl Readable for DwFlagDots {
     }
 }
 
-impl Readable for LwwMap<Value, Value, Value> {
+impl Readable for LwwMap<Value, Value, Stamp> {
     fn readable(&self) -> Value {
         map(self.iter().map(|(key, value)| (key, value.readable())))
     }

@@ -1,7 +1,10 @@
 use archipelago_clock::{CausalContext, Dot, ReplicaId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeSeed, de::Error};
 
-use super::map::{Stores, StoresOf};
+use super::{
+    map::{Stores, StoresOf},
+    stamp::Stamp,
+};
 use crate::{
     Contributions, DotStore, DwFlagDots, EwFlagDots, GCounter, GSet, Kind, ListDots, LwwMap, LwwRegister,
     MaxRegister, MinRegister, MvRegisterDots, OrSetDots, PnCounter, RwSetDots, Value, dot_map::DotMap,
@@ -163,12 +166,12 @@ stores! {
     GSet(Contributions<GSet<Value>>),
     OrSet(OrSetDots<Value>),
     RwSet(RwSetDots<Value>),
-    LwwRegister(Contributions<LwwRegister<Value, Value>>),
+    LwwRegister(Contributions<LwwRegister<Value, Stamp>>),
     MvRegister(MvRegisterDots<Value>),
     MaxRegister(Contributions<MaxRegister<Value>>),
     MinRegister(Contributions<MinRegister<Value>>),
     EwFlag(EwFlagDots),
     DwFlag(DwFlagDots),
-    LwwMap(Contributions<LwwMap<Value, Value, Value>>),
+    LwwMap(Contributions<LwwMap<Value, Value, Stamp>>),
     List(ListDots<Value>),
 }

@@ -30,7 +30,7 @@ pub(super) fn light(number: u8) -> Light {
 }
 
 pub(super) fn actor(replica: u8) -> ReplicaId {
-    ["us@0000000000000001", "eu@0000000000000002", "asia@0000000000000003"][usize::from(replica)]
+    ["us@0000000000000001", "us-east@0000000000000002", "us2@0000000000000003"][usize::from(replica)]
         .parse()
         .unwrap()
 }
@@ -213,7 +213,7 @@ subjects! {
         if a % 2 == 0 { it.disable(actor).ok() } else { Some(it.enable()) }
     };
     lww_map: LwwMap<Light, Option<u8>, Stamp> = |it, actor, (a, b, c), time| {
-        let stamp = (time, actor);
+        let stamp = (time - u64::from(b % 2), actor);
         match c % 3 {
             0 => it.remove(light(a), stamp).ok(),
             1 => it.insert(light(a), None, stamp).ok(),

@@ -98,6 +98,8 @@ fn a_value_of_full_depth_fits_and_more_is_refused() {
         levels += 1;
     };
     assert!(levels > 20, "{levels}");
+    let sets = inner.iter().next().cloned().unwrap();
+    use_all_of(&encoded(&(1..MAX_DEPTH).fold(sets, |inner, _| Value::List(vec![inner]))));
     assert!(matches!(error, DynamicError::Malformed { .. } | DynamicError::TooDeep), "{error}");
     // The same, forged: each level is [1, 4, [the one below]].
     let mut forgery = vec![0xc0];
