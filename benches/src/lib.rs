@@ -4,7 +4,7 @@
 use std::{collections::HashMap, error::Error};
 
 use archipelago_clock::{Incarnation, ReplicaId};
-use archipelago_conflict::Strategy;
+use archipelago_conflict::{Strategy, StrategyTable};
 use archipelago_engine::{Change, Effect, Engine, EngineConfig, LocalWrite, Records, Restored};
 use archipelago_proto::{EntityId, EventBatch, Limits, join_fields};
 use bytes::Bytes;
@@ -45,7 +45,8 @@ pub struct Replica {
 impl Replica {
     /// A replica without entities.
     pub fn new(name: &str, strategy: Strategy) -> Self {
-        let config = EngineConfig { strategy, ..EngineConfig::new("bench", replica_id(name)) };
+        let strategies = StrategyTable::new(strategy);
+        let config = EngineConfig { strategies, ..EngineConfig::new("bench", replica_id(name)) };
         Replica {
             engine: Engine::new(config, Restored::default()),
             records: Memory::default(),

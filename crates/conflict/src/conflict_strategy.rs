@@ -65,6 +65,8 @@ pub enum Join {
     Whole,
     /// Each field at the top of the record is a register of its own.
     Fields,
+    /// The same, but fields that are CRDTs join.
+    Crdts,
 }
 
 /// What a conflict asks of people.

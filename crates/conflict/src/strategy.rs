@@ -11,6 +11,7 @@ use crate::{Attention, ConflictStrategy, Family, Join, Reading, Sibling};
 /// |---|---|---|---|---|
 /// | [`Lww`](Strategy::Lww) | `lww` | joined | the record of the later write, whole | a record is written as a whole |
 /// | [`FieldMerge`](Strategy::FieldMerge) | `field-merge` | joined | each field from the later write of that field | writers change different fields |
+/// | [`CrdtMerge`](Strategy::CrdtMerge) | `crdt-merge` | joined | fields that are CRDTs join, the others as under field merge | there are counters, sets or lists |
 /// | [`VersionVector`](Strategy::VersionVector) | `version-vector` | siblings | the later write is visible, all versions can be read | readers can merge |
 /// | [`Manual`](Strategy::Manual) | `manual` | siblings | the later write is visible and marked, until someone resolves | people decide |
 /// | [`Detect`](Strategy::Detect) | `detect` | siblings | the later write is visible, the conflict is reported | people want to know |
@@ -25,6 +26,9 @@ pub enum Strategy {
     /// Each field of a map is a register of its own with a stamp of its own. Fields are those of the outermost
     /// map; what nests below is one value. A record that is not a map is one value as a whole.
     FieldMerge,
+    /// As field merge, but fields that are CRDTs join. A plain write or removal of such a field, or of the record,
+    /// takes with it all updates that were made without knowing of it; later ones begin anew.
+    CrdtMerge,
     /// A write supersedes what its author had seen. Of concurrent ones the later is visible, and all can be read.
     VersionVector,
     /// Concurrent writes wait for someone to resolve them; the later one is visible meanwhile, and marked.
@@ -36,7 +40,7 @@ pub enum Strategy {
 /// The text names no strategy.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "{name:?} is not a conflict strategy: choose one of lww, field-merge, version-vector, manual, detect"
+    "{name:?} is not a conflict strategy: choose one of lww, field-merge, crdt-merge, version-vector, manual, detect"
 )]
 pub struct ParseStrategyError {
     /// The offending name, cut to a printable length.
@@ -45,14 +49,21 @@ pub struct ParseStrategyError {
 
 impl Strategy {
     /// Every built-in strategy, in the order in which they were introduced.
-    pub const ALL: [Strategy; 5] =
-        [Strategy::Lww, Strategy::FieldMerge, Strategy::VersionVector, Strategy::Manual, Strategy::Detect];
+    pub const ALL: [Strategy; 6] = [
+        Strategy::Lww,
+        Strategy::FieldMerge,
+        Strategy::CrdtMerge,
+        Strategy::VersionVector,
+        Strategy::Manual,
+        Strategy::Detect,
+    ];
 
     /// The stable name: in configuration, on the wire and in [`Display`](fmt::Display).
     pub const fn name(self) -> &'static str {
         match self {
             Strategy::Lww => "lww",
             Strategy::FieldMerge => "field-merge",
+            Strategy::CrdtMerge => "crdt-merge",
             Strategy::VersionVector => "version-vector",
             Strategy::Manual => "manual",
             Strategy::Detect => "detect",
@@ -69,6 +80,7 @@ impl ConflictStrategy for Strategy {
         match self {
             Strategy::Lww => Family::Joined(Join::Whole),
             Strategy::FieldMerge => Family::Joined(Join::Fields),
+            Strategy::CrdtMerge => Family::Joined(Join::Crdts),
             Strategy::VersionVector | Strategy::Manual | Strategy::Detect => Family::Siblings,
         }
     }

@@ -6,8 +6,8 @@ use archipelago_proto::{EntityId, Event, Record, ReplicaTable};
 use bytes::Bytes;
 
 use crate::{
-    Conflict, Effect, EngineConfig, Notice, ReadError, Restored, StateDigest, causal_buffer::CausalBuffer,
-    digest::entity_digest, entity, open_commit::OpenCommit, progress::Progress,
+    Conflict, Effect, EngineConfig, Notice, ReadError, Restored, StateDigest, Visible,
+    causal_buffer::CausalBuffer, digest::entity_digest, entity, open_commit::OpenCommit, progress::Progress,
 };
 
 /// Where the engine finds what its commits stored.
@@ -165,6 +165,15 @@ impl Engine {
     fn decode(&self, entity: &EntityId, stored: Bytes) -> Result<Record, ReadError> {
         Record::decode(stored, &self.replicas, &self.config.limits)
             .map_err(|error| ReadError { entity: entity.clone(), source: error.into() })
+    }
+
+    /// What a reader of the entity will see once the open commit is stored.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the stored state cannot be read.
+    pub fn visible(&self, entity: &EntityId, records: &dyn Records) -> Result<Option<Visible>, ReadError> {
+        let record = self.record(entity, records)?;
+        Ok(entity::visible(&record, &**self.config.strategies.strategy(entity), &self.config.limits))
     }
 
     /// What this replica has applied, itself included.

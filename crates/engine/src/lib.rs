@@ -70,7 +70,7 @@ pub use config::{EngineConfig, Restored};
 pub use digest::{DIGEST_BUCKETS, StateDigest};
 pub use effect::{Commit, Conflict, Effect, Notice, Outboxed};
 pub use engine::{Counters, Engine, Records};
-pub use entity::{Clash, Contender, FieldView, Visible, is_contested, visible};
+pub use entity::{Clash, Contender, FieldView, Visible, is_contested, is_held_elsewhere, visible};
 pub use error::{ReadError, WriteError};
 pub use open_commit::pack;
 pub use receive::Received;

@@ -19,7 +19,7 @@ pub enum Received {
     Duplicate,
     /// It waits for what it depends on, or for its time.
     Waits,
-    /// It found no room to wait. If it came from the log, [`Effect::Rewind`] will have it read again in time.
+    /// It found no room to wait. If it came from the log, [`Effect::Rewind`](crate::Effect::Rewind) will have it read again in time.
     TurnedAway,
     /// It carries this replica's identity, but is not this replica's.
     Fenced,

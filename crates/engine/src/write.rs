@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use archipelago_clock::{Dot, Hlc, VersionVector};
 use archipelago_conflict::{Family, Join};
+use archipelago_crdt::dynamic;
 use archipelago_proto::{
     DecodeError, EncodeError, EntityId, Event, FieldName, Op, Record, Slot, check_value, split_fields,
 };
@@ -137,23 +138,52 @@ impl Engine {
     ) -> Result<Op, WriteError> {
         let limits = &self.config.limits;
         let strategy = self.config.strategies.strategy(entity);
-        let by_field = strategy.family() == Family::Joined(Join::Fields);
-        Ok(match change {
-            Change::Delete => Op::Delete,
-            Change::Put(value) if by_field => {
+        let by_field = match strategy.family() {
+            Family::Joined(join @ (Join::Fields | Join::Crdts)) => Some(join),
+            _ => None,
+        };
+        Ok(match (change, by_field) {
+            (Change::Delete, _) => Op::Delete,
+            (Change::Put(value), Some(join)) => {
                 split_fields(&value, limits)?;
-                Op::Patch(entity::difference(record, &value, context, limits))
+                Op::Patch(normal(entity::difference(record, &value, join, context, limits), join)?)
             }
-            Change::Put(value) => Op::Put(value),
-            Change::Patch(fields) if by_field => {
-                let mut fields: Vec<(Slot, Option<Bytes>)> =
-                    fields.into_iter().map(|(name, value)| (Slot::Field(name), value)).collect();
+            (Change::Put(value), None) => Op::Put(value),
+            (Change::Patch(fields), Some(join)) => {
+                let standing = entity::live_fields(record);
+                let changed = fields.into_iter().filter_map(|(name, value)| {
+                    let slot = Slot::Field(name);
+                    let standing = standing.iter().find(|field| field.slot == slot);
+                    // A field that is set to what it is already is set all the same: the caller names it. Of a CRDT
+                    // only what is new in it is an update.
+                    let change = match join {
+                        Join::Crdts => {
+                            entity::change(value.as_ref(), standing.map(|field| &field.value), join)
+                        }
+                        _ => Some(value),
+                    };
+                    Some((slot, change?))
+                });
+                let mut fields: Vec<(Slot, Option<Bytes>)> = changed.collect();
                 fields.sort_by(|a, b| a.0.cmp(&b.0));
-                Op::Patch(fields)
+                Op::Patch(normal(fields, join)?)
             }
-            Change::Patch(fields) => Op::Put(entity::patched(record, fields, &**strategy, limits)?),
+            (Change::Patch(fields), None) => Op::Put(entity::patched(record, fields, &**strategy, limits)?),
         })
     }
+}
+
+/// The fields with each CRDT in its one canonical form, which also shows that others can read it.
+fn normal(
+    mut fields: Vec<(Slot, Option<Bytes>)>,
+    join: Join,
+) -> Result<Vec<(Slot, Option<Bytes>)>, WriteError> {
+    for (_, value) in &mut fields {
+        if let (Join::Crdts, Some(crdt)) = (join, value.as_mut().filter(|value| dynamic::is_crdt(value))) {
+            *crdt = dynamic::normalize(crdt).map_err(|error| malformed("a CRDT", &error.to_string()))?.into();
+        }
+    }
+    Ok(fields)
 }
 
 pub(crate) fn malformed(what: &'static str, reason: &str) -> DecodeError {

@@ -77,6 +77,21 @@ impl WriteError {
     }
 }
 
+/// Why an update did not happen.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpdateError<E> {
+    /// The function of the caller gave this error. Nothing was written.
+    #[error("the update was refused: {0}")]
+    Refused(E),
+    /// The entity could not be read. Nothing was written.
+    #[error(transparent)]
+    Read(ReadError),
+    /// The write was refused or not acknowledged.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
 /// Why a read failed. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -65,7 +65,7 @@ mod view;
 mod wall_clock;
 
 pub use builder::MultiMasterBuilder;
-pub use error::{ApplyError, CloseError, ReadError, StartError, WriteError};
+pub use error::{ApplyError, CloseError, ReadError, StartError, UpdateError, WriteError};
 pub use link::LinkState;
 pub use manager::{CloseReport, MultiMasterManager};
 pub use metrics::Metrics;

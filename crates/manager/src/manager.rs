@@ -1,5 +1,7 @@
 use std::{
+    any::Any,
     ops::Bound,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -21,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     ApplyError, CloseError, ConflictReport, EntityView, Explanation, LinkState, Metrics, MultiMasterBuilder,
-    Notifications, ReadError, SessionToken, WriteError, WriteReceipt, metrics,
+    Notifications, ReadError, SessionToken, UpdateError, WriteError, WriteReceipt, metrics,
     replica::{Command, Inspection},
     shared::Shared,
     view::rule,
@@ -126,6 +128,54 @@ impl MultiMasterManager {
         self.change(entity_id.into(), Change::Patch(fields), None).await
     }
 
+    /// Reads the entity, changes it by `change`, and writes what is different, all in one: no other write of this master
+    /// comes between. `change` gets [`T::default`](Default) if there is no entity, and may be an error, which is given
+    /// back; then nothing is written.
+    ///
+    /// Only what changed travels: under field merge the fields, under CRDT merge also of each CRDT only what is new. An
+    /// update that changes nothing is a write all the same. `change` runs where all writes of this master wait for it:
+    /// keep it short. If it panics, so does this call, and nothing else.
+    ///
+    /// # Errors
+    /// [`UpdateError`]; nothing was written, except after [`WriteError::StoreFailed`], where that is unknown.
+    pub async fn update<T, E, F>(
+        &self,
+        entity_id: impl Into<EntityId>,
+        change: F,
+    ) -> Result<WriteReceipt, UpdateError<E>>
+    where
+        T: Serialize + DeserializeOwned + Default,
+        E: Send + 'static,
+        F: FnOnce(&mut T) -> Result<(), E> + Send + 'static,
+    {
+        let (entity, limits) = (entity_id.into(), self.limits().clone());
+        let id = entity.to_string();
+        let (refusal, refused) = std::sync::mpsc::channel::<Result<UpdateError<E>, Box<dyn Any + Send>>>();
+        let panics = refusal.clone();
+        let edit = move |visible: Option<Bytes>| -> Option<Bytes> {
+            let edited = visible
+                .map_or_else(|| Ok(T::default()), |value| decode_value(&value, &limits.for_state()))
+                .map_err(|reason| UpdateError::Read(ReadError::Type { entity: id, reason }))
+                .and_then(|mut value| change(&mut value).map(|()| value).map_err(UpdateError::Refused))
+                .and_then(|value| {
+                    encode_value(&value, &limits).map_err(|error| WriteError::from(error).into())
+                });
+            edited.map_err(|error| refusal.send(Ok(error))).ok()
+        };
+        // A panic of the caller's function is the caller's, not the master's.
+        let edit = move |visible| match catch_unwind(AssertUnwindSafe(|| edit(visible))) {
+            Ok(edited) => edited,
+            Err(panic) => panics.send(Err(panic)).map_or(None, |()| None),
+        };
+        let write = move |reply| Command::Update { entity, edit: Box::new(edit), reply };
+        match (self.command(write).await?, refused.try_recv()) {
+            (Some(receipt), _) => Ok(receipt),
+            (None, Ok(Ok(error))) => Err(error),
+            (None, Ok(Err(panic))) => resume_unwind(panic),
+            (None, Err(_)) => Err(UpdateError::Write(WriteError::Closed)),
+        }
+    }
+
     /// Removes the entity. No error if there is none.
     ///
     /// # Errors
@@ -160,13 +210,20 @@ impl MultiMasterManager {
         change: Change,
         context: Option<VersionVector>,
     ) -> Result<WriteReceipt, WriteError> {
+        let write = LocalWrite { entity, change, context };
+        self.command(|reply| Command::Write { write, reply }).await
+    }
+
+    async fn command<R>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<R, WriteError>>) -> Command,
+    ) -> Result<R, WriteError> {
         if self.running.closing.load(Ordering::Acquire) {
             return Err(WriteError::Closed);
         }
-        let (reply, receipt) = oneshot::channel();
-        let write = LocalWrite { entity, change, context };
-        self.running.commands.send(Command::Write { write, reply }).await.map_err(|_| WriteError::Closed)?;
-        receipt.await.map_err(|_| WriteError::Closed)?
+        let (reply, outcome) = oneshot::channel();
+        self.running.commands.send(command(reply)).await.map_err(|_| WriteError::Closed)?;
+        outcome.await.map_err(|_| WriteError::Closed)?
     }
 
     /// The visible value of the entity, or `None` if it was removed or never written.
@@ -176,7 +233,7 @@ impl MultiMasterManager {
     pub async fn read<T: DeserializeOwned>(&self, entity_id: &str) -> Result<Option<T>, ReadError> {
         let Some(record) = self.record(&entity_id.into())? else { return Ok(None) };
         let Some(visible) = self.visible(entity_id, &record) else { return Ok(None) };
-        let value = decode_value(&visible.value, self.limits());
+        let value = decode_value(&visible.value, &self.limits().for_state());
         value.map(Some).map_err(|reason| ReadError::Type { entity: entity_id.to_owned(), reason })
     }
 

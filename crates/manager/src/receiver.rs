@@ -2,6 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use archipelago_pipeline::{Incoming, LogId, LogState, Pipeline, PipelineError, Subscription};
 use archipelago_proto::{DecodeError, EventBatch};
+use archipelago_store::{Batch, Durability};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
@@ -9,7 +10,7 @@ use crate::{
     backoff::Backoff,
     error::LogLost,
     metrics,
-    persist::Checkpoint,
+    persist::{self, Checkpoint},
     replica::{Content, Message, ReadFrom},
     shared::Shared,
 };
@@ -40,6 +41,9 @@ impl Receiver {
         if checkpoint.is_none() && log.first_sequence > 1 {
             return Err(LogLost::Gap { name: log.id.name, from: 1, to: log.first_sequence - 1 });
         }
+        if checkpoint.is_none() && !self.remember(&log.id).await {
+            return Ok(());
+        }
         self.shared.log_is_open.send_replace(true);
         loop {
             let from = *self.read_from.borrow_and_update();
@@ -49,6 +53,23 @@ impl Receiver {
                 return Ok(());
             }
         }
+    }
+
+    /// Stores which log it is, before anything is sent to it: should the broker lose it while this master is away, that
+    /// is noticed at the next start. False if the store failed.
+    async fn remember(&self, log: &LogId) -> bool {
+        let mut batch = Batch::new();
+        persist::put_checkpoint(&mut batch, &Checkpoint { log: log.clone(), sequence: 0 });
+        let store = self.shared.store.clone();
+        let committed = tokio::task::spawn_blocking(move || store.commit(batch, Durability::Fsync)).await;
+        let failure = match committed {
+            Ok(Ok(())) => return true,
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        tracing::error!(%failure, "the identity of the log cannot be stored; nothing is read or sent");
+        self.shared.notify(Notification::StoreFailed { reason: failure });
+        false
     }
 
     /// The state of the log, once it can be had. Only a replica that has read nothing yet may create it.

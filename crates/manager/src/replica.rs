@@ -2,7 +2,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use archipelago_clock::VersionVector;
 use archipelago_engine::{
-    Commit, Effect, Engine, LocalWrite, Notice, Received, Records, StateDigest, Written,
+    Change, Commit, Effect, Engine, LocalWrite, Notice, Received, Records, StateDigest, Written,
 };
 use archipelago_pipeline::LogId;
 use archipelago_proto::{EntityId, Event};
@@ -22,10 +22,13 @@ const GROUP_MESSAGES_MAX: usize = 8;
 /// How often time alone is looked at.
 const TICK: Duration = Duration::from_millis(100);
 
+/// Gives the value that follows from the visible one, or `None` to leave it.
+pub(crate) type Edit = Box<dyn FnOnce(Option<Bytes>) -> Option<Bytes> + Send>;
+
 /// What the owner of the engine is asked to do.
-#[derive(Debug)]
 pub(crate) enum Command {
     Write { write: LocalWrite, reply: oneshot::Sender<Result<WriteReceipt, WriteError>> },
+    Update { entity: EntityId, edit: Edit, reply: oneshot::Sender<Result<Option<WriteReceipt>, WriteError>> },
     Apply { event: Box<Event>, reply: oneshot::Sender<Result<Received, ApplyError>> },
     Inspect { reply: oneshot::Sender<Inspection> },
     Close { reply: oneshot::Sender<()> },
@@ -84,7 +87,23 @@ pub(crate) struct Replica {
 pub(crate) struct Unacknowledged {
     written: Written,
     entity_id: EntityId,
-    reply: oneshot::Sender<Result<WriteReceipt, WriteError>>,
+    reply: Acknowledgement,
+}
+
+/// Who waits for the receipt.
+pub(crate) enum Acknowledgement {
+    Write(oneshot::Sender<Result<WriteReceipt, WriteError>>),
+    Update(oneshot::Sender<Result<Option<WriteReceipt>, WriteError>>),
+}
+
+impl Acknowledgement {
+    fn send(self, outcome: Result<WriteReceipt, WriteError>) {
+        // Whoever gave up waiting is told nothing; the write stands.
+        match self {
+            Acknowledgement::Write(reply) => drop(reply.send(outcome)),
+            Acknowledgement::Update(reply) => drop(reply.send(outcome.map(Some))),
+        }
+    }
 }
 
 impl Replica {
@@ -126,13 +145,15 @@ impl Replica {
     /// Gives the reply to send once everything is stored, if the command was to close.
     fn handle_command(&mut self, command: Command) -> Option<oneshot::Sender<()>> {
         match command {
-            Command::Write { write, reply } => {
-                let entity_id = write.entity.clone();
-                match self.write(write) {
-                    Ok(written) => self.unacknowledged.push(Unacknowledged { written, entity_id, reply }),
-                    Err(error) => drop(reply.send(Err(error))),
+            Command::Write { write, reply } => self.admit(write, Acknowledgement::Write(reply)),
+            Command::Update { entity, edit, reply } => match self.edit(&entity, edit) {
+                Ok(Some(value)) => {
+                    let write = LocalWrite { entity, change: Change::Put(value), context: None };
+                    self.admit(write, Acknowledgement::Update(reply));
                 }
-            }
+                Ok(None) => drop(reply.send(Ok(None))),
+                Err(error) => drop(reply.send(Err(error))),
+            },
             Command::Apply { event, reply } => match self.apply(*event) {
                 Ok(received) => self.unanswered.push((received, reply)),
                 Err(error) => drop(reply.send(Err(error))),
@@ -145,6 +166,23 @@ impl Replica {
             Command::Close { reply } => return Some(reply),
         }
         None
+    }
+
+    fn admit(&mut self, write: LocalWrite, reply: Acknowledgement) {
+        let entity_id = write.entity.clone();
+        match self.write(write) {
+            Ok(written) => self.unacknowledged.push(Unacknowledged { written, entity_id, reply }),
+            Err(error) => reply.send(Err(error)),
+        }
+    }
+
+    fn edit(&self, entity: &EntityId, edit: Edit) -> Result<Option<Bytes>, WriteError> {
+        if let Some(reason) = &self.failed {
+            return Err(WriteError::StoreFailed { reason: reason.clone() });
+        }
+        let visible = self.engine.visible(entity, &Stored(&*self.shared.store));
+        let visible = visible.map_err(archipelago_engine::WriteError::from)?;
+        Ok(edit(visible.map(|visible| visible.value)))
     }
 
     fn write(&mut self, write: LocalWrite) -> Result<Written, WriteError> {
@@ -333,7 +371,7 @@ impl Replica {
                     queued,
                 }),
             };
-            let _ = reply.send(outcome);
+            reply.send(outcome);
         }
         for (received, reply) in self.unanswered.drain(..) {
             let outcome = match &self.failed {

@@ -1,7 +1,7 @@
 use archipelago_clock::{Dot, Hlc, VersionVector};
 use archipelago_conflict::{Attention, ConflictStrategy, Family, Join};
 use archipelago_crdt::Value;
-use archipelago_engine::{Clash, Conflict, Contender};
+use archipelago_engine::{Clash, Conflict, Contender, is_held_elsewhere};
 use archipelago_proto::{Body, EntityId, Limits, Record, Slot, decode_value};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -68,7 +68,9 @@ pub(crate) fn rule(strategy: &dyn ConflictStrategy) -> &'static str {
         Family::Joined(Join::Fields) => {
             "of concurrent writes of a field the one with the greatest stamp is the field"
         }
-        Family::Joined(_) => "concurrent writes are joined",
+        Family::Joined(_) => {
+            "concurrent updates of CRDTs join; of plain writes of a field the one with the greatest stamp is the field"
+        }
         Family::Siblings => match strategy.attention() {
             Attention::Resolve => {
                 "concurrent writes wait for someone to resolve them; the greatest stamp is visible"
@@ -128,7 +130,7 @@ fn slot_name(slot: &Slot) -> String {
 
 /// A value for a person to look at: bytes that are no value are shown as bytes.
 fn shown(value: &Bytes, limits: &Limits) -> Value {
-    decode_value(value, limits).unwrap_or_else(|_| Value::Bytes(value.to_vec()))
+    decode_value(value, &limits.for_state()).unwrap_or_else(|_| Value::Bytes(value.to_vec()))
 }
 
 impl EntityView {
@@ -155,6 +157,7 @@ impl EntityView {
                 Body::Fields(fields) => VersionContent::Fields(
                     fields
                         .iter()
+                        .filter(|(_, value)| !value.as_ref().is_some_and(|value| is_held_elsewhere(value)))
                         .map(|(slot, value)| {
                             (slot_name(slot), value.as_ref().map(|value| shown(value, limits)))
                         })

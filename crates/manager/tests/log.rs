@@ -55,6 +55,23 @@ async fn a_log_that_was_replaced_while_the_master_was_away_is_noticed_at_its_sta
 }
 
 #[tokio::test]
+async fn a_log_lost_after_the_first_write_was_sent_is_noticed_even_if_nothing_was_read_from_it() {
+    let broker = broker();
+    let us = Island::start(&broker, "us-east", Strategy::Lww).await;
+    us.master.write("a", &1).await.unwrap();
+    while us.master.metrics().outbox_len > 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(us.master);
+    broker.wipe();
+    let us = Island::on(&broker, options("us-east", Strategy::Lww), us.store.reopen()).await;
+    let mut listener = us.master.subscribe();
+    if !matches!(us.master.link_state(), LinkState::Lost { .. }) {
+        notified(&mut listener, lost).await;
+    }
+}
+
+#[tokio::test]
 async fn messages_lost_before_they_were_read_are_noticed() {
     let broker = broker();
     let us = Island::start(&broker, "us-east", Strategy::Lww).await;

@@ -44,3 +44,12 @@ impl Default for Limits {
         }
     }
 }
+
+impl Limits {
+    /// These limits for what is stored or visible: writes that were each within the limits may be larger together, and
+    /// must be readable all the same. Only the depth of values stays bounded.
+    #[must_use]
+    pub fn for_state(&self) -> Limits {
+        Limits { value_bytes_max: usize::MAX, fields_max: usize::MAX, ..self.clone() }
+    }
+}

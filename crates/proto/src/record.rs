@@ -101,11 +101,12 @@ impl Record {
         writer.into_vec().into()
     }
 
-    /// Reads the stored form.
+    /// Reads the stored form, of whatever size it has become.
     ///
     /// # Errors
     /// Every [`DecodeError`]: a store can be damaged like anything else.
     pub fn decode(bytes: Bytes, table: &ReplicaTable, limits: &Limits) -> Result<Record, DecodeError> {
+        let limits = limits.for_state();
         let mut reader = Reader::new(bytes);
         let elements = reader.array("record")?;
         let version = if elements == 0 { 0 } else { reader.unsigned("record version")? };
@@ -121,7 +122,7 @@ impl Record {
             let replica = replica.ok_or_else(|| malformed("replica number", "it is not in the table"))?;
             let dot = Dot::new(replica.clone(), reader.unsigned("sequence")?);
             let hlc = Hlc::from_bits(reader.unsigned("hlc")?);
-            versions.push(Version { dot, hlc, body: read_body(&mut reader, limits)? });
+            versions.push(Version { dot, hlc, body: read_body(&mut reader, &limits)? });
         }
         if !reader.is_at_end() {
             return Err(malformed("record", "bytes follow its end"));

@@ -67,6 +67,20 @@ fn a_forged_length_is_refused_without_allocating() {
     assert!(check_value(&forged, &Limits::default()).is_err());
 }
 
+#[test]
+fn writes_within_the_limits_stay_readable_when_they_are_too_large_together() {
+    use archipelago_clock::{Dot, Hlc, Incarnation, ReplicaId};
+    use archipelago_proto::{Body, Record, ReplicaTable, Slot, Version};
+    let limits = Limits::default();
+    let field =
+        |n: u8| (Slot::Field(format!("f{n}").into()), Some(Bytes::from(vec![n; limits.value_bytes_max])));
+    let dot = Dot::new(ReplicaId::new("a", Incarnation::from_bits(1)).unwrap(), 1);
+    let version = Version { dot, hlc: Hlc::ZERO, body: Body::Fields((0..3).map(field).collect()) };
+    let (record, mut table) = (Record { versions: vec![version] }, ReplicaTable::default());
+    let stored = record.encode(&mut table);
+    assert_eq!(Record::decode(stored, &table, &limits).unwrap(), record);
+}
+
 fn json() -> impl Strategy<Value = serde_json::Value> {
     let leaf = prop_oneof![
         Just(serde_json::Value::Null),

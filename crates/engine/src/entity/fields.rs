@@ -5,12 +5,13 @@
 //! that arrive later, and goes once it is causally stable.
 
 use archipelago_clock::VersionVector;
+use archipelago_conflict::Join;
 use archipelago_proto::{Body, Event, Limits, Op, Record, Slot, Version, split_fields};
 use bytes::Bytes;
 
-use super::{Clash, beats, clash, contender, insert, superseded, view};
+use super::{Clash, beats, clash, contender, crdts, insert, superseded, view};
 
-type Fields = Vec<(Slot, Option<Bytes>)>;
+pub(super) type Fields = Vec<(Slot, Option<Bytes>)>;
 
 pub(super) fn place(record: &mut Record, event: &Event, limits: &Limits) -> Vec<Clash> {
     let mut clashes = Vec::new();
@@ -24,7 +25,7 @@ pub(super) fn place(record: &mut Record, event: &Event, limits: &Limits) -> Vec<
     clashes
 }
 
-fn as_fields(value: &Bytes, limits: &Limits) -> Fields {
+pub(super) fn as_fields(value: &Bytes, limits: &Limits) -> Fields {
     match split_fields(value, limits) {
         Ok(Some(fields)) if !fields.is_empty() => {
             let mut fields: Fields =
@@ -54,7 +55,7 @@ fn place_fields(record: &mut Record, event: &Event, mut arriving: Fields, clashe
 }
 
 /// What fields that clash with a removal of the entity say together; `None` if they only remove.
-fn together(fields: &Fields) -> Option<Bytes> {
+pub(super) fn together(fields: &Fields) -> Option<Bytes> {
     fields.iter().any(|(_, value)| value.is_some()).then(|| view::assemble(fields))
 }
 
@@ -111,6 +112,7 @@ fn place_delete(record: &mut Record, event: &Event, clashes: &mut Vec<Clash>) {
 pub(crate) fn difference(
     record: &Record,
     value: &Bytes,
+    join: Join,
     context: Option<&VersionVector>,
     limits: &Limits,
 ) -> Fields {
@@ -118,10 +120,10 @@ pub(crate) fn difference(
     let standing = view::live_fields(record);
     let mut changes: Fields = wanted
         .iter()
-        .filter(|(slot, value)| {
-            !standing.iter().any(|field| field.slot == *slot && Some(&field.value) == value.as_ref())
+        .filter_map(|(slot, value)| {
+            let standing = standing.iter().find(|field| field.slot == *slot);
+            Some((slot.clone(), change(value.as_ref(), standing.map(|field| &field.value), join)?))
         })
-        .cloned()
         .collect();
     for field in standing {
         let seen = context.is_none_or(|context| context.contains(&field.dot));
@@ -131,4 +133,17 @@ pub(crate) fn difference(
     }
     changes.sort_by(|a, b| a.0.cmp(&b.0));
     changes
+}
+
+/// What must be written for a field to become `wanted`, or `None` if nothing: of a CRDT under CRDT merge only what is
+/// new in it.
+pub(crate) fn change(wanted: Option<&Bytes>, standing: Option<&Bytes>, join: Join) -> Option<Option<Bytes>> {
+    if let (Join::Crdts, Some(new), Some(old)) = (join, wanted, standing)
+        && crdts::is_update(Some(new))
+        && crdts::is_update(Some(old))
+        && let Ok(delta) = archipelago_crdt::dynamic::delta(new, old)
+    {
+        return delta.map(|delta| Some(Bytes::from(delta)));
+    }
+    (wanted != standing).then(|| wanted.cloned())
 }

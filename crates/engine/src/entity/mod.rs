@@ -1,5 +1,6 @@
 //! The replicated state of one entity: what an event does to it, what of it is visible, and its digest.
 
+mod crdts;
 mod fields;
 mod siblings;
 mod view;
@@ -10,8 +11,9 @@ use archipelago_conflict::{Family, Join};
 use archipelago_proto::{Body, Event, Limits, Op, Record, Slot, Version};
 use bytes::Bytes;
 
-pub(crate) use fields::difference;
-pub use view::{FieldView, Visible, visible};
+pub(crate) use fields::{change, difference};
+pub(crate) use view::live_fields;
+pub use view::{FieldView, Visible, is_held_elsewhere, visible};
 pub(crate) use whole::patched;
 
 /// Two writes of the same thing that did not know of each other, and which of them is visible.
@@ -44,6 +46,7 @@ pub(crate) fn place(record: &mut Record, event: &Event, family: Family, limits: 
     match family {
         Family::Siblings => whole::place(record, event, whole::Keep::Siblings),
         Family::Joined(Join::Fields) => fields::place(record, event, limits),
+        Family::Joined(Join::Crdts) => crdts::place(record, event, limits),
         Family::Joined(_) => whole::place(record, event, whole::Keep::Greatest),
     }
 }

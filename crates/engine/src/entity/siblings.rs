@@ -35,5 +35,5 @@ fn siblings(versions: &[Version], limits: &Limits) -> Vec<Sibling> {
 
 /// Bytes that are no value are shown as bytes.
 fn shown(value: &Bytes, limits: &Limits) -> Value {
-    decode_value(value, limits).unwrap_or_else(|_| Value::Bytes(value.to_vec()))
+    decode_value(value, &limits.for_state()).unwrap_or_else(|_| Value::Bytes(value.to_vec()))
 }

@@ -5,7 +5,7 @@ use archipelago_conflict::{ConflictStrategy, Family, Join};
 use archipelago_proto::{Body, Limits, Record, Slot, join_fields};
 use bytes::Bytes;
 
-use super::siblings;
+use super::{crdts, siblings};
 
 /// The visible value of an entity.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ const EMPTY_MAP: &[u8] = &[0x80];
 /// entity was removed or never written.
 pub fn visible(record: &Record, strategy: &dyn ConflictStrategy, limits: &Limits) -> Option<Visible> {
     match strategy.family() {
-        Family::Joined(Join::Fields) => visible_fields(live_fields(record)),
+        Family::Joined(Join::Fields | Join::Crdts) => visible_fields(live_fields(record)),
         _ => siblings::visible(record, strategy, limits),
     }
 }
@@ -67,19 +67,24 @@ fn visible_fields(mut live: Vec<FieldView>) -> Option<Visible> {
 }
 
 /// Every field that has a value.
-pub(super) fn live_fields(record: &Record) -> Vec<FieldView> {
+pub(crate) fn live_fields(record: &Record) -> Vec<FieldView> {
     let mut live = Vec::new();
     for version in &record.versions {
-        if let Body::Whole(value) = &version.body {
-            // Written before the entity was under field merge.
-            let (dot, hlc) = (version.dot.clone(), version.hlc);
-            live.push(FieldView { slot: Slot::Root, value: value.clone(), dot, hlc });
-        }
-        if let Body::Fields(fields) = &version.body {
-            live.extend(fields.iter().filter_map(|(slot, value)| {
-                let value = value.clone()?;
-                Some(FieldView { slot: slot.clone(), value, dot: version.dot.clone(), hlc: version.hlc })
-            }));
+        let view = |slot: &Slot, value: &Bytes| FieldView {
+            slot: slot.clone(),
+            value: value.clone(),
+            dot: version.dot.clone(),
+            hlc: version.hlc,
+        };
+        match &version.body {
+            Body::Tombstone => {}
+            // Written before the entity was under this strategy.
+            Body::Whole(value) => live.push(view(&Slot::Root, value)),
+            Body::Fields(fields) => {
+                let contents = fields.iter().filter_map(|(slot, value)| Some((slot, value.as_ref()?)));
+                let contents = contents.filter(|(_, value)| *value != crdts::ELSEWHERE);
+                live.extend(contents.map(|(slot, value)| view(slot, value)));
+            }
         }
     }
     live
@@ -98,4 +103,9 @@ pub(super) fn assemble(fields: &[(Slot, Option<Bytes>)]) -> Bytes {
         Some((_, Some(root))) if named.is_empty() => root.clone(),
         _ => join_fields(named.into_iter()),
     }
+}
+
+/// True for a content that says only that a newer version of the same field holds it. Nothing to show.
+pub fn is_held_elsewhere(content: &[u8]) -> bool {
+    content == crdts::ELSEWHERE
 }
