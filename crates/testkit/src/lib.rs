@@ -1,6 +1,6 @@
-//! Servers, faults and generators for testing what is built on Archipelago.
+//! Laws, servers and faults for testing what is built on Archipelago.
 //!
-//! Only ever a dev-dependency. What the in-memory pipeline and the simulator cannot show, a real broker that is
+//! Only ever a dev-dependency. [`crdt_laws!`] shows that a CRDT of your own is one. What the in-memory pipeline and the simulator cannot show, a real broker that is
 //! killed, paused and robbed of its files can:
 //!
 //! ```no_run
@@ -18,6 +18,8 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`laws`] | what makes a CRDT, as functions; [`crdt_laws!`] makes a test of each |
+//! | `search` | [`search`]: the search for a minimal [`Counterexample`] |
 //! | [`nats`] | a real nats-server with JetStream, started, broken and mended by a test |
 //!
 //! Invariant: nothing outlives the test process, whether it ends, panics or is killed.
@@ -25,5 +27,12 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod crdt_laws;
+pub mod laws;
 #[cfg(unix)]
 pub mod nats;
+mod search;
+
+pub use proptest;
+
+pub use search::{Counterexample, assert_law, search};
