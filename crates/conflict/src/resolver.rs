@@ -50,8 +50,8 @@ impl ConflictResolver {
     /// readable, and otherwise the side with the greater stamp.
     pub fn resolve(&self, local: &Candidate, remote: &Candidate) -> Resolved {
         match self.strategy.family() {
-            Family::Joined(Join::Fields) => field_merge(local, remote),
-            Family::Joined(_) => last_writer_wins(local, remote),
+            Family::Joined(Join::Whole) => last_writer_wins(local, remote),
+            Family::Joined(join @ (Join::Fields | Join::Crdts)) => field_merge(local, remote, join),
             Family::Siblings => siblings::resolve(&*self.strategy, local, remote),
         }
     }
@@ -71,10 +71,13 @@ fn last_writer_wins(local: &Candidate, remote: &Candidate) -> Resolved {
     }
 }
 
-fn field_merge(local: &Candidate, remote: &Candidate) -> Resolved {
+fn field_merge(local: &Candidate, remote: &Candidate, join: Join) -> Resolved {
     let (ours, theirs) = (local.stamped(), remote.stamped());
     let mut merged = ours.clone();
     merged.merge(&theirs);
+    if join == Join::Crdts {
+        merged.join_crdts(&ours, &theirs);
+    }
     let resolution = if merged == ours {
         Resolution::Local
     } else if merged == theirs {

@@ -94,6 +94,24 @@ impl<S: Ord + Clone> StampedRecord<S> {
         self.rewrite(Content::Removed, stamp)
     }
 
+    /// Makes each field that is a CRDT of one kind in both `ours` and `theirs` the join of the two, under the stamp that
+    /// it has here; so a CRDT merges, where registers choose.
+    pub(crate) fn join_crdts(&mut self, ours: &Self, theirs: &Self) {
+        let crdt = |record: &Self, name: &str| record.get(name).and_then(Value::as_crdt).cloned();
+        let names: Vec<String> = self.fields.keys().cloned().collect();
+        for name in names {
+            let (Some(mut joined), Some(other)) = (crdt(ours, &name), crdt(theirs, &name)) else { continue };
+            if joined.merge(&other).is_err() {
+                // Of different kinds: the greater stamp decides, as for plain values.
+                continue;
+            }
+            if let Some(stamp) = self.fields.get(&name).and_then(LwwRegister::stamp).cloned() {
+                let register = LwwRegister::new(Content::Set(Value::from(joined)), stamp);
+                self.fields.insert(name, register);
+            }
+        }
+    }
+
     fn rewrite(&mut self, content: Content, stamp: S) -> Result<Self, RegisterError> {
         if self.stamp().is_some_and(|greatest| *greatest >= stamp) {
             return Err(RegisterError::StaleStamp);

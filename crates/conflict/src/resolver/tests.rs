@@ -1,6 +1,7 @@
 use std::{collections::BTreeMap, sync::LazyLock};
 
-use archipelago_crdt::{Value, value};
+use archipelago_clock::ReplicaId;
+use archipelago_crdt::{PnCounter, Value, dynamic::DynamicCrdt, value};
 use proptest::{prelude::*, strategy::Strategy as Generator};
 
 use super::*;
@@ -210,4 +211,30 @@ fn detect_and_manual_show_the_later_side_and_list_both() {
         assert_eq!((resolved.value.as_text(), resolved.resolution), (Some("eu"), Resolution::Remote));
         assert_eq!(resolved.conflicting, [us, eu]);
     }
+}
+
+#[test]
+fn crdt_merge_joins_counters_and_takes_the_newer_title() {
+    let post = |title: &str, views: u64, likes: u64, actor: &str| {
+        let actor: ReplicaId = actor.parse().expect("a replica id");
+        let counter = |by| {
+            let mut counter = PnCounter::new();
+            counter.increment(actor.clone(), by).expect("a small count");
+            Value::from(DynamicCrdt::from_typed(&counter).expect("a known kind"))
+        };
+        Value::Map(BTreeMap::from([
+            ("title".to_owned(), Value::from(title)),
+            ("views".to_owned(), counter(views)),
+            ("likes".to_owned(), counter(likes)),
+        ]))
+    };
+    let resolver = ConflictResolver::new(Strategy::CrdtMerge);
+    let us = Candidate::new(post("old", 100, 50, "us@0000000000000001"), 1000, "us");
+    let eu = Candidate::new(post("new", 75, 30, "eu@0000000000000001"), 2000, "eu");
+    let merged = resolver.resolve(&us, &eu);
+    assert_eq!(merged.value.readable(), value!({ "title": "new", "views": 175, "likes": 80 }));
+    assert_eq!(merged.resolution, Resolution::Merged);
+    let again = resolver.resolve(&merged.into_candidate(), &eu);
+    assert_eq!(again.value.readable(), value!({ "title": "new", "views": 175, "likes": 80 }));
+    assert_eq!(resolver.resolve(&eu, &us).value, again.value);
 }
