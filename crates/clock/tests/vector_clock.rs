@@ -56,6 +56,27 @@ fn a_repeated_actor_or_too_many_entries_are_refused() {
     assert!(serde_json::from_str::<Clock>(&above).unwrap_err().to_string().contains("4096"));
 }
 
+#[test]
+fn actors_may_be_texts_numbers_or_uuids() {
+    fn round_trips<A>(actors: [A; 2], json: &str)
+    where
+        A: Ord + Clone + std::fmt::Debug + serde::Serialize + serde::de::DeserializeOwned,
+    {
+        let mut clock = VectorClock::new();
+        for actor in actors {
+            clock.increment(actor).expect("a small sequence");
+        }
+        assert_eq!(serde_json::to_string(&clock).expect("JSON"), json);
+        assert_eq!(serde_json::from_str::<VectorClock<A>>(json).expect("JSON"), clock);
+        let bytes = rmp_serde::to_vec(&clock).expect("MessagePack");
+        assert_eq!(rmp_serde::from_slice::<VectorClock<A>>(&bytes).expect("MessagePack"), clock);
+    }
+    round_trips(["eu".to_owned(), "usa".to_owned()], r#"{"eu":1,"usa":1}"#);
+    round_trips([7u64, 70], r#"{"7":1,"70":1}"#);
+    let json = r#"{"00000000-0000-0000-0000-000000000001":1,"00000000-0000-0000-0000-000000000002":1}"#;
+    round_trips([1, 2].map(uuid::Uuid::from_u128), json);
+}
+
 fn clocks() -> impl Strategy<Value = VectorClock<u8>> {
     proptest::collection::vec((0u8..8, 0u64..4), 0..8).prop_map(|entries| entries.into_iter().collect())
 }
