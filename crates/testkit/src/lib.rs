@@ -19,6 +19,8 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`laws`] | what makes a CRDT, as functions; [`crdt_laws!`] makes a test of each |
+//! | `merge_laws` | [`merge_laws`]: which laws a merge function obeys; [`merge_laws!`] asserts what you claim |
+//! | `converge` | [`assert_converges`]: engines with histories of writes, in many interleavings |
 //! | `search` | [`search`]: the search for a minimal [`Counterexample`] |
 //! | [`nats`] | a real nats-server with JetStream, started, broken and mended by a test |
 //!
@@ -27,12 +29,16 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod converge;
 mod crdt_laws;
 pub mod laws;
+mod merge_laws;
 #[cfg(unix)]
 pub mod nats;
 mod search;
 
 pub use proptest;
 
+pub use converge::{Divergence, History, assert_converges, converge};
+pub use merge_laws::{MergeLaws, merge_laws};
 pub use search::{Counterexample, assert_law, search};
