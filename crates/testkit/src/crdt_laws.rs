@@ -14,6 +14,12 @@
 /// | `encoding_is_the_identity` | in JSON and MessagePack | `encoding` |
 /// | `encoding_is_canonical` | equal states have equal bytes | `encoding` |
 ///
+/// States of types that name writes by dots must come of one history, in which no dot is used twice: then write
+/// `crdt_laws!(Type, together: strategy)`, with a strategy of arrays of three states. [`generate::replicas`] makes one
+/// of any type's operations.
+///
+/// [`generate::replicas`]: crate::generate::replicas
+///
 /// A type without deltas, or without serde, names the groups that it has:
 /// `crdt_laws!(Type, strategy, laws: join, encoding)`.
 ///
@@ -45,39 +51,44 @@ macro_rules! crdt_laws {
     ($type:ty) => {
         $crate::crdt_laws!($type, $crate::proptest::prelude::any::<$type>());
     };
+    ($type:ty, together: $three:expr) => {
+        $crate::crdt_laws!($type, together: $three, laws: join, delta, encoding);
+    };
+    ($type:ty, together: $three:expr, laws: $($group:ident),+ $(,)?) => {
+        $($crate::crdt_laws!(@$group $type, $three);)+
+    };
     ($type:ty, $states:expr) => {
         $crate::crdt_laws!($type, $states, laws: join, delta, encoding);
     };
     ($type:ty, $states:expr, laws: $($group:ident),+ $(,)?) => {
-        $($crate::crdt_laws!(@$group $type, $states);)+
+        $($crate::crdt_laws!(@$group $type, [$states, $states, $states]);)+
     };
-    (@join $type:ty, $states:expr) => {
-        $crate::crdt_laws!(@law commutative, $states, |(a, b): &($type, $type)| $crate::laws::commutative(a, b));
-        $crate::crdt_laws!(@law associative, $states, |(a, b, c): &($type, $type, $type)| {
-            $crate::laws::associative(a, b, c)
-        });
-        $crate::crdt_laws!(@law idempotent, $states, |(a,): &($type,)| $crate::laws::idempotent(a));
-        $crate::crdt_laws!(@law monotone, $states, |(a, b): &($type, $type)| $crate::laws::monotone(a, b));
+    (@join $type:ty, $three:expr) => {
+        $crate::crdt_laws!(@law commutative, $three, |[a, b, _]: &[$type; 3]| $crate::laws::commutative(a, b));
+        $crate::crdt_laws!(@law associative, $three, |[a, b, c]: &[$type; 3]| $crate::laws::associative(a, b, c));
+        $crate::crdt_laws!(@law idempotent, $three, |[a, _, _]: &[$type; 3]| $crate::laws::idempotent(a));
+        $crate::crdt_laws!(@law monotone, $three, |[a, b, _]: &[$type; 3]| $crate::laws::monotone(a, b));
     };
-    (@delta $type:ty, $states:expr) => {
+    (@delta $type:ty, $three:expr) => {
         $crate::crdt_laws!(
-            @law delta_merge_equals_state_merge, $states,
-            |(a, b, x): &($type, $type, $type)| $crate::laws::delta(a, b, x)
+            @law delta_merge_equals_state_merge, $three,
+            |[a, b, x]: &[$type; 3]| $crate::laws::delta(a, b, x)
         );
     };
-    (@encoding $type:ty, $states:expr) => {
-        $crate::crdt_laws!(@law encoding_is_the_identity, $states, |(a,): &($type,)| $crate::laws::encoding(a));
+    (@encoding $type:ty, $three:expr) => {
         $crate::crdt_laws!(
-            @law encoding_is_canonical, $states,
-            |(a, b, c): &($type, $type, $type)| $crate::laws::canonical(a, b, c)
+            @law encoding_is_the_identity, $three,
+            |[a, _, _]: &[$type; 3]| $crate::laws::encoding(a)
+        );
+        $crate::crdt_laws!(
+            @law encoding_is_canonical, $three,
+            |[a, b, c]: &[$type; 3]| $crate::laws::canonical(a, b, c)
         );
     };
-    (@law $name:ident, $states:expr, |($($state:ident),+ $(,)?): $input:ty| $law:expr) => {
+    (@law $name:ident, $three:expr, $law:expr) => {
         #[test]
         fn $name() {
-            // One strategy for each state that the law speaks of.
-            $(let $state = $states;)+
-            $crate::assert_law(file!(), &($($state,)+), |($($state,)+): $input| $law);
+            $crate::assert_law(file!(), &$three, $law);
         }
     };
 }

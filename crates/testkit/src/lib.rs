@@ -19,8 +19,9 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`laws`] | what makes a CRDT, as functions; [`crdt_laws!`] makes a test of each |
-//! | `merge_laws` | [`merge_laws`]: which laws a merge function obeys; [`merge_laws!`] asserts what you claim |
+//! | `merge_laws` | [`fn@merge_laws`]: which laws a merge function obeys; [`merge_laws!`] asserts what you claim |
 //! | `converge` | [`assert_converges`]: engines with histories of writes, in many interleavings |
+//! | [`generate`] | proptest strategies of clocks, values and CRDTs |
 //! | `search` | [`search`]: the search for a minimal [`Counterexample`] |
 //! | [`nats`] | a real nats-server with JetStream, started, broken and mended by a test |
 //!
@@ -31,6 +32,7 @@
 
 mod converge;
 mod crdt_laws;
+pub mod generate;
 pub mod laws;
 mod merge_laws;
 #[cfg(unix)]
