@@ -64,11 +64,11 @@ pub use archipelago_store as store;
 #[doc(no_inline)]
 pub use archipelago_store_fjall as store_fjall;
 
-pub use archipelago_conflict::{ConflictResolver, Strategy};
+pub use archipelago_conflict::{ConflictResolver, ConflictStrategy, Custom, Sibling, Strategy};
 pub use archipelago_crdt::Value;
 pub use archipelago_manager::{
-    ConflictReport, EntityView, LinkState, Metrics, MultiMasterManager, Notification, Notifications,
-    SessionToken, WriteReceipt,
+    ConflictReport, EntityView, Explanation, LinkState, Metrics, MultiMasterManager, Notification,
+    Notifications, SessionToken, UpdateError, WriteReceipt,
 };
 pub use archipelago_pipeline::{MemoryBroker, Switch};
 #[cfg(feature = "nats")]
