@@ -270,7 +270,9 @@ fn content_mut<'v>(version: &'v mut Version, slot: &Slot) -> Option<&'v mut Opti
 
 /// Removes what the version says of the slot.
 fn take(version: &mut Version, slot: &Slot) {
-    if let Body::Fields(fields) = &mut version.body {
-        fields.retain(|(other, _)| other != slot);
+    if let Body::Fields(fields) = &mut version.body
+        && let Ok(at) = fields.binary_search_by(|(other, _)| other.cmp(slot))
+    {
+        fields.remove(at);
     }
 }
