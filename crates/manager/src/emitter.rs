@@ -1,7 +1,7 @@
 use std::{collections::BTreeSet, ops::Bound, sync::Arc};
 
 use archipelago_engine::pack;
-use archipelago_pipeline::{Outgoing, Pipeline, PipelineError};
+use archipelago_pipeline::{Outgoing, Pipeline, PipelineError, PipelineStatus};
 use archipelago_proto::EventBatch;
 use archipelago_store::{Batch, Durability, Table};
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    LinkState, StartError,
+    LinkState, Notification, StartError,
     backoff::Backoff,
     metrics,
     persist::{self, OutboxKey, Waiting},
@@ -69,8 +69,10 @@ impl Emitter {
             };
             match sent {
                 Ok(()) => return,
+                Err(Failure::Outbox(_)) if self.stop.is_cancelled() => return,
                 Err(Failure::Outbox(error)) => {
                     tracing::error!(%error, "the outbox cannot be read; writes stay queued");
+                    self.shared.notify(Notification::StoreFailed { reason: error.to_string() });
                     return;
                 }
                 Err(Failure::Pipeline(error)) if error.is_retryable() => {
@@ -82,6 +84,8 @@ impl Emitter {
                         self.shared.log_is_lost(error.to_string());
                         return;
                     }
+                    // Connected or not, nothing travels until someone mends this.
+                    self.shared.pipeline_is(PipelineStatus::Down { reason: error.to_string() });
                 }
             }
             tokio::select! {
@@ -118,6 +122,9 @@ impl Emitter {
                 Some((parcel, acknowledged)) = in_flight.next() => {
                     acknowledged?;
                     backoff.reset();
+                    if self.shared.link.borrow().queues() {
+                        self.shared.pipeline_is(self.pipeline.status().borrow().clone());
+                    }
                     self.forget(&parcel)?;
                     if let Some(first) = parcel.rows.first() {
                         outstanding.remove(first);

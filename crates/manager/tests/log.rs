@@ -7,7 +7,7 @@ use std::sync::Arc;
 use archipelago_clock::{Dot, Hlc, Incarnation, ReplicaId};
 use archipelago_conflict::Strategy;
 use archipelago_manager::{ApplyError, LinkState, Notification};
-use archipelago_pipeline::{FaultRates, Faulty, Outgoing, Pipeline};
+use archipelago_pipeline::{FaultRates, Faulty, MemoryBroker, MemoryConfig, Outgoing, Pipeline};
 use archipelago_proto::{BatchEncoder, Event, Limits, Op, encode_value};
 use archipelago_store::MemoryStore;
 use bytes::Bytes;
@@ -69,6 +69,21 @@ async fn a_log_lost_after_the_first_write_was_sent_is_noticed_even_if_nothing_wa
     if !matches!(us.master.link_state(), LinkState::Lost { .. }) {
         notified(&mut listener, lost).await;
     }
+}
+
+#[tokio::test]
+async fn a_message_that_the_broker_never_takes_is_told_and_later_writes_are_queued() {
+    let broker = MemoryBroker::new(MemoryConfig { payload_bytes_max: 1_000, ..MemoryConfig::default() });
+    let us = Island::start(&broker, "us-east", Strategy::Lww).await;
+    let mut events = us.master.subscribe();
+    us.master.write("a", "x".repeat(5_000).as_str()).await.unwrap();
+    let reason = notified(&mut events, |notification| match notification {
+        Notification::PipelineDown { reason } => Some(reason),
+        _ => None,
+    });
+    assert!(reason.await.contains("limit of 1000"));
+    assert!(us.master.write("b", &1).await.unwrap().queued);
+    assert_eq!(us.master.metrics().outbox_len, 2);
 }
 
 #[tokio::test]
