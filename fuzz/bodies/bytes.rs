@@ -2,16 +2,25 @@
 
 use archipelago_clock::{Dot, Hlc, Incarnation, ReplicaId, VectorClock, VersionVector};
 use archipelago_proto::{
-    BatchEncoder, Event, EventBatch, Limits, Record, ReplicaTable, check_value, decode_value, encode_value,
-    join_fields, split_fields,
+    BatchEncoder, Event, EventBatch, Heartbeat, Limits, Record, ReplicaTable, check_value, decode_value,
+    encode_value, join_fields, split_fields,
 };
 use bytes::Bytes;
 
-/// A batch that can be read can be written, and says the same again.
+/// A batch or a heartbeat that can be read can be written, and says the same again.
 pub(crate) fn envelope(data: &[u8]) {
     same_again(Bytes::copy_from_slice(data));
-    // Chance does not find checksums, so the bytes are tried as a body as well.
-    same_again(seal(data));
+    // Chance does not find checksums, so the bytes are tried as bodies as well.
+    same_again(seal(1, data));
+    same_heartbeat_again(seal(2, data));
+}
+
+fn same_heartbeat_again(message: Bytes) {
+    let limits = Limits::default();
+    let Ok(heartbeat) = Heartbeat::decode(message.clone(), &limits) else { return };
+    assert!(EventBatch::decode(message, &limits).is_err());
+    let again = heartbeat.encode();
+    assert_eq!(Heartbeat::decode(again, &limits).expect("what was written can be read"), heartbeat);
 }
 
 fn same_again(message: Bytes) {
@@ -41,11 +50,11 @@ fn check_event(event: &Event) {
     }
 }
 
-fn seal(body: &[u8]) -> Bytes {
+fn seal(kind: u64, body: &[u8]) -> Bytes {
     let mut message = Vec::new();
     rmp::encode::write_array_len(&mut message, 5).expect("memory");
     rmp::encode::write_str(&mut message, "archipelago").expect("memory");
-    for number in [1, 1, xxhash_rust::xxh3::xxh3_64(body)] {
+    for number in [1, kind, xxhash_rust::xxh3::xxh3_64(body)] {
         rmp::encode::write_uint(&mut message, number).expect("memory");
     }
     rmp::encode::write_bin(&mut message, body).expect("memory");

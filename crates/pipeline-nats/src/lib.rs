@@ -32,6 +32,7 @@
 //! | `publisher` | the way out: acknowledgements with a deadline of their own |
 //! | `reader` | the way in: a task that survives reconnects and notices every kind of loss |
 //! | `subscription` | the reader's other end |
+//! | `peers` | what replicas say to one another, on the subjects `archipelago.orders.said.paris` and `archipelago.orders.asked.paris` |
 //! | `error` | what the broker says, as a [`PipelineError`](archipelago_pipeline::PipelineError) |
 //!
 //! # Invariants
@@ -51,6 +52,7 @@ mod config;
 mod connection;
 mod error;
 mod link;
+mod peers;
 mod pipeline;
 mod publisher;
 mod reader;

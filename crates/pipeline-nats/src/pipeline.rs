@@ -1,10 +1,12 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use archipelago_pipeline::{
-    LogState, Outgoing, PendingAck, Pipeline, PipelineError, PipelineStatus, Subscription, check_name,
+    Listener, LogState, Outgoing, PendingAck, Pipeline, PipelineError, PipelineStatus, Subscription,
+    check_name,
 };
 use async_nats::Client;
 use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::{
@@ -12,6 +14,7 @@ use crate::{
     config::{NatsConfig, OnStart},
     connection,
     link::{Links, Role},
+    peers::Peers,
     publisher::{HEADER_BYTES_MAX, Publisher},
     reader::Reader,
     stream::LogStream,
@@ -23,6 +26,7 @@ use crate::{
 pub struct NatsPipeline {
     config: Arc<NatsConfig>,
     links: Arc<Links>,
+    peers: Peers,
     client: Client,
     publisher: Arc<Publisher>,
     /// The stream as seen over the connection for reading, which serves all requests but publishing.
@@ -64,6 +68,7 @@ impl NatsPipeline {
         }
         Ok(NatsPipeline {
             publisher: Arc::new(Publisher::new(out, config.in_flight_max, config.ack_timeout)),
+            peers: Peers::new(publish.clone(), consume, links.clone(), &config.namespace),
             config: Arc::new(config),
             links,
             client: publish,
@@ -99,6 +104,18 @@ impl Pipeline for NatsPipeline {
     async fn subscribe(&self, after: u64) -> Result<Box<dyn Subscription>, PipelineError> {
         let reader = Reader::start(self.stream.clone(), after, self.config.prefetch_messages_max);
         Ok(Box::new(reader.await?))
+    }
+
+    async fn announce(&self, from: &str, payload: Bytes) -> Result<(), PipelineError> {
+        self.peers.announce(from, payload, self.payload_bytes_max()).await
+    }
+
+    async fn ask(&self, to: &str, payload: Bytes, deadline: Duration) -> Result<Bytes, PipelineError> {
+        self.peers.ask(to, payload, deadline, self.payload_bytes_max()).await
+    }
+
+    async fn listen(&self, name: &str) -> Result<Box<dyn Listener>, PipelineError> {
+        self.peers.listen(name).await
     }
 
     fn status(&self) -> watch::Receiver<PipelineStatus> {

@@ -19,6 +19,14 @@ pub enum PipelineError {
         /// The deadline that passed.
         deadline: Duration,
     },
+    /// A replica that was asked did not answer in time, or is not there. Worth asking again, or asking another one.
+    #[error("the replica {name:?} did not answer within {deadline:?}")]
+    NoAnswer {
+        /// Who was asked.
+        name: String,
+        /// The deadline.
+        deadline: Duration,
+    },
     /// The broker refused the credentials or the action. Permanent until someone mends the permissions.
     #[error("the broker refused access: {reason}; check user, password, token or credentials file")]
     Unauthorized {
@@ -97,6 +105,7 @@ impl PipelineError {
             self,
             PipelineError::Unavailable { .. }
                 | PipelineError::AckTimeout { .. }
+                | PipelineError::NoAnswer { .. }
                 | PipelineError::Refused { .. }
         )
     }

@@ -5,16 +5,17 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::FutureExt;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    Fault, FaultRates, LogState, Outgoing, PendingAck, Pipeline, PipelineError, PipelineStatus, Subscription,
-    fault::FaultDice,
+    Fault, FaultRates, Listener, LogState, Outgoing, PendingAck, Pipeline, PipelineError, PipelineStatus,
+    Subscription, fault::FaultDice,
 };
 
 /// A pipeline whose published messages meet a [`Fault`] now and then: the same seed strikes the same messages,
-/// counted in the order of publishing. Reading is not disturbed.
+/// counted in the order of publishing. Reading, and what replicas say beside the log, is not disturbed.
 #[derive(Debug)]
 pub struct Faulty {
     inner: Arc<dyn Pipeline>,
@@ -81,6 +82,18 @@ impl Pipeline for Faulty {
 
     async fn subscribe(&self, after: u64) -> Result<Box<dyn Subscription>, PipelineError> {
         self.inner.subscribe(after).await
+    }
+
+    async fn announce(&self, from: &str, payload: Bytes) -> Result<(), PipelineError> {
+        self.inner.announce(from, payload).await
+    }
+
+    async fn ask(&self, to: &str, payload: Bytes, deadline: Duration) -> Result<Bytes, PipelineError> {
+        self.inner.ask(to, payload, deadline).await
+    }
+
+    async fn listen(&self, name: &str) -> Result<Box<dyn Listener>, PipelineError> {
+        self.inner.listen(name).await
     }
 
     fn status(&self) -> watch::Receiver<PipelineStatus> {

@@ -28,6 +28,7 @@
 //! | where | what |
 //! |---|---|
 //! | [`Pipeline`], [`Subscription`], [`PipelineError`] | the contract |
+//! | [`Listener`], [`Heard`] | what replicas say to one another beside the log |
 //! | [`MemoryBroker`], [`MemoryPipeline`] | many named logs in memory, with JetStream's habits and failures |
 //! | [`Switch`] | a decorator that cuts one replica off from the broker and heals it again |
 //! | [`Faulty`] | a decorator that loses and repeats messages and acknowledgements by seed |
@@ -50,6 +51,7 @@ mod fault;
 mod faulty;
 mod memory;
 mod name;
+mod peers;
 mod pipeline;
 mod switch;
 
@@ -58,6 +60,7 @@ pub use fault::{Fault, FaultRates};
 pub use faulty::Faulty;
 pub use memory::{MemoryBroker, MemoryConfig, MemoryPipeline};
 pub use name::{check_message_id, check_name};
+pub use peers::{Answer, Heard, Listener};
 pub use pipeline::{
     Incoming, LogId, LogState, Outgoing, PendingAck, Pipeline, PipelineStatus, PublishAck, Subscription,
 };

@@ -1,4 +1,8 @@
-use std::{fmt::Debug, sync::Arc, time::SystemTime};
+use std::{
+    fmt::Debug,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -6,7 +10,7 @@ use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::PipelineError;
+use crate::{Listener, PipelineError};
 
 /// Which log this is: a log that was deleted and made again under the same name is another one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +88,9 @@ pub enum PipelineStatus {
 /// Contract: at least once and, from the view of one reader, in one order that all readers share. A message may be
 /// stored although its acknowledgement failed or timed out, and a retry may be stored again. Acknowledged
 /// messages may be lost by the broker; [`Pipeline::state`] is how that is noticed.
+///
+/// Beside the log, replicas speak to one another directly: [`announce`](Self::announce), [`ask`](Self::ask) and
+/// [`listen`](Self::listen) need no log, and promise nothing but that what arrives is whole.
 #[async_trait]
 pub trait Pipeline: Debug + Send + Sync + 'static {
     /// Makes the log exist as configured, and tells what it holds.
@@ -105,6 +112,27 @@ pub trait Pipeline: Debug + Send + Sync + 'static {
     /// that exists at this call: a caller that compares [`LogState::id`] does so after subscribing, so that no
     /// replacement slips in between.
     async fn subscribe(&self, after: u64) -> Result<Box<dyn Subscription>, PipelineError>;
+
+    /// Says `payload` to every replica of the namespace that listens now, this one included. At most once, never
+    /// stored, and lost on whoever does not listen.
+    ///
+    /// # Errors
+    /// [`PipelineError::InvalidName`] for `from`, [`PipelineError::TooLarge`], and [`PipelineError::Unavailable`].
+    /// Without one, it still may reach nobody.
+    async fn announce(&self, from: &str, payload: Bytes) -> Result<(), PipelineError>;
+
+    /// Asks the replica `to`, and waits for its answer.
+    ///
+    /// # Errors
+    /// [`PipelineError::NoAnswer`] if there is none within `deadline`, or nobody of that name listens; otherwise as
+    /// [`announce`](Self::announce).
+    async fn ask(&self, to: &str, payload: Bytes, deadline: Duration) -> Result<Bytes, PipelineError>;
+
+    /// Listens to announcements, and to what is asked of the replica `name`, from now on.
+    ///
+    /// # Errors
+    /// [`PipelineError::InvalidName`] for `name`, and [`PipelineError::Unavailable`].
+    async fn listen(&self, name: &str) -> Result<Box<dyn Listener>, PipelineError>;
 
     /// The current status, and every change of it.
     fn status(&self) -> watch::Receiver<PipelineStatus>;

@@ -1,18 +1,20 @@
-use std::{fmt::Debug, sync::Arc};
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::FutureExt;
 use tokio::{sync::watch, task::AbortHandle, time::Instant};
 
 use crate::{
-    Incoming, LogState, Outgoing, PendingAck, Pipeline, PipelineError, PipelineStatus, Subscription,
+    Heard, Incoming, Listener, LogState, Outgoing, PendingAck, Pipeline, PipelineError, PipelineStatus,
+    Subscription,
 };
 
 /// A pipeline that can be cut off from its broker and healed again, one replica at a time. Clones are the same
 /// switch.
 ///
 /// While it is cut, calls fail with [`PipelineError::Unavailable`], subscriptions stand still and the status is
-/// down. After [`Switch::heal`], subscriptions go on with the message after the last that they delivered.
+/// down; what is said beside the log is lost. After [`Switch::heal`], subscriptions go on with the message after the last that they delivered.
 /// Acknowledgements that were outstanding at a cut fail with [`PipelineError::AckTimeout`] at once, without the wait
 /// that a real partition would bring: their messages may or may not be stored.
 #[derive(Clone, Debug)]
@@ -153,6 +155,19 @@ impl Pipeline for Switch {
         Ok(Box::new(SwitchSubscription { inner, link: self.link.state.subscribe() }))
     }
 
+    async fn announce(&self, from: &str, payload: Bytes) -> Result<(), PipelineError> {
+        self.unless_cut(self.inner.announce(from, payload)).await
+    }
+
+    async fn ask(&self, to: &str, payload: Bytes, deadline: Duration) -> Result<Bytes, PipelineError> {
+        self.unless_cut(self.inner.ask(to, payload, deadline)).await
+    }
+
+    async fn listen(&self, name: &str) -> Result<Box<dyn Listener>, PipelineError> {
+        let inner = self.unless_cut(self.inner.listen(name)).await?;
+        Ok(Box::new(SwitchListener { inner, link: self.link.state.subscribe() }))
+    }
+
     fn status(&self) -> watch::Receiver<PipelineStatus> {
         self.link.status.subscribe()
     }
@@ -180,6 +195,24 @@ impl Subscription for SwitchSubscription {
                 // `next` is cancel safe, so the message that a cut keeps from being seen comes after the heal.
                 Ok(_) = self.link.wait_for(|link| link.cut) => {}
                 message = self.inner.next() => return message,
+            }
+        }
+    }
+}
+
+struct SwitchListener {
+    inner: Box<dyn Listener>,
+    link: watch::Receiver<LinkState>,
+}
+
+#[async_trait]
+impl Listener for SwitchListener {
+    async fn next(&mut self) -> Result<Heard, PipelineError> {
+        loop {
+            let heard = self.inner.next().await?;
+            // Heard through a cut link, it is as if it had never been said.
+            if !self.link.borrow().cut {
+                return Ok(heard);
             }
         }
     }

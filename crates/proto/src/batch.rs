@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use archipelago_clock::{Dot, Hlc, Incarnation, NAME_BYTES_MAX, ReplicaId, VersionVector};
+use archipelago_clock::{Dot, Hlc, NAME_BYTES_MAX, ReplicaId, VersionVector};
 use bytes::Bytes;
 
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
     envelope::{self, EnvelopeKind},
     op,
     reader::{Reader, malformed, within},
+    replica,
     writer::Writer,
 };
 
@@ -172,9 +173,7 @@ impl<'a> BatchEncoder<'a> {
         body.text(self.namespace);
         body.array(self.replicas.len());
         for replica in &self.replicas {
-            body.array(2);
-            body.text(replica.name());
-            body.unsigned(replica.incarnation().bits());
+            replica::write(&mut body, replica);
         }
         body.unsigned(first.dot.sequence);
         body.unsigned(first.hlc.bits());
@@ -200,7 +199,7 @@ impl EventBatch {
     /// # Errors
     /// Every [`DecodeError`]; nothing of a batch with one broken event is used.
     pub fn decode(message: Bytes, limits: &Limits) -> Result<EventBatch, DecodeError> {
-        let (EnvelopeKind::Events, body) = envelope::open(message, limits.batch_bytes_max)?;
+        let body = envelope::open_as(EnvelopeKind::Events, message, limits.batch_bytes_max)?;
         let mut reader = Reader::new(body);
         let elements = reader.array("batch")?;
         if elements < 6 {
@@ -257,8 +256,7 @@ fn read_replicas(reader: &mut Reader, limits: &Limits) -> Result<Vec<ReplicaId>,
     }
     let mut replicas: Vec<ReplicaId> = Vec::with_capacity(len);
     for _ in 0..len {
-        let replica = read_replica(reader)?;
-        replicas.push(replica);
+        replicas.push(replica::read(reader)?);
     }
     let mut sorted: Vec<&ReplicaId> = replicas.iter().collect();
     sorted.sort();
@@ -266,15 +264,6 @@ fn read_replicas(reader: &mut Reader, limits: &Limits) -> Result<Vec<ReplicaId>,
         return Err(malformed("replicas", "one is named twice"));
     }
     Ok(replicas)
-}
-
-fn read_replica(reader: &mut Reader) -> Result<ReplicaId, DecodeError> {
-    if reader.array("replica")? != 2 {
-        return Err(malformed("replica", "expected a name and an incarnation"));
-    }
-    let name = reader.text("replica name", "replica name bytes", NAME_BYTES_MAX)?;
-    let incarnation = Incarnation::from_bits(reader.unsigned("incarnation")?);
-    ReplicaId::new(&name, incarnation).map_err(|error| malformed("replica name", error))
 }
 
 fn read_base_deps(reader: &mut Reader, replicas: &[ReplicaId]) -> Result<VersionVector, DecodeError> {

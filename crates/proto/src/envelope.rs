@@ -21,18 +21,22 @@ const MAGIC: &str = "archipelago";
 pub enum EnvelopeKind {
     /// An [`EventBatch`](crate::EventBatch).
     Events,
+    /// A [`Heartbeat`](crate::Heartbeat).
+    Heartbeat,
 }
 
 impl EnvelopeKind {
     const fn code(self) -> u64 {
         match self {
             EnvelopeKind::Events => 1,
+            EnvelopeKind::Heartbeat => 2,
         }
     }
 
     fn from_code(code: u64) -> Result<Self, DecodeError> {
         match code {
             1 => Ok(EnvelopeKind::Events),
+            2 => Ok(EnvelopeKind::Heartbeat),
             found => Err(DecodeError::Unknown { what: "envelope kind", found }),
         }
     }
@@ -50,8 +54,16 @@ pub(crate) fn seal(kind: EnvelopeKind, body: &[u8]) -> Bytes {
     writer.into_vec().into()
 }
 
+/// The body of an envelope of this kind that arrived from outside.
+pub(crate) fn open_as(kind: EnvelopeKind, bytes: Bytes, bytes_max: usize) -> Result<Bytes, DecodeError> {
+    match open(bytes, bytes_max)? {
+        (found, body) if found == kind => Ok(body),
+        (found, _) => Err(malformed("envelope", format!("it holds {found:?} instead of {kind:?}"))),
+    }
+}
+
 /// The kind and the body of an envelope that arrived from outside.
-pub(crate) fn open(bytes: Bytes, bytes_max: usize) -> Result<(EnvelopeKind, Bytes), DecodeError> {
+fn open(bytes: Bytes, bytes_max: usize) -> Result<(EnvelopeKind, Bytes), DecodeError> {
     crate::reader::within("batch_bytes_max", bytes.len(), bytes_max)?;
     let mut reader = Reader::new(bytes);
     let elements = reader.array("envelope").map_err(|_| DecodeError::NotAnEnvelope)?;

@@ -28,6 +28,7 @@
 //! |---|---|
 //! | `event` | [`Event`], [`Op`], [`Slot`]: one write |
 //! | `batch` | [`EventBatch`], [`BatchEncoder`]: events of one origin as one message |
+//! | `heartbeat` | [`Heartbeat`]: what a replica says of itself |
 //! | `envelope` | the frame around every message: version, kind, checksum |
 //! | `record` | [`Record`], [`Version`], [`Body`]: the stored state of one entity |
 //! | `value` | the values that users store |
@@ -42,10 +43,12 @@ mod batch;
 mod envelope;
 mod error;
 mod event;
+mod heartbeat;
 mod limits;
 mod op;
 mod reader;
 mod record;
+mod replica;
 mod text;
 mod value;
 mod writer;
@@ -54,6 +57,7 @@ pub use batch::{BatchEncoder, EventBatch};
 pub use envelope::{ENVELOPE_VERSION, EnvelopeKind};
 pub use error::{DecodeError, EncodeError};
 pub use event::{Event, Op, Slot};
+pub use heartbeat::Heartbeat;
 pub use limits::Limits;
 pub use record::{Body, Record, ReplicaTable, Version};
 pub use text::{EntityId, FieldName, Text};

@@ -5,7 +5,8 @@ use std::{path::PathBuf, sync::Arc};
 
 use archipelago_clock::{Dot, Hlc, Incarnation, ReplicaId, VersionVector};
 use archipelago_proto::{
-    BatchEncoder, Body, Event, EventBatch, Limits, Op, Record, ReplicaTable, Slot, Version, encode_value,
+    BatchEncoder, Body, Event, EventBatch, Heartbeat, Limits, Op, Record, ReplicaTable, Slot, Version,
+    encode_value,
 };
 use bytes::Bytes;
 
@@ -87,6 +88,24 @@ fn version_1_event_batch() {
     let golden = frozen("events-v1.hex", &bytes);
     let decoded = EventBatch::decode(golden.clone(), &limits).unwrap();
     assert_eq!(decoded, EventBatch { namespace: "people".into(), events: events() });
+    assert_eq!(bytes, golden, "this build writes version 1 as it was frozen");
+}
+
+#[test]
+fn version_1_heartbeat() {
+    let heartbeat = Heartbeat {
+        namespace: "people".into(),
+        replica: replica("us-east"),
+        session: 0x1234_5678_9abc_def0,
+        beat: 7,
+        hlc: Hlc::new(1_795_220_962_200, 2),
+        vector: [(replica("us-east"), 44), (replica("eu-west"), 300)].into_iter().collect(),
+        strategies: 0xfedc_ba98_7654_3210,
+        digest: 0x0011_2233_4455_6677_8899_aabb_ccdd_eeff,
+    };
+    let bytes = heartbeat.encode();
+    let golden = frozen("heartbeat-v1.hex", &bytes);
+    assert_eq!(Heartbeat::decode(golden.clone(), &Limits::default()).unwrap(), heartbeat);
     assert_eq!(bytes, golden, "this build writes version 1 as it was frozen");
 }
 

@@ -38,6 +38,7 @@
 mod delivery;
 mod loss;
 mod outage;
+mod peers;
 mod publishing;
 
 use std::{sync::Arc, time::Duration};
@@ -48,6 +49,7 @@ use bytes::Bytes;
 pub use delivery::*;
 pub use loss::*;
 pub use outage::*;
+pub use peers::*;
 pub use publishing::*;
 
 use crate::{Incoming, Outgoing, Pipeline, PipelineError, PipelineStatus, PublishAck, Subscription};
@@ -97,6 +99,10 @@ macro_rules! conformance_tests {
             an_idle_subscription_survives_an_outage,
             an_outage_amid_reading_loses_and_repeats_nothing,
             an_outage_amid_publishing_loses_nothing,
+            everyone_who_listens_hears_an_announcement,
+            a_question_is_answered_by_whom_it_names,
+            a_question_without_an_answer_ends_at_its_deadline,
+            listening_survives_an_outage,
         );
     };
     (@each $harness:expr; $($property:ident,)*) => {

@@ -6,7 +6,7 @@ use std::{
 
 use tokio::{sync::watch, time::Instant};
 
-use super::{MemoryPipeline, log::Log};
+use super::{MemoryPipeline, listener::Listeners, log::Log};
 use crate::{Fault, FaultRates, LogId, PipelineStatus, fault::FaultDice};
 
 /// How a [`MemoryBroker`] behaves. The defaults are those of a JetStream server.
@@ -73,6 +73,7 @@ pub(super) struct BrokerState {
 #[derive(Debug, Default)]
 pub(super) struct Slot {
     pub(super) log: Option<Log>,
+    pub(super) listeners: Listeners,
     /// Changes whenever a reader may have something to see.
     pub(super) changed: watch::Sender<()>,
 }

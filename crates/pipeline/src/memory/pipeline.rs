@@ -1,16 +1,23 @@
-use std::sync::Arc;
+use std::{
+    sync::{Arc, MutexGuard},
+    time::Duration,
+};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::Instant,
 };
 
-use super::{broker::Shared, subscription::MemorySubscription};
+use super::{
+    broker::{BrokerState, Shared},
+    subscription::MemorySubscription,
+};
 use crate::{
-    Fault, LogState, Outgoing, PendingAck, Pipeline, PipelineError, PipelineStatus, PublishAck, Subscription,
-    check_message_id, check_name,
+    Fault, Listener, LogState, Outgoing, PendingAck, Pipeline, PipelineError, PipelineStatus, PublishAck,
+    Subscription, check_message_id, check_name,
 };
 
 /// One replica's handle on one log of a [`MemoryBroker`](crate::MemoryBroker). Clones share the limit of outstanding
@@ -28,6 +35,17 @@ impl MemoryPipeline {
         MemoryPipeline { shared, namespace: namespace.into(), in_flight }
     }
 
+    /// The broker, if it runs.
+    fn running(&self) -> Result<MutexGuard<'_, BrokerState>, PipelineError> {
+        let state = self.shared.lock();
+        if state.running { Ok(state) } else { Err(stopped()) }
+    }
+
+    fn check_size(&self, payload: &Bytes) -> Result<(), PipelineError> {
+        let (bytes, bytes_max) = (payload.len(), self.shared.config.payload_bytes_max);
+        if bytes > bytes_max { Err(PipelineError::TooLarge { bytes, bytes_max }) } else { Ok(()) }
+    }
+
     fn missing(&self) -> PipelineError {
         PipelineError::LogMissing { name: self.namespace.to_string() }
     }
@@ -36,10 +54,7 @@ impl MemoryPipeline {
     fn append(&self, message: &Outgoing) -> Result<Option<PublishAck>, PipelineError> {
         let stored_at = self.shared.now();
         let window = self.shared.config.duplicate_window;
-        let mut state = self.shared.lock();
-        if !state.running {
-            return Err(stopped());
-        }
+        let mut state = self.running()?;
         let fault = state.draw_fault();
         let slot = state.slot(&self.namespace);
         let log = slot.log.as_mut().ok_or_else(|| self.missing())?;
@@ -86,10 +101,7 @@ impl Pipeline for MemoryPipeline {
     async fn open(&self) -> Result<LogState, PipelineError> {
         check_name(&self.namespace)?;
         let now = self.shared.now();
-        let mut state = self.shared.lock();
-        if !state.running {
-            return Err(stopped());
-        }
+        let mut state = self.running()?;
         if state.slot(&self.namespace).log.is_none() {
             state.create_log(&self.namespace, now);
         }
@@ -97,21 +109,14 @@ impl Pipeline for MemoryPipeline {
     }
 
     async fn state(&self) -> Result<LogState, PipelineError> {
-        let mut state = self.shared.lock();
-        if !state.running {
-            return Err(stopped());
-        }
+        let mut state = self.running()?;
         state.slot(&self.namespace).log.as_ref().map(|log| log.state()).ok_or_else(|| self.missing())
     }
 
     async fn publish(&self, message: Outgoing) -> Result<PendingAck, PipelineError> {
         check_name(&message.origin)?;
         check_message_id(&message.message_id)?;
-        let bytes = message.payload.len();
-        let bytes_max = self.shared.config.payload_bytes_max;
-        if bytes > bytes_max {
-            return Err(PipelineError::TooLarge { bytes, bytes_max });
-        }
+        self.check_size(&message.payload)?;
         let permit = self.in_flight.clone().acquire_owned().await.expect("the semaphore is never closed");
         Ok(match self.append(&message)? {
             Some(ack) => async move {
@@ -124,10 +129,7 @@ impl Pipeline for MemoryPipeline {
     }
 
     async fn subscribe(&self, after: u64) -> Result<Box<dyn Subscription>, PipelineError> {
-        let mut state = self.shared.lock();
-        if !state.running {
-            return Err(stopped());
-        }
+        let mut state = self.running()?;
         let slot = state.slot(&self.namespace);
         let log = slot.log.as_ref().ok_or_else(|| self.missing())?;
         if after > log.last_sequence() {
@@ -141,6 +143,27 @@ impl Pipeline for MemoryPipeline {
         let changed = slot.changed.subscribe();
         drop(state);
         Ok(Box::new(MemorySubscription::new(self.shared.clone(), id, after, changed)))
+    }
+
+    async fn announce(&self, from: &str, payload: Bytes) -> Result<(), PipelineError> {
+        check_name(from)?;
+        self.check_size(&payload)?;
+        self.running()?.slot(&self.namespace).listeners.announce(from, &payload);
+        Ok(())
+    }
+
+    async fn ask(&self, to: &str, payload: Bytes, deadline: Duration) -> Result<Bytes, PipelineError> {
+        check_name(to)?;
+        self.check_size(&payload)?;
+        let unanswered = || PipelineError::NoAnswer { name: to.to_owned(), deadline };
+        let answer = self.running()?.slot(&self.namespace).listeners.ask(to, payload);
+        let answer = tokio::time::timeout(deadline, answer.ok_or_else(unanswered)?).await;
+        answer.map_err(|_| unanswered())?.map_err(|_| unanswered())
+    }
+
+    async fn listen(&self, name: &str) -> Result<Box<dyn Listener>, PipelineError> {
+        check_name(name)?;
+        Ok(Box::new(self.running()?.slot(&self.namespace).listeners.listen(name)))
     }
 
     fn status(&self) -> watch::Receiver<PipelineStatus> {
