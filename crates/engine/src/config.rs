@@ -11,6 +11,8 @@ pub struct EngineConfig {
     pub namespace: String,
     /// The replica it is.
     pub replica: ReplicaId,
+    /// Another number at each start of the replica. Default 0.
+    pub session: u64,
     /// How conflicts are resolved; the same on every replica of the namespace.
     pub strategies: StrategyTable,
     /// How far ahead of the wall clock the stamp of a remote event may be. Default 60 s.
@@ -27,6 +29,7 @@ impl EngineConfig {
         EngineConfig {
             namespace: namespace.into(),
             replica,
+            session: 0,
             strategies: StrategyTable::default(),
             max_drift: Duration::from_secs(60),
             event_buffer_events_max: 1_000,

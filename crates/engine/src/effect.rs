@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use archipelago_clock::{Dot, Hlc};
+use archipelago_clock::{Dot, Hlc, ReplicaId};
 use archipelago_conflict::Attention;
 use archipelago_proto::EntityId;
 use bytes::Bytes;
@@ -33,7 +33,7 @@ pub struct Commit {
     /// Entries of the vector: the number of a replica and its sequence.
     pub vector: Vec<(u32, u64)>,
     /// Replicas that were given a number, in the order of numbers, the first with the number given.
-    pub replicas: Option<(u32, Vec<archipelago_clock::ReplicaId>)>,
+    pub replicas: Option<(u32, Vec<ReplicaId>)>,
     /// The ceiling of the clock.
     pub hlc_ceiling: Option<Hlc>,
     /// Messages for the log, each with the sequence of its first event and of its last.
@@ -86,6 +86,20 @@ pub enum Notice {
         dot: Dot,
         /// How far it is ahead of this replica's clock.
         ahead: Duration,
+    },
+    /// Another replica resolves conflicts by other rules: what the two show of the same writes may differ.
+    StrategyMismatch {
+        /// The other replica.
+        replica: ReplicaId,
+        /// The fingerprint of this replica's strategies.
+        ours: u64,
+        /// That of the other's.
+        theirs: u64,
+    },
+    /// Another replica has applied the same writes by the same rules, and has another state: one of the two is damaged.
+    Diverged {
+        /// The other replica.
+        replica: ReplicaId,
     },
     /// Another writer uses the identity of this replica, which takes no more writes.
     Fenced {

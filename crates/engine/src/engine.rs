@@ -7,7 +7,8 @@ use bytes::Bytes;
 
 use crate::{
     Conflict, Effect, EngineConfig, Notice, ReadError, Restored, StateDigest, Visible,
-    causal_buffer::CausalBuffer, digest::entity_digest, entity, open_commit::OpenCommit, progress::Progress,
+    causal_buffer::CausalBuffer, digest::entity_digest, entity, open_commit::OpenCommit, peers::Peers,
+    progress::Progress,
 };
 
 /// Where the engine finds what its commits stored.
@@ -52,6 +53,8 @@ pub struct Engine {
     pub(crate) notices: Vec<Notice>,
     pub(crate) counters: Counters,
     pub(crate) fenced: Option<Dot>,
+    pub(crate) peers: Peers,
+    pub(crate) beats: u64,
     scratch: Vec<u8>,
 }
 
@@ -76,6 +79,8 @@ impl Engine {
             notices: Vec::new(),
             counters: Counters::default(),
             fenced: None,
+            peers: Peers::default(),
+            beats: 0,
             scratch: Vec::new(),
         }
     }

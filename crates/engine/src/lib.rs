@@ -38,6 +38,7 @@
 //! | `engine` | [`Engine`]: inputs are `handle_*`, outputs come from [`flush`](Engine::flush) |
 //! | `write` | the input of local writes |
 //! | `receive` | the input of events from elsewhere |
+//! | `peers` | what other replicas say of themselves: [`Peer`] |
 //! | `effect` | [`Effect`], [`Commit`], [`Notice`], [`Conflict`]: what is to be done |
 //! | `entity` | what an event does to the state of one entity, and what of it is visible |
 //! | `causal_buffer` | events that wait for what they depend on |
@@ -62,6 +63,7 @@ mod engine;
 mod entity;
 mod error;
 mod open_commit;
+mod peers;
 mod progress;
 mod receive;
 mod write;
@@ -73,5 +75,6 @@ pub use engine::{Counters, Engine, Records};
 pub use entity::{Clash, Contender, FieldView, Visible, is_contested, is_held_elsewhere, visible};
 pub use error::{ReadError, WriteError};
 pub use open_commit::pack;
+pub use peers::Peer;
 pub use receive::Received;
 pub use write::{Change, LocalWrite, Written};

@@ -146,7 +146,7 @@ impl Engine {
         hlc.unix_ms().saturating_sub(max_drift_ms)
     }
 
-    fn fence(&mut self, dot: Dot) {
+    pub(crate) fn fence(&mut self, dot: Dot) {
         if self.fenced.is_none() {
             self.notices.push(Notice::Fenced { dot: dot.clone() });
             self.fenced = Some(dot);
