@@ -68,7 +68,7 @@ pub use archipelago_conflict::{ConflictResolver, ConflictStrategy, Custom, Sibli
 pub use archipelago_crdt::Value;
 pub use archipelago_manager::{
     ConflictReport, EntityView, Explanation, LinkState, Metrics, MultiMasterManager, Notification,
-    Notifications, SessionToken, UpdateError, WriteReceipt,
+    Notifications, PeerView, SessionToken, UpdateError, WriteReceipt,
 };
 pub use archipelago_pipeline::{MemoryBroker, Switch};
 #[cfg(feature = "nats")]

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     CONFLICTS_MAX, ConflictReport, LinkState, MultiMasterManager, StartError, SystemClock, WallClock,
     emitter::Emitter,
+    heart::Heart,
     journal::Journal,
     manager::Running,
     metrics,
@@ -28,6 +29,8 @@ use crate::{
 const COMMANDS_MAX: usize = 1_024;
 /// How many messages of the log are read ahead.
 const MESSAGES_MAX: usize = 64;
+/// After how many heartbeat intervals of silence a peer is not active any more.
+const SILENT_INTERVALS_MAX: u32 = 10;
 
 /// The options of a [`MultiMasterManager`]; [`start`](Self::start) starts it.
 #[derive(Debug)]
@@ -45,6 +48,7 @@ pub struct MultiMasterBuilder {
     durability: Durability,
     outbox_events_max: u64,
     conflict_journal_max: u64,
+    heartbeat_interval: Duration,
     limits: Limits,
     clock: Arc<dyn WallClock>,
 }
@@ -64,6 +68,7 @@ impl Default for MultiMasterBuilder {
             durability: Durability::Fsync,
             outbox_events_max: 1_000_000,
             conflict_journal_max: 10_000,
+            heartbeat_interval: Duration::from_secs(1),
             limits: Limits::default(),
             clock: Arc::new(SystemClock),
         }
@@ -154,6 +159,12 @@ impl MultiMasterBuilder {
         self
     }
 
+    /// How often this master tells the others how far it is. Default 1 s.
+    pub fn heartbeat_interval(mut self, interval: Duration) -> Self {
+        self.heartbeat_interval = interval;
+        self
+    }
+
     /// Bounds on entity ids, values and messages; the same on every master.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
@@ -183,6 +194,9 @@ impl MultiMasterBuilder {
         if self.event_buffer_size == 0 {
             return Err(option("event_buffer_size", "it must be at least 1"));
         }
+        if self.heartbeat_interval.is_zero() {
+            return Err(option("heartbeat_interval", "it must be longer than nothing"));
+        }
         let (loaded, engine, journal) = tokio::task::spawn_blocking({
             let (store, namespace, clock) = (store.clone(), self.namespace.clone(), self.clock.clone());
             let (configure, journal_max) = (self.engine_config(), self.conflict_journal_max);
@@ -208,6 +222,7 @@ impl MultiMasterBuilder {
             max_drift,
             event_buffer_events_max,
             limits,
+            session: rand::random(),
             ..EngineConfig::new(namespace, loaded.replica.clone())
         }
     }
@@ -250,6 +265,19 @@ impl MultiMasterBuilder {
             });
             let emitter = Emitter { shared: shared.clone(), pipeline: pipeline.clone(), stop: stop.clone() };
             tokio::spawn(emitter.run());
+            let heart = Heart {
+                shared: shared.clone(),
+                pipeline: pipeline.clone(),
+                commands: commands.downgrade(),
+                interval: self.heartbeat_interval,
+            };
+            let stopped = stop.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = stopped.cancelled() => {}
+                    () = heart.run() => {}
+                }
+            });
             tokio::spawn(watch_status(shared.clone(), pipeline.clone(), stop.clone()));
         }
         let replica = Replica {
@@ -258,11 +286,13 @@ impl MultiMasterBuilder {
             clock: self.clock,
             durability: self.durability,
             outbox_events_max: self.outbox_events_max,
+            silence_max: self.heartbeat_interval.saturating_mul(SILENT_INTERVALS_MAX),
             read_from,
             log: None,
             journal,
             unacknowledged: Vec::new(),
             unanswered: Vec::new(),
+            beats: Vec::new(),
             failed: None,
         };
         tokio::spawn(replica.run(command_queue, message_queue));

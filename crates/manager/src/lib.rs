@@ -35,9 +35,10 @@
 //! | `replica` | the task that owns the engine: group commit, acknowledgement |
 //! | `emitter` | from the outbox to the log |
 //! | `receiver` | from the log to the engine |
+//! | `heart` | heartbeats, sent and heard |
 //! | `persist`, `journal` | the rows of a replica in its store; those of past conflicts |
 //! | `shared` | what these tasks share |
-//! | `notification`, `receipt`, `view`, `metrics`, `link` | what users get to see |
+//! | `notification`, `receipt`, `view`, `peer`, `metrics`, `link` | what users get to see |
 //! | `wall_clock` | [`WallClock`]: time of day, injected |
 //!
 //! Invariants:
@@ -51,11 +52,13 @@ mod backoff;
 mod builder;
 mod emitter;
 mod error;
+mod heart;
 mod journal;
 mod link;
 mod manager;
 mod metrics;
 mod notification;
+mod peer;
 mod persist;
 mod receipt;
 mod receiver;
@@ -70,6 +73,7 @@ pub use link::LinkState;
 pub use manager::{CloseReport, MultiMasterManager};
 pub use metrics::Metrics;
 pub use notification::{NOTIFICATIONS_MAX, Notification, Notifications};
+pub use peer::PeerView;
 pub use receipt::{SessionToken, WriteReceipt};
 pub use shared::CONFLICTS_MAX;
 pub use view::{

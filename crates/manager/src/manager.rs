@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     ApplyError, CloseError, ConflictReport, EntityView, Explanation, LinkState, Metrics, MultiMasterBuilder,
-    Notifications, ReadError, SessionToken, UpdateError, WriteError, WriteReceipt, metrics,
+    Notifications, PeerView, ReadError, SessionToken, UpdateError, WriteError, WriteReceipt, metrics,
     replica::{Command, Inspection},
     shared::Shared,
     view::rule,
@@ -395,6 +395,16 @@ impl MultiMasterManager {
         self.shared().conflicts()
     }
 
+    /// The other masters that this one has heard since it was started, in order of name.
+    ///
+    /// # Errors
+    /// [`ReadError::Closed`] if the manager is closed.
+    pub async fn peers(&self) -> Result<Vec<PeerView>, ReadError> {
+        let (reply, peers) = oneshot::channel();
+        self.running.commands.send(Command::Peers { reply }).await.map_err(|_| ReadError::Closed)?;
+        peers.await.map_err(|_| ReadError::Closed)
+    }
+
     /// Counts since the start and gauges as of now.
     pub fn metrics(&self) -> Metrics {
         self.shared().metrics()
@@ -434,6 +444,7 @@ impl MultiMasterManager {
             if running.commands.send(Command::Close { reply }).await.is_ok() {
                 let _ = closed.await;
             }
+            running.shared.fall_silent();
             running.shared.store.close()?;
         }
         Ok(CloseReport { outbox_len: metrics::value(&running.shared.counters.outbox_len) })

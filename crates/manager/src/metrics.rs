@@ -24,6 +24,8 @@ pub struct Metrics {
     pub quarantined: u64,
     /// Gauge: events that the pipeline has not acknowledged yet.
     pub outbox_len: u64,
+    /// Gauge: other masters that were heard within the last ten heartbeat intervals.
+    pub active_peers: u64,
     /// Gauge: masters in the vector.
     pub vector_clock_nodes: u64,
 }

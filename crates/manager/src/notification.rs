@@ -49,6 +49,21 @@ pub enum Notification {
         /// What a person should read about it.
         reason: String,
     },
+    /// Another master resolves conflicts by other rules: what the two show of the same writes may differ until they are
+    /// configured alike.
+    StrategyMismatch {
+        /// The other master.
+        master_id: ReplicaId,
+        /// The fingerprint of this master's strategies.
+        ours: u64,
+        /// That of the other's.
+        theirs: u64,
+    },
+    /// Another master has applied the same writes by the same rules, and has another state: one of the two is damaged.
+    Diverged {
+        /// The other master.
+        master_id: ReplicaId,
+    },
     /// Another writer uses the identity of this master, which takes no more writes.
     Fenced {
         /// A write under this master's name that it did not make.

@@ -2,17 +2,17 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use archipelago_clock::VersionVector;
 use archipelago_engine::{
-    Change, Commit, Effect, Engine, LocalWrite, Notice, Received, Records, StateDigest, Written,
+    Change, Commit, Effect, Engine, LocalWrite, Notice, Peer, Received, Records, StateDigest, Written,
 };
 use archipelago_pipeline::LogId;
-use archipelago_proto::{EntityId, Event};
+use archipelago_proto::{EntityId, Event, Heartbeat};
 use archipelago_store::{Batch, Durability, Store, StoreError, Table};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    ApplyError, ConflictReport, Metrics, Notification, SessionToken, WallClock, WriteError, WriteReceipt,
-    journal::Journal, metrics, persist, shared::Shared,
+    ApplyError, ConflictReport, Metrics, Notification, PeerView, SessionToken, WallClock, WriteError,
+    WriteReceipt, journal::Journal, metrics, persist, shared::Shared,
 };
 
 /// How many commands one commit may stand for.
@@ -27,11 +27,36 @@ pub(crate) type Edit = Box<dyn FnOnce(Option<Bytes>) -> Option<Bytes> + Send>;
 
 /// What the owner of the engine is asked to do.
 pub(crate) enum Command {
-    Write { write: LocalWrite, reply: oneshot::Sender<Result<WriteReceipt, WriteError>> },
-    Update { entity: EntityId, edit: Edit, reply: oneshot::Sender<Result<Option<WriteReceipt>, WriteError>> },
-    Apply { event: Box<Event>, reply: oneshot::Sender<Result<Received, ApplyError>> },
-    Inspect { reply: oneshot::Sender<Inspection> },
-    Close { reply: oneshot::Sender<()> },
+    Write {
+        write: LocalWrite,
+        reply: oneshot::Sender<Result<WriteReceipt, WriteError>>,
+    },
+    Update {
+        entity: EntityId,
+        edit: Edit,
+        reply: oneshot::Sender<Result<Option<WriteReceipt>, WriteError>>,
+    },
+    Apply {
+        event: Box<Event>,
+        reply: oneshot::Sender<Result<Received, ApplyError>>,
+    },
+    Inspect {
+        reply: oneshot::Sender<Inspection>,
+    },
+    Peers {
+        reply: oneshot::Sender<Vec<PeerView>>,
+    },
+    /// What is to be said of this master, once all of it is stored.
+    Beat {
+        reply: oneshot::Sender<Heartbeat>,
+    },
+    /// What another master says of itself.
+    Hear {
+        heartbeat: Box<Heartbeat>,
+    },
+    Close {
+        reply: oneshot::Sender<()>,
+    },
 }
 
 /// A consistent look at the state.
@@ -75,11 +100,14 @@ pub(crate) struct Replica {
     pub(crate) clock: Arc<dyn WallClock>,
     pub(crate) durability: Durability,
     pub(crate) outbox_events_max: u64,
+    /// A peer that was silent for longer is not active.
+    pub(crate) silence_max: Duration,
     pub(crate) read_from: watch::Sender<ReadFrom>,
     pub(crate) log: Option<Arc<LogId>>,
     pub(crate) journal: Journal,
     pub(crate) unacknowledged: Vec<Unacknowledged>,
     pub(crate) unanswered: Vec<(Received, oneshot::Sender<Result<Received, ApplyError>>)>,
+    pub(crate) beats: Vec<oneshot::Sender<Heartbeat>>,
     pub(crate) failed: Option<String>,
 }
 
@@ -163,6 +191,9 @@ impl Replica {
                     Inspection { vector: self.engine.vector().clone(), digest: self.engine.digest().clone() };
                 let _ = reply.send(inspection);
             }
+            Command::Peers { reply } => drop(reply.send(self.peers())),
+            Command::Beat { reply } => self.beats.push(reply),
+            Command::Hear { heartbeat } => self.engine.handle_heartbeat(*heartbeat, self.clock.now_unix_ms()),
             Command::Close { reply } => return Some(reply),
         }
         None
@@ -267,6 +298,9 @@ impl Replica {
         }
         self.publish_counts();
         self.acknowledge();
+        for reply in self.beats.drain(..).filter(|_| self.failed.is_none()) {
+            let _ = reply.send(self.engine.heartbeat(self.clock.now_unix_ms()));
+        }
     }
 
     fn reports(&self, effects: &[Effect]) -> Vec<Arc<ConflictReport>> {
@@ -329,20 +363,42 @@ impl Replica {
                 tracing::error!(%dot, "another writer uses this master's identity; it takes no more writes");
                 Notification::Fenced { dot }
             }
+            Notice::StrategyMismatch { replica, ours, theirs } => {
+                tracing::error!(%replica, ours, theirs, "another master resolves conflicts by other rules");
+                Notification::StrategyMismatch { master_id: replica, ours, theirs }
+            }
+            Notice::Diverged { replica } => {
+                tracing::error!(%replica, "another master has another state after the same writes");
+                Notification::Diverged { master_id: replica }
+            }
             _ => return,
         };
         self.shared.notify(notification);
     }
 
+    fn active_peers(&self, now_unix_ms: u64) -> u64 {
+        let silence_max = u64::try_from(self.silence_max.as_millis()).unwrap_or(u64::MAX);
+        let active = |peer: &&Peer| now_unix_ms.saturating_sub(peer.heard_unix_ms) <= silence_max;
+        self.engine.peers().filter(active).count() as u64
+    }
+
+    fn peers(&self) -> Vec<PeerView> {
+        let (vector, strategies) = (self.engine.vector(), self.shared.strategies.fingerprint());
+        let now = self.clock.now_unix_ms();
+        self.engine.peers().map(|peer| PeerView::new(peer, vector, strategies, now)).collect()
+    }
+
     fn publish_counts(&self) {
         let (engine, counters) = (&self.engine, self.engine.counters());
+        let now_unix_ms = self.clock.now_unix_ms();
         self.shared.engine_counted(Metrics {
             writes_local: counters.writes_local,
             events_applied: counters.events_applied,
             duplicates_ignored: counters.duplicates_ignored,
             conflicts_detected: counters.conflicts_detected,
             event_buffer_size: engine.buffered() as u64,
-            quarantined: engine.quarantined(self.clock.now_unix_ms()) as u64,
+            quarantined: engine.quarantined(now_unix_ms) as u64,
+            active_peers: self.active_peers(now_unix_ms),
             vector_clock_nodes: engine.vector().len() as u64,
             ..Metrics::default()
         });

@@ -36,7 +36,8 @@ pub(crate) struct Shared {
     pub(crate) outbox_grew: Notify,
     /// Rung when the outbox ran empty.
     pub(crate) outbox_drained: Notify,
-    notifications: broadcast::Sender<Notification>,
+    /// `None` once the manager is closed, so that listeners learn of it.
+    notifications: RwLock<Option<broadcast::Sender<Notification>>>,
     conflicts: Mutex<VecDeque<Arc<ConflictReport>>>,
     engine: Mutex<Metrics>,
     /// The numbers of replicas in stored records: never behind the store.
@@ -58,7 +59,7 @@ impl Shared {
             log_is_open: watch::Sender::new(false),
             outbox_grew: Notify::new(),
             outbox_drained: Notify::new(),
-            notifications: broadcast::Sender::new(crate::NOTIFICATIONS_MAX),
+            notifications: RwLock::new(Some(broadcast::Sender::new(crate::NOTIFICATIONS_MAX))),
             conflicts: Mutex::default(),
             engine: Mutex::default(),
             replicas: RwLock::new(engine.replicas().clone()),
@@ -67,11 +68,23 @@ impl Shared {
 
     /// Tells whoever listens; nobody need to.
     pub(crate) fn notify(&self, notification: Notification) {
-        let _ = self.notifications.send(notification);
+        if let Some(notifications) = &*self.notifications.read().unwrap_or_else(PoisonError::into_inner) {
+            let _ = notifications.send(notification);
+        }
     }
 
     pub(crate) fn notifications(&self) -> broadcast::Receiver<Notification> {
-        self.notifications.subscribe()
+        let notifications = self.notifications.read().unwrap_or_else(PoisonError::into_inner);
+        match &*notifications {
+            Some(notifications) => notifications.subscribe(),
+            // Of a closed manager there is nothing more to tell.
+            None => broadcast::Sender::new(1).subscribe(),
+        }
+    }
+
+    /// There is nothing more to tell.
+    pub(crate) fn fall_silent(&self) {
+        self.notifications.write().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// Notes how the pipeline stands and tells whoever listens, if that changed. A lost log stays lost.

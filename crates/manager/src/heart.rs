@@ -1,0 +1,90 @@
+use std::{sync::Arc, time::Duration};
+
+use archipelago_pipeline::{Heard, Listener, Pipeline};
+use archipelago_proto::Heartbeat;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{backoff::Backoff, metrics, replica::Command, shared::Shared};
+
+/// How long an announcement may take to be handed over; a broker that is slower than that hears the next one.
+const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Says again and again how far this master is, and hears how far the others are.
+pub(crate) struct Heart {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) pipeline: Arc<dyn Pipeline>,
+    /// Weak, or the owner of the engine would never see the last handle go.
+    pub(crate) commands: mpsc::WeakSender<Command>,
+    pub(crate) interval: Duration,
+}
+
+impl Heart {
+    /// Runs until the owner of the engine is gone.
+    pub(crate) async fn run(self) {
+        tokio::join!(self.beat(), self.hear());
+    }
+
+    async fn beat(&self) {
+        let mut interval = tokio::time::interval(self.interval);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            let (reply, heartbeat) = oneshot::channel();
+            if !self.command(Command::Beat { reply }).await {
+                return;
+            }
+            // No heartbeat comes from a master whose store failed.
+            let Ok(heartbeat) = heartbeat.await else { continue };
+            let announced = self.pipeline.announce(self.shared.replica.name(), heartbeat.encode());
+            match tokio::time::timeout(ANNOUNCE_TIMEOUT, announced).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "a heartbeat was not sent"),
+                Err(_) => tracing::debug!("a heartbeat was not sent in time"),
+            }
+        }
+    }
+
+    async fn hear(&self) {
+        let mut backoff = Backoff::default();
+        loop {
+            match self.pipeline.listen(self.shared.replica.name()).await {
+                Ok(mut listener) => {
+                    if !self.listen(&mut *listener).await {
+                        return;
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "the other masters cannot be heard"),
+            }
+            backoff.wait().await;
+        }
+    }
+
+    /// False once the owner of the engine is gone.
+    async fn listen(&self, listener: &mut dyn Listener) -> bool {
+        while let Ok(heard) = listener.next().await {
+            let Heard::Announcement { from, payload } = heard else { continue };
+            match Heartbeat::decode(payload, &self.shared.limits) {
+                Ok(heartbeat) if heartbeat.replica.name() == from => {
+                    if !self.command(Command::Hear { heartbeat: Box::new(heartbeat) }).await {
+                        return false;
+                    }
+                }
+                Ok(_) => self.skip(&from, &"it speaks for another master than its subject names"),
+                Err(error) => self.skip(&from, &error),
+            }
+        }
+        true
+    }
+
+    fn skip(&self, from: &str, reason: &dyn std::fmt::Display) {
+        metrics::add(&self.shared.counters.messages_unreadable, 1);
+        tracing::warn!(from, %reason, "an announcement is not usable and was skipped");
+    }
+
+    async fn command(&self, command: Command) -> bool {
+        match self.commands.upgrade() {
+            Some(commands) => commands.send(command).await.is_ok(),
+            None => false,
+        }
+    }
+}
