@@ -28,6 +28,9 @@ pub enum Effect {
 pub struct Commit {
     /// The state of entities, encoded.
     pub entities: Vec<(EntityId, Bytes)>,
+    /// Dots that became live (true) or ceased to be (false), each as the number of its replica and its sequence, with
+    /// the entity that it is live in: the index by which repair finds what a replica lacks.
+    pub live: Vec<(u32, u64, EntityId, bool)>,
     /// Entities that began (true) or ceased (false) to wait for someone to resolve a conflict.
     pub pending: Vec<(EntityId, bool)>,
     /// Entries of the vector: the number of a replica and its sequence.

@@ -18,6 +18,18 @@ pub trait Records {
     /// # Errors
     /// Whatever the store says; the engine's state does not change then.
     fn record(&self, entity: &EntityId) -> Result<Option<Bytes>, Box<dyn std::error::Error + Send + Sync>>;
+
+    /// Up to `limit` of the live dots ([`Commit::live`](crate::Commit)) of the replica with this number whose sequences
+    /// are above `after`, in order of sequence.
+    ///
+    /// # Errors
+    /// Whatever the store says; the engine's state does not change then.
+    fn live_dots(
+        &self,
+        replica: u32,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, EntityId)>, Box<dyn std::error::Error + Send + Sync>>;
 }
 
 /// Counts since the engine was made.
@@ -48,14 +60,14 @@ pub struct Engine {
     pub(crate) buffer: CausalBuffer,
     pub(crate) progress: Progress,
     stored_checkpoint: u64,
-    digest: StateDigest,
+    pub(crate) digest: StateDigest,
     pub(crate) open: OpenCommit,
     pub(crate) notices: Vec<Notice>,
     pub(crate) counters: Counters,
     pub(crate) fenced: Option<Dot>,
     pub(crate) peers: Peers,
     pub(crate) beats: u64,
-    scratch: Vec<u8>,
+    pub(crate) scratch: Vec<u8>,
 }
 
 impl Engine {
@@ -138,6 +150,7 @@ impl Engine {
         let family = strategy.family();
         let old = entity_digest(&event.entity, &record, family, &mut self.scratch);
         let waited = entity::is_contested(&record);
+        self.open.touch(&event.entity, &record);
         let clashes = entity::place(&mut record, event, family, &self.config.limits);
         let waits = entity::is_contested(&record);
         if strategy.attention() == Attention::Resolve && waited != waits {
@@ -167,7 +180,7 @@ impl Engine {
         stored.map_or_else(|| Ok(Record::default()), |stored| self.decode(entity, stored))
     }
 
-    fn decode(&self, entity: &EntityId, stored: Bytes) -> Result<Record, ReadError> {
+    pub(crate) fn decode(&self, entity: &EntityId, stored: Bytes) -> Result<Record, ReadError> {
         Record::decode(stored, &self.replicas, &self.config.limits)
             .map_err(|error| ReadError { entity: entity.clone(), source: error.into() })
     }

@@ -11,6 +11,9 @@
 //! #     fn record(&self, _: &EntityId) -> Result<Option<bytes::Bytes>, Box<dyn std::error::Error + Send + Sync>> {
 //! #         Ok(None)
 //! #     }
+//! #     fn live_dots(&self, _: u32, _: u64, _: usize) -> Result<Vec<(u64, EntityId)>, Box<dyn std::error::Error + Send + Sync>> {
+//! #         Ok(Vec::new())
+//! #     }
 //! # }
 //!
 //! let replica = |name| ReplicaId::new(name, Incarnation::from_bits(1));
@@ -38,6 +41,7 @@
 //! | `engine` | [`Engine`]: inputs are `handle_*`, outputs come from [`flush`](Engine::flush) |
 //! | `write` | the input of local writes |
 //! | `receive` | the input of events from elsewhere |
+//! | `repair` | what another replica lacks of the state, and the input of that: [`Delta`] |
 //! | `peers` | what other replicas say of themselves: [`Peer`] |
 //! | `effect` | [`Effect`], [`Commit`], [`Notice`], [`Conflict`]: what is to be done |
 //! | `entity` | what an event does to the state of one entity, and what of it is visible |
@@ -66,6 +70,7 @@ mod open_commit;
 mod peers;
 mod progress;
 mod receive;
+mod repair;
 mod write;
 
 pub use config::{EngineConfig, Restored};
@@ -77,4 +82,5 @@ pub use error::{ReadError, WriteError};
 pub use open_commit::pack;
 pub use peers::Peer;
 pub use receive::Received;
+pub use repair::{Delta, DeltaError};
 pub use write::{Change, LocalWrite, Written};

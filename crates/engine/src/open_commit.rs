@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use archipelago_clock::{Hlc, ReplicaId};
+use archipelago_clock::{Dot, Hlc, ReplicaId};
 use archipelago_proto::{BatchEncoder, EncodeError, EntityId, Event, Limits, Op, Record, ReplicaTable, Slot};
 
 use crate::effect::{Commit, Outboxed};
@@ -10,12 +10,44 @@ use crate::effect::{Commit, Outboxed};
 #[derive(Debug, Default)]
 pub(crate) struct OpenCommit {
     pub(crate) entities: BTreeMap<EntityId, Record>,
+    /// The dots that were live in each of these entities before.
+    dots: BTreeMap<EntityId, Vec<Dot>>,
     pub(crate) pending: BTreeMap<EntityId, bool>,
     pub(crate) local_events: Vec<Event>,
     pub(crate) vector: BTreeMap<ReplicaId, u64>,
 }
 
 impl OpenCommit {
+    /// The entity is about to change from `record`.
+    pub(crate) fn touch(&mut self, entity: &EntityId, record: &Record) {
+        if !self.dots.contains_key(entity) {
+            let dots = record.versions.iter().map(|version| version.dot.clone()).collect();
+            self.dots.insert(entity.clone(), dots);
+        }
+    }
+
+    /// The entity changes from `old` to `new`.
+    pub(crate) fn replace(&mut self, entity: EntityId, old: &Record, new: Record) {
+        self.touch(&entity, old);
+        self.entities.insert(entity, new);
+    }
+
+    /// What becomes of live dots.
+    fn live(&mut self, table: &mut ReplicaTable) -> Vec<(u32, u64, EntityId, bool)> {
+        let mut live = Vec::new();
+        for (entity, old) in std::mem::take(&mut self.dots) {
+            let new = self.entities.get(&entity).map_or(&[][..], |record| &record.versions);
+            let mut tell = |dot: &Dot, is_live| {
+                live.push((table.intern(&dot.actor), dot.sequence, entity.clone(), is_live));
+            };
+            let gone = old.iter().filter(|dot| !new.iter().any(|version| version.dot == **dot));
+            gone.for_each(|dot| tell(dot, false));
+            let come = new.iter().map(|version| &version.dot).filter(|dot| !old.contains(dot));
+            come.for_each(|dot| tell(dot, true));
+        }
+        live
+    }
+
     /// What to store; afterwards nothing is open. `table` has grown by the replicas that were new.
     pub(crate) fn close(
         &mut self,
@@ -25,7 +57,7 @@ impl OpenCommit {
         hlc_ceiling: Option<Hlc>,
     ) -> Result<Commit, EncodeError> {
         let known = table.replicas().len();
-        let mut commit = Commit { hlc_ceiling, ..Commit::default() };
+        let mut commit = Commit { hlc_ceiling, live: self.live(table), ..Commit::default() };
         commit.entities = std::mem::take(&mut self.entities)
             .into_iter()
             .map(|(entity, record)| (entity, record.encode(table)))

@@ -141,7 +141,7 @@ impl Engine {
         });
     }
 
-    fn due(&self, hlc: Hlc) -> u64 {
+    pub(crate) fn due(&self, hlc: Hlc) -> u64 {
         let max_drift_ms = u64::try_from(self.config.max_drift.as_millis()).unwrap_or(u64::MAX);
         hlc.unix_ms().saturating_sub(max_drift_ms)
     }

@@ -219,6 +219,15 @@ impl Records for Broken<'_> {
         self.reads_left.set(self.reads_left.get().checked_sub(1).ok_or("the disk is on fire")?);
         self.disk.record(entity)
     }
+
+    fn live_dots(
+        &self,
+        replica: u32,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, EntityId)>, Box<dyn Error + Send + Sync>> {
+        self.disk.live_dots(replica, after, limit)
+    }
 }
 
 #[test]

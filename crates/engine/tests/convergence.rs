@@ -36,6 +36,12 @@ enum Step {
         replica: usize,
         origin: usize,
     },
+    /// What another replica has applied, by repair.
+    Repair {
+        replica: usize,
+        giver: usize,
+        bytes_max: usize,
+    },
     /// Remembers a token, which a later stale write carries.
     Token {
         replica: usize,
@@ -72,6 +78,8 @@ fn steps() -> impl proptest::strategy::Strategy<Value = Vec<Step>> {
             .prop_map(|(replica, entity, what, stale)| Step::Write { replica, entity, what, stale }),
         8 => (replica(), any::<prop::sample::Index>()).prop_map(|(replica, event)| Step::Deliver { replica, event }),
         3 => (replica(), replica()).prop_map(|(replica, origin)| Step::CatchUp { replica, origin }),
+        2 => (replica(), 1..REPLICAS, 0usize..200)
+            .prop_map(|(replica, by, bytes_max)| Step::Repair { replica, giver: (replica + by) % REPLICAS, bytes_max }),
         2 => replica().prop_map(|replica| Step::Token { replica }),
         1 => replica().prop_map(|replica| Step::Crash { replica }),
         2 => (0u64..50).prop_map(|ms| Step::Pass { ms }),
@@ -131,6 +139,18 @@ impl World {
                 for event in self.events.iter().filter(|event| event.dot.actor == origin) {
                     self.replicas[*replica].receive(event, None, self.now);
                 }
+            }
+            Step::Repair { replica, giver, bytes_max } => {
+                let [taker, giver] =
+                    self.replicas.get_disjoint_mut([*replica, *giver]).expect("two different replicas");
+                let both = {
+                    let mut both = taker.engine.vector().clone();
+                    both.merge(giver.engine.vector());
+                    both
+                };
+                taker.repair_from(giver, *bytes_max, self.now, |_, _| {}).expect("nobody is fenced");
+                assert!(taker.engine.vector().dominates(&both));
+                assert_eq!(taker.disk.live, taker.live_dots_of_records());
             }
             Step::Token { replica } => self.tokens.push(self.replicas[*replica].engine.vector().clone()),
             Step::Crash { replica } => {

@@ -192,6 +192,11 @@ enum Step {
         replica: usize,
         origin: usize,
     },
+    /// What another replica has applied, by repair.
+    Repair {
+        replica: usize,
+        giver: usize,
+    },
     Token {
         replica: usize,
     },
@@ -217,6 +222,8 @@ fn steps() -> impl proptest::strategy::Strategy<Value = Vec<Step>> {
         1 => (replica(), stale()).prop_map(|(replica, stale)| Step::Delete { replica, stale }),
         9 => (replica(), any::<prop::sample::Index>()).prop_map(|(replica, event)| Step::Deliver { replica, event }),
         4 => (replica(), replica()).prop_map(|(replica, origin)| Step::CatchUp { replica, origin }),
+        2 => (replica(), 1..3usize)
+            .prop_map(|(replica, by)| Step::Repair { replica, giver: (replica + by) % 3 }),
         2 => replica().prop_map(|replica| Step::Token { replica }),
         1 => replica().prop_map(|replica| Step::Crash { replica }),
         2 => (0u64..50).prop_map(|ms| Step::Pass { ms }),
@@ -291,6 +298,12 @@ impl World {
                 for event in self.events.iter().filter(|event| event.dot.actor == origin) {
                     self.replicas[*replica].receive(event, None, self.now);
                 }
+            }
+            Step::Repair { replica, giver } => {
+                let [taker, giver] =
+                    self.replicas.get_disjoint_mut([*replica, *giver]).expect("two different replicas");
+                taker.repair_from(giver, 0, self.now, |_, _| {}).expect("nobody is fenced");
+                assert_eq!(taker.disk.live, taker.live_dots_of_records());
             }
             Step::Token { replica } => self.tokens.push(self.replicas[*replica].engine.vector().clone()),
             Step::Crash { replica } => {

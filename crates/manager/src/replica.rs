@@ -455,4 +455,13 @@ impl Records for Stored<'_> {
     fn record(&self, entity: &EntityId) -> Result<Option<Bytes>, Box<dyn std::error::Error + Send + Sync>> {
         Ok(self.0.get(Table::Entities, entity.as_bytes())?)
     }
+
+    fn live_dots(
+        &self,
+        replica: u32,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, EntityId)>, Box<dyn std::error::Error + Send + Sync>> {
+        persist::live_dots(self.0, replica, after, limit)
+    }
 }

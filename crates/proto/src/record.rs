@@ -71,6 +71,11 @@ impl ReplicaTable {
         number
     }
 
+    /// The number of `replica`, if it has one.
+    pub fn number(&self, replica: &ReplicaId) -> Option<u32> {
+        self.numbers.get(replica).copied()
+    }
+
     /// The replica with this number.
     pub fn replica(&self, number: u64) -> Option<&ReplicaId> {
         self.replicas.get(usize::try_from(number).ok()?)

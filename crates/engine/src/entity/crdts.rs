@@ -56,7 +56,7 @@ pub(super) fn is_update(content: Option<&Bytes>) -> bool {
 
 /// What two updates of one slot say together. Of different kinds the greater stays, and of damaged ones the one that
 /// is whole: no application writes these, and replicas agree all the same.
-fn join(one: &Bytes, other: &Bytes) -> Bytes {
+pub(super) fn join(one: &Bytes, other: &Bytes) -> Bytes {
     if one == ELSEWHERE || one == other {
         return other.clone();
     }
@@ -256,7 +256,7 @@ fn removal_clash(removal: Contender, standing: Contender, fields: &Fields) -> Cl
 }
 
 /// What the version says of the slot.
-fn content<'v>(version: &'v Version, slot: &Slot) -> Option<&'v Option<Bytes>> {
+pub(super) fn content<'v>(version: &'v Version, slot: &Slot) -> Option<&'v Option<Bytes>> {
     let Body::Fields(fields) = &version.body else { return None };
     let at = fields.binary_search_by(|(other, _)| other.cmp(slot)).ok()?;
     Some(&fields[at].1)

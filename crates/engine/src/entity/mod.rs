@@ -2,6 +2,7 @@
 
 mod crdts;
 mod fields;
+mod merge;
 mod siblings;
 mod view;
 mod whole;
@@ -12,6 +13,7 @@ use archipelago_proto::{Body, Event, Limits, Op, Record, Slot, Version};
 use bytes::Bytes;
 
 pub(crate) use fields::{change, difference};
+pub(crate) use merge::{Side, merge};
 pub(crate) use view::live_fields;
 pub use view::{FieldView, Visible, is_held_elsewhere, visible};
 pub(crate) use whole::patched;

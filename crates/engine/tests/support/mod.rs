@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use archipelago_clock::{Incarnation, ReplicaId, VersionVector};
 use archipelago_conflict::{Strategy, StrategyTable};
 use archipelago_engine::{
-    Change, Commit, Conflict, Effect, Engine, EngineConfig, LocalWrite, Notice, Received, Records, Restored,
-    WriteError, Written,
+    Change, Commit, Conflict, DeltaError, Effect, Engine, EngineConfig, LocalWrite, Notice, Received,
+    Records, Restored, WriteError, Written,
 };
 use archipelago_proto::{EntityId, Event, EventBatch, Limits, Record, ReplicaTable, encode_value};
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use bytes::Bytes;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Disk {
     pub(crate) entities: BTreeMap<EntityId, Bytes>,
+    pub(crate) live: BTreeMap<(u32, u64), EntityId>,
     pub(crate) vector: BTreeMap<u32, u64>,
     pub(crate) replicas: Vec<ReplicaId>,
     pub(crate) hlc_ceiling: archipelago_clock::Hlc,
@@ -26,11 +27,29 @@ impl Records for Disk {
     fn record(&self, entity: &EntityId) -> Result<Option<Bytes>, Box<dyn std::error::Error + Send + Sync>> {
         Ok(self.entities.get(entity).cloned())
     }
+
+    fn live_dots(
+        &self,
+        replica: u32,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, EntityId)>, Box<dyn std::error::Error + Send + Sync>> {
+        let dots = self.live.range((replica, after + 1)..=(replica, u64::MAX)).take(limit);
+        Ok(dots.map(|((_, sequence), entity)| (*sequence, entity.clone())).collect())
+    }
 }
 
 impl Disk {
     fn store(&mut self, commit: &Commit) {
         self.entities.extend(commit.entities.iter().cloned());
+        for (replica, sequence, entity, is_live) in &commit.live {
+            let dot = (*replica, *sequence);
+            let before = match is_live {
+                true => self.live.insert(dot, entity.clone()),
+                false => self.live.remove(&dot),
+            };
+            assert_eq!(before.is_some(), !is_live, "a dot is live once, and ceases to be once");
+        }
         self.vector.extend(commit.vector.iter().copied());
         if let Some((first, replicas)) = &commit.replicas {
             assert_eq!(*first as usize, self.replicas.len());
@@ -193,5 +212,47 @@ impl Replica {
     pub(crate) fn view(&self) -> BTreeMap<String, serde_json::Value> {
         let ids = self.disk.entities.keys();
         ids.filter_map(|id| Some((id.to_string(), self.read(id)?))).collect()
+    }
+
+    /// Brings what `giver` has applied into this replica, in pieces of `bytes_max`, as a repair does: again for what
+    /// came meanwhile, until that is one piece. `between` runs after each piece.
+    pub(crate) fn repair_from(
+        &mut self,
+        giver: &mut Replica,
+        bytes_max: usize,
+        now: u64,
+        mut between: impl FnMut(&mut Replica, &mut Replica),
+    ) -> Result<(), DeltaError> {
+        let mut since = self.engine.vector().clone();
+        let mut staged = BTreeMap::new();
+        loop {
+            let mut delta = giver.engine.delta_since(&since, None, bytes_max, &giver.disk)?;
+            let (vector, whole) = (delta.vector.clone(), delta.is_whole());
+            staged.extend(std::mem::take(&mut delta.entities));
+            while let Some(next) = delta.next {
+                between(self, giver);
+                delta = giver.engine.delta_since(&since, Some(&next), bytes_max, &giver.disk)?;
+                staged.extend(std::mem::take(&mut delta.entities));
+            }
+            if whole {
+                let taken = self.engine.handle_delta(&vector, staged, now, &self.disk);
+                self.flush(now);
+                return taken;
+            }
+            since = vector;
+        }
+    }
+
+    /// The index of live dots as the records have it.
+    pub(crate) fn live_dots_of_records(&self) -> BTreeMap<(u32, u64), EntityId> {
+        let entities = self.disk.entities.keys();
+        let dots = entities.flat_map(|entity| {
+            let versions = self.record(entity).expect("stored").versions.into_iter();
+            versions.map(|version| {
+                let number = self.engine.replicas().number(&version.dot.actor).expect("in the table");
+                ((number, version.dot.sequence), entity.clone())
+            })
+        });
+        dots.collect()
     }
 }

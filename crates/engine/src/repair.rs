@@ -1,0 +1,195 @@
+//! What one replica lacks of another's state, and how it takes that in: repair without events.
+//!
+//! A [`Delta`] holds every entity of which something is live that the other replica has not applied, as a whole. It comes
+//! in pieces of bounded size, found through the index of live dots, so that its cost follows the difference and not the
+//! state. The state moves on between the pieces; [`Delta::is_whole`] says how whoever asks gets a whole all the same.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use archipelago_clock::{Dot, Hlc, ReplicaId, VersionVector};
+use archipelago_conflict::Attention;
+use archipelago_proto::{EntityId, Record};
+
+use crate::{
+    Engine, Notice, ReadError, Records,
+    digest::entity_digest,
+    entity::{self, Side},
+};
+
+/// How many dots of the index are looked at at a time.
+const DOTS_PAGE: usize = 256;
+
+/// One piece of what a replica lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delta {
+    /// All that the replica that gives it had applied when this piece was read.
+    pub vector: VersionVector,
+    /// Entities of which something is live that was asked for, in order of the first such dot.
+    pub entities: Vec<(EntityId, Record)>,
+    /// Where the next piece begins; `None` if this is the last one.
+    pub next: Option<Dot>,
+}
+
+impl Delta {
+    /// Whether this piece, asked for from the start, is all.
+    ///
+    /// Pieces that were read one after another are of different states. So ask on: after the last piece, for what came
+    /// since the vector of the *first* one, until a delta is one whole piece. An entity that came again replaces what
+    /// came before, and the vector of that whole piece is the vector of all of them together: what was live then and was
+    /// not sent again had not changed since it was sent.
+    pub fn is_whole(&self) -> bool {
+        self.next.is_none()
+    }
+}
+
+/// Why a delta was not taken in. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeltaError {
+    /// The giver has applied writes of this replica that this replica has not made: its identity is in other hands, or
+    /// its store was restored from an old copy. It is fenced.
+    #[error("the giver knows the write {dot} under this replica's name, which this replica has not made")]
+    Fenced {
+        /// The last such write.
+        dot: Dot,
+    },
+    /// A version is stamped further ahead of this replica's clock than `max_drift`. Worth retrying at its time.
+    #[error("{entity:?} is stamped too far ahead: due at {due_unix_ms} ms")]
+    Ahead {
+        /// Which entity.
+        entity: EntityId,
+        /// When it may be taken in, by this replica's clock.
+        due_unix_ms: u64,
+    },
+    /// What is stored here cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+impl Engine {
+    /// A piece of what a holder of `since` lacks, from `from` on: at least one entity, and about `bytes_max` bytes at
+    /// most. Only what is stored counts: ask after the effects of [`flush`](Engine::flush) are carried out.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the store fails.
+    pub fn delta_since(
+        &self,
+        since: &VersionVector,
+        from: Option<&Dot>,
+        bytes_max: usize,
+        records: &dyn Records,
+    ) -> Result<Delta, ReadError> {
+        let mut delta = Delta { vector: self.vector.clone(), entities: Vec::new(), next: None };
+        let mut bytes = 0;
+        let origins = self.vector.iter().map(|(origin, _)| origin);
+        for origin in origins.filter(|origin| from.is_none_or(|from| **origin >= from.actor)) {
+            let mut after = since.get(origin);
+            if let Some(from) = from.filter(|from| from.actor == *origin) {
+                after = after.max(from.sequence - 1);
+            }
+            loop {
+                let dots = self.live_dots(origin, after, records)?;
+                let Some((last, _)) = dots.last() else { break };
+                after = *last;
+                for (sequence, entity) in dots {
+                    let dot = Dot::new(origin.clone(), sequence);
+                    let stored = records.record(&entity).map_err(|error| unreadable(&entity, error))?;
+                    let Some(stored) = stored else { continue };
+                    let size = stored.len() + entity.len();
+                    if !delta.entities.is_empty() && bytes + size > bytes_max {
+                        return Ok(Delta { next: Some(dot), ..delta });
+                    }
+                    let record = self.decode(&entity, stored)?;
+                    // It is sent at the first of its dots, and once.
+                    let lacking = record.versions.iter().map(|version| &version.dot);
+                    if lacking.filter(|dot| !since.contains(dot)).min() == Some(&dot) {
+                        bytes += size;
+                        delta.entities.push((entity, record));
+                    }
+                }
+            }
+        }
+        Ok(delta)
+    }
+
+    fn live_dots(
+        &self,
+        origin: &ReplicaId,
+        after: u64,
+        records: &dyn Records,
+    ) -> Result<Vec<(u64, EntityId)>, ReadError> {
+        let Some(number) = self.replicas().number(origin) else { return Ok(Vec::new()) };
+        let dots = records.live_dots(number, after, DOTS_PAGE);
+        dots.map_err(|error| unreadable(&EntityId::from(""), error))
+    }
+
+    /// Takes in a whole delta: all entities of which something is live at `vector`, all that its giver had applied, that
+    /// a replica lacks that has applied what this one had when it asked, or less. Of an entity that is given twice the
+    /// last one counts. Afterwards this replica has applied all
+    /// that either had.
+    ///
+    /// # Errors
+    /// [`DeltaError`].
+    pub fn handle_delta(
+        &mut self,
+        vector: &VersionVector,
+        entities: impl IntoIterator<Item = (EntityId, Record)>,
+        now_unix_ms: u64,
+        records: &dyn Records,
+    ) -> Result<(), DeltaError> {
+        let own = self.config.replica.clone();
+        let own_elsewhere = vector.get(&own);
+        if own_elsewhere > self.vector.get(&own) {
+            let dot = Dot::new(own, own_elsewhere);
+            self.fence(dot.clone());
+            return Err(DeltaError::Fenced { dot });
+        }
+        let mut merged = BTreeMap::new();
+        for (entity, theirs) in entities {
+            for version in &theirs.versions {
+                let due_unix_ms = self.due(version.hlc);
+                if due_unix_ms > now_unix_ms {
+                    return Err(DeltaError::Ahead { entity, due_unix_ms });
+                }
+            }
+            let ours = self.record(&entity, records)?;
+            merged.insert(entity, (ours, theirs));
+        }
+        for (entity, (ours, theirs)) in merged {
+            self.merge(entity, ours, theirs, vector);
+        }
+        for (replica, sequence) in vector.iter().filter(|(replica, _)| **replica != own) {
+            if sequence > self.vector.get(replica) {
+                self.vector.raise(replica.clone(), sequence);
+                Arc::make_mut(&mut self.deps).raise(replica.clone(), sequence);
+                self.open.vector.insert(replica.clone(), sequence);
+            }
+        }
+        Ok(self.handle_tick(now_unix_ms, records)?)
+    }
+
+    fn merge(&mut self, entity: EntityId, ours: Record, theirs: Record, vector: &VersionVector) {
+        let strategy = self.config.strategies.strategy(&entity).clone();
+        let family = strategy.family();
+        let here = Side { record: &ours, seen: &self.vector };
+        let record = entity::merge(here, Side { record: &theirs, seen: vector }, family);
+        let latest = record.versions.iter().map(|version| version.hlc).max().unwrap_or(Hlc::ZERO);
+        self.clock.observe(latest);
+        for version in record.versions.iter().filter(|version| !self.vector.contains(&version.dot)) {
+            let (dot, hlc) = (version.dot.clone(), version.hlc);
+            self.notices.push(Notice::Applied { dot, entity: entity.detached(), hlc });
+        }
+        let (waited, waits) = (entity::is_contested(&ours), entity::is_contested(&record));
+        if strategy.attention() == Attention::Resolve && waited != waits {
+            self.open.pending.insert(entity.detached(), waits);
+        }
+        let old = entity_digest(&entity, &ours, family, &mut self.scratch);
+        let new = entity_digest(&entity, &record, family, &mut self.scratch);
+        self.digest.replace(&entity, old, new);
+        self.open.replace(entity, &ours, record);
+    }
+}
+
+fn unreadable(entity: &EntityId, source: Box<dyn std::error::Error + Send + Sync>) -> ReadError {
+    ReadError { entity: entity.clone(), source }
+}
