@@ -98,6 +98,12 @@ impl CausalBuffer {
         self.remove(&ready.0, ready.1)
     }
 
+    /// True if the event waits, or was turned away and will be read again.
+    pub(crate) fn holds(&self, origin: &ReplicaId, sequence: u64) -> bool {
+        self.waiting.get(origin).is_some_and(|events| events.contains_key(&sequence))
+            || self.turned_away.get(origin).is_some_and(|first| first.sequence == sequence)
+    }
+
     fn remove(&mut self, origin: &ReplicaId, sequence: u64) -> Option<Waiting> {
         let events = self.waiting.get_mut(origin)?;
         let taken = events.remove(&sequence);

@@ -17,6 +17,8 @@ pub struct EngineConfig {
     pub strategies: StrategyTable,
     /// How far ahead of the wall clock the stamp of a remote event may be. Default 60 s.
     pub max_drift: Duration,
+    /// How long this replica may lack what another one has applied before it asks for it. Default 2 s.
+    pub repair_after: Duration,
     /// The most events that wait for what they depend on. Default 1,000.
     pub event_buffer_events_max: usize,
     /// Bounds on what is encoded and decoded.
@@ -32,6 +34,7 @@ impl EngineConfig {
             session: 0,
             strategies: StrategyTable::default(),
             max_drift: Duration::from_secs(60),
+            repair_after: Duration::from_secs(2),
             event_buffer_events_max: 1_000,
             limits: Limits::default(),
         }

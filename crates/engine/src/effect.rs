@@ -15,6 +15,12 @@ pub enum Effect {
     Commit(Commit),
     /// Tell whoever listens. What it tells of is in the commits before.
     Notify(Notice),
+    /// This replica has lacked for a while what another one has applied, and the log does not bring it: ask for a
+    /// [`Delta`](crate::Delta).
+    Repair {
+        /// Who has it.
+        from: ReplicaId,
+    },
     /// Read the log again from behind `after`: events that found no room in the causal buffer are due. Messages that
     /// were delivered before this and not handled yet must be dropped.
     Rewind {

@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use archipelago_clock::{Dot, HlcClock, VersionVector};
+use archipelago_clock::{Dot, HlcClock, ReplicaId, VersionVector};
 use archipelago_conflict::Attention;
 use archipelago_proto::{EntityId, Event, Record, ReplicaTable};
 use bytes::Bytes;
@@ -67,6 +67,7 @@ pub struct Engine {
     pub(crate) fenced: Option<Dot>,
     pub(crate) peers: Peers,
     pub(crate) beats: u64,
+    pub(crate) repair_from: Option<ReplicaId>,
     pub(crate) scratch: Vec<u8>,
 }
 
@@ -93,6 +94,7 @@ impl Engine {
             fenced: None,
             peers: Peers::default(),
             beats: 0,
+            repair_from: None,
             scratch: Vec::new(),
         }
     }
@@ -131,6 +133,7 @@ impl Engine {
             self.notices.push(Notice::Quarantined { dot, ahead });
         }
         effects.extend(self.notices.drain(..).map(Effect::Notify));
+        effects.extend(self.repair_from.take().map(|from| Effect::Repair { from }));
         if self.buffer.must_reread(&self.vector, now_unix_ms) {
             self.buffer.forget_log();
             effects.push(Effect::Rewind { after: self.progress.rewind() });
@@ -143,6 +146,8 @@ impl Engine {
     pub fn reset_log(&mut self, checkpoint: u64) {
         self.buffer.forget_log();
         self.progress = Progress::new(checkpoint);
+        // The same number stands for another message now.
+        self.stored_checkpoint = u64::MAX;
     }
 
     pub(crate) fn place(&mut self, mut record: Record, event: &Event) {

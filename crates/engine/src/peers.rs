@@ -20,6 +20,9 @@ pub struct Peer {
     pub heard_unix_ms: u64,
     /// Its state differs from this replica's although it has applied the same writes.
     pub diverged: bool,
+    /// Of each origin of which the peer has applied more than this replica: how much this replica had applied, and since
+    /// when it has been no more.
+    pub(crate) lags: BTreeMap<ReplicaId, (u64, u64)>,
 }
 
 impl Peers {
@@ -101,8 +104,35 @@ impl Engine {
         if diverged && !was_diverged {
             self.notices.push(Notice::Diverged { replica: heartbeat.replica.clone() });
         }
-        let peer = Peer { heartbeat, heard_unix_ms: now_unix_ms, diverged };
+        let mut lags = self.lags(&heartbeat, known, now_unix_ms);
+        let patience_ms = u64::try_from(self.config.repair_after.as_millis()).unwrap_or(u64::MAX);
+        if lags.values().any(|(_, since)| now_unix_ms.saturating_sub(*since) >= patience_ms) {
+            self.repair_from = Some(heartbeat.replica.clone());
+            // Asked for once; should nothing come of it, the patience begins anew.
+            lags.values_mut().for_each(|(_, since)| *since = now_unix_ms);
+        }
+        let peer = Peer { heartbeat, heard_unix_ms: now_unix_ms, diverged, lags };
         self.peers.insert(peer, self.config.limits.replicas_max);
+    }
+
+    /// What the peer has applied and this replica lacks, although nothing of it is on its way here.
+    fn lags(
+        &self,
+        heartbeat: &Heartbeat,
+        known: Option<&Peer>,
+        now_unix_ms: u64,
+    ) -> BTreeMap<ReplicaId, (u64, u64)> {
+        let mut lags = BTreeMap::new();
+        for (origin, theirs) in heartbeat.vector.iter().filter(|(origin, _)| **origin != self.config.replica)
+        {
+            let ours = self.vector.get(origin);
+            // An event that waits for its time, or for one of another origin, is not lacking.
+            if theirs > ours && !self.buffer.holds(origin, ours + 1) {
+                let since = known.and_then(|known| known.lags.get(origin)).filter(|(had, _)| *had == ours);
+                lags.insert(origin.clone(), *since.unwrap_or(&(ours, now_unix_ms)));
+            }
+        }
+        lags
     }
 
     /// What is known of other replicas, in order of name.

@@ -150,3 +150,39 @@ fn no_more_peers_are_remembered_than_the_limit_and_the_silent_go_first() {
     let names: Vec<_> = b.engine.peers().map(|peer| peer.heartbeat.replica.name().to_owned()).collect();
     assert_eq!(names, ["x", "z"]);
 }
+
+#[test]
+fn what_another_replica_has_and_the_log_does_not_bring_is_asked_for_after_a_while() {
+    let (mut a, mut b) = (replica("a"), replica("b"));
+    let lost = a.write("x", put(1), NOW).1;
+    let mut hears_at = |b: &mut Replica, now: u64| {
+        let heartbeat = a.engine.heartbeat(now);
+        b.engine.handle_heartbeat(heartbeat, now);
+        b.flush(now);
+        b.repair.take()
+    };
+    assert_eq!(hears_at(&mut b, NOW), None, "it may be on its way");
+    assert_eq!(hears_at(&mut b, NOW + 1_999), None);
+    assert_eq!(hears_at(&mut b, NOW + 2_000), Some(id("a")));
+    assert_eq!(hears_at(&mut b, NOW + 3_000), None, "asked for once");
+    assert_eq!(hears_at(&mut b, NOW + 4_000), Some(id("a")), "and again if nothing came of it");
+    b.receive(&lost, None, NOW);
+    assert_eq!(hears_at(&mut b, NOW + 9_000), None);
+}
+
+#[test]
+fn what_comes_slowly_or_waits_for_its_time_is_not_asked_for() {
+    let (mut a, mut b) = (replica("a"), replica("b"));
+    let slow: Vec<_> = (0..9).map(|number| a.write("x", put(number), NOW).1).collect();
+    for (second, event) in (0..).zip(&slow) {
+        b.engine.handle_heartbeat(a.engine.heartbeat(NOW), NOW + 1_500 * second);
+        b.receive(event, None, NOW + 1_500 * second);
+    }
+    let early = a.write("x", put("early"), NOW + 3_600_000).1;
+    b.receive(&early, None, NOW);
+    for second in 0..9 {
+        b.engine.handle_heartbeat(a.engine.heartbeat(NOW), NOW + 1_000 * second);
+        b.flush(NOW);
+    }
+    assert_eq!((b.repair, b.engine.buffered()), (None, 1));
+}

@@ -9,6 +9,7 @@ use archipelago_engine::{Engine, EngineConfig};
 use archipelago_pipeline::Pipeline;
 use archipelago_proto::Limits;
 use archipelago_store::{Durability, Store};
+use futures::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +22,7 @@ use crate::{
     metrics,
     persist::{self, Loaded},
     receiver::Receiver,
+    repair::Repairer,
     replica::{ReadFrom, Replica},
     shared::Shared,
 };
@@ -49,6 +51,7 @@ pub struct MultiMasterBuilder {
     outbox_events_max: u64,
     conflict_journal_max: u64,
     heartbeat_interval: Duration,
+    repair_bytes_max: usize,
     limits: Limits,
     clock: Arc<dyn WallClock>,
 }
@@ -69,6 +72,7 @@ impl Default for MultiMasterBuilder {
             outbox_events_max: 1_000_000,
             conflict_journal_max: 10_000,
             heartbeat_interval: Duration::from_secs(1),
+            repair_bytes_max: 1024 * 1024 * 1024,
             limits: Limits::default(),
             clock: Arc::new(SystemClock),
         }
@@ -159,9 +163,16 @@ impl MultiMasterBuilder {
         self
     }
 
-    /// How often this master tells the others how far it is. Default 1 s.
+    /// How often this master tells the others how far it is. Default 1 s. What it lacks for two intervals, although
+    /// another master has it, it fetches from there.
     pub fn heartbeat_interval(mut self, interval: Duration) -> Self {
         self.heartbeat_interval = interval;
+        self
+    }
+
+    /// The most bytes that one repair may fetch; they are held in memory until all are there. Default 1 GiB.
+    pub fn repair_bytes_max(mut self, bytes: usize) -> Self {
+        self.repair_bytes_max = bytes;
         self
     }
 
@@ -217,12 +228,14 @@ impl MultiMasterBuilder {
         let (namespace, strategies, limits) =
             (self.namespace.clone(), self.strategies.clone(), self.limits.clone());
         let (max_drift, event_buffer_events_max) = (self.max_drift, self.event_buffer_size);
+        let heartbeat_interval = self.heartbeat_interval;
         move |loaded| EngineConfig {
             strategies,
             max_drift,
             event_buffer_events_max,
             limits,
             session: rand::random(),
+            repair_after: heartbeat_interval.saturating_mul(2),
             ..EngineConfig::new(namespace, loaded.replica.clone())
         }
     }
@@ -248,6 +261,8 @@ impl MultiMasterBuilder {
         let (messages, message_queue) = mpsc::channel(MESSAGES_MAX);
         let after = loaded.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.sequence);
         let read_from = watch::Sender::new(ReadFrom { reading: 0, after });
+        // Whoever is asked while a repair is under way is asked again if need be.
+        let (repair_from, wanted) = mpsc::channel(1);
         let stop = CancellationToken::new();
         if let Some(pipeline) = &self.pipeline {
             let receiver = Receiver {
@@ -271,13 +286,22 @@ impl MultiMasterBuilder {
                 commands: commands.downgrade(),
                 interval: self.heartbeat_interval,
             };
-            let stopped = stop.clone();
-            tokio::spawn(async move {
-                tokio::select! {
-                    () = stopped.cancelled() => {}
-                    () = heart.run() => {}
-                }
-            });
+            let repairer = Repairer {
+                shared: shared.clone(),
+                pipeline: pipeline.clone(),
+                commands: commands.downgrade(),
+                wanted,
+                bytes_max: self.repair_bytes_max,
+            };
+            for task in [heart.run().boxed(), repairer.run().boxed()] {
+                let stopped = stop.clone();
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = stopped.cancelled() => {}
+                        () = task => {}
+                    }
+                });
+            }
             tokio::spawn(watch_status(shared.clone(), pipeline.clone(), stop.clone()));
         }
         let replica = Replica {
@@ -293,6 +317,10 @@ impl MultiMasterBuilder {
             unacknowledged: Vec::new(),
             unanswered: Vec::new(),
             beats: Vec::new(),
+            gives: Vec::new(),
+            taken: Vec::new(),
+            changed_logs: Vec::new(),
+            repair_from,
             failed: None,
         };
         tokio::spawn(replica.run(command_queue, message_queue));

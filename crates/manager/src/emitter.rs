@@ -63,9 +63,17 @@ impl Emitter {
         let mut link = self.shared.link.subscribe();
         loop {
             let sent = tokio::select! {
-                // What waits must not be handed to a log that is another one now, or no longer whole.
-                _ = link.wait_for(|link| matches!(link, LinkState::Lost { .. })) => return,
-                sent = self.emit(&mut from, &mut backoff) => sent,
+                // What waits must not be handed to a log that is another one now, or no longer whole, before the receiver
+                // has taken note of that.
+                _ = link.wait_for(is_lost) => None,
+                sent = self.emit(&mut from, &mut backoff) => Some(sent),
+            };
+            let Some(sent) = sent else {
+                tokio::select! {
+                    () = self.stop.cancelled() => return,
+                    back = link.wait_for(|link| !is_lost(link)) => if back.is_err() { return },
+                }
+                continue;
             };
             match sent {
                 Ok(()) => return,
@@ -80,9 +88,9 @@ impl Emitter {
                 }
                 Err(Failure::Pipeline(error)) => {
                     tracing::error!(%error, "the pipeline refuses messages; writes stay queued");
-                    if is_loss(&error) {
+                    if error.is_loss() {
                         self.shared.log_is_lost(error.to_string());
-                        return;
+                        continue;
                     }
                     // Connected or not, nothing travels until someone mends this.
                     self.shared.pipeline_is(PipelineStatus::Down { reason: error.to_string() });
@@ -203,6 +211,10 @@ impl Emitter {
     }
 }
 
+fn is_lost(link: &LinkState) -> bool {
+    matches!(link, LinkState::Lost { .. })
+}
+
 #[derive(Debug)]
 enum Failure {
     Pipeline(PipelineError),
@@ -219,13 +231,4 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         Failure::Outbox(error)
     }
-}
-
-fn is_loss(error: &PipelineError) -> bool {
-    matches!(
-        error,
-        PipelineError::LogMissing { .. }
-            | PipelineError::LogReplaced { .. }
-            | PipelineError::LogRegressed { .. }
-    )
 }

@@ -169,3 +169,13 @@ pub(crate) enum LogLost {
     #[error("the log {name:?} no longer holds messages {from} to {to}, which this master has not read")]
     Gap { name: String, from: u64, to: u64 },
 }
+
+impl LogLost {
+    /// True if the log can be followed from another place, and repair brings what is missing.
+    pub(crate) fn is_mendable(&self) -> bool {
+        match self {
+            LogLost::Gap { .. } => true,
+            LogLost::Pipeline(error) => error.is_loss(),
+        }
+    }
+}

@@ -1,15 +1,16 @@
 use std::{sync::Arc, time::Duration};
 
-use archipelago_pipeline::{Heard, Listener, Pipeline};
+use archipelago_pipeline::{Answer, Heard, Listener, Pipeline};
 use archipelago_proto::Heartbeat;
+use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{backoff::Backoff, metrics, replica::Command, shared::Shared};
+use crate::{backoff::Backoff, metrics, repair, replica::Command, shared::Shared};
 
 /// How long an announcement may take to be handed over; a broker that is slower than that hears the next one.
 const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Says again and again how far this master is, and hears how far the others are.
+/// Says again and again how far this master is, hears how far the others are, and answers what they ask.
 pub(crate) struct Heart {
     pub(crate) shared: Arc<Shared>,
     pub(crate) pipeline: Arc<dyn Pipeline>,
@@ -62,7 +63,15 @@ impl Heart {
     /// False once the owner of the engine is gone.
     async fn listen(&self, listener: &mut dyn Listener) -> bool {
         while let Ok(heard) = listener.next().await {
-            let Heard::Announcement { from, payload } = heard else { continue };
+            let (from, payload) = match heard {
+                Heard::Announcement { from, payload } => (from, payload),
+                Heard::Question { payload, answer } => {
+                    if !self.answer(payload, answer).await {
+                        return false;
+                    }
+                    continue;
+                }
+            };
             match Heartbeat::decode(payload, &self.shared.limits) {
                 Ok(heartbeat) if heartbeat.replica.name() == from => {
                     if !self.command(Command::Hear { heartbeat: Box::new(heartbeat) }).await {
@@ -76,9 +85,29 @@ impl Heart {
         true
     }
 
+    /// False once the owner of the engine is gone.
+    async fn answer(&self, payload: Bytes, answer: Answer) -> bool {
+        let request = match repair::question(payload, &self.shared.namespace, &self.shared.limits) {
+            Ok(request) => request,
+            Err(reason) => {
+                self.skip("somebody", &reason);
+                return true;
+            }
+        };
+        let (reply, piece) = oneshot::channel();
+        if !self.command(Command::Give { request, reply }).await {
+            return false;
+        }
+        // No answer comes from a master whose store failed.
+        if let Ok(piece) = piece.await {
+            answer.send(piece.encode()).await;
+        }
+        true
+    }
+
     fn skip(&self, from: &str, reason: &dyn std::fmt::Display) {
         metrics::add(&self.shared.counters.messages_unreadable, 1);
-        tracing::warn!(from, %reason, "an announcement is not usable and was skipped");
+        tracing::warn!(from, %reason, "what was said or asked is not usable and was skipped");
     }
 
     async fn command(&self, command: Command) -> bool {

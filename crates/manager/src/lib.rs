@@ -35,7 +35,8 @@
 //! | `replica` | the task that owns the engine: group commit, acknowledgement |
 //! | `emitter` | from the outbox to the log |
 //! | `receiver` | from the log to the engine |
-//! | `heart` | heartbeats, sent and heard |
+//! | `heart` | heartbeats, sent and heard; what other masters ask |
+//! | `repair` | what the log does not bring, from the state of another master |
 //! | `persist`, `journal` | the rows of a replica in its store; those of past conflicts |
 //! | `shared` | what these tasks share |
 //! | `notification`, `receipt`, `view`, `peer`, `metrics`, `link` | what users get to see |
@@ -62,6 +63,7 @@ mod peer;
 mod persist;
 mod receipt;
 mod receiver;
+mod repair;
 mod replica;
 mod shared;
 mod view;

@@ -37,10 +37,27 @@ pub enum Notification {
         /// What a person should read about it.
         reason: String,
     },
-    /// The broker lost, replaced or trimmed the log that the masters share: writes of others may never arrive here.
-    /// Local writes go on and are queued.
+    /// The broker lost, replaced or trimmed the log that the masters share. Local writes go on and are queued until
+    /// [`LogReopened`](Self::LogReopened), and what the log can not bring any more comes by repair.
     LogLost {
         /// What a person should read about it.
+        reason: String,
+    },
+    /// The log that the masters share is followed again, from a new beginning: queued writes travel. What the lost log
+    /// did not bring comes from the other masters by repair.
+    LogReopened,
+    /// This master lacked writes that the log did not bring, and has them now from the state of another one.
+    Repaired {
+        /// The other master.
+        from: ReplicaId,
+        /// How many entities were fetched.
+        entities: u64,
+    },
+    /// What this master lacks could not be had from another one. It is tried again while heartbeats show the need.
+    RepairFailed {
+        /// The other master.
+        from: ReplicaId,
+        /// Why.
         reason: String,
     },
     /// Someone removed old messages from the log that the masters share. This master had read them; another one may

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ops::Bound};
 use archipelago_clock::{Hlc, Incarnation, ReplicaId, VersionVector};
 use archipelago_engine::{Commit, Restored};
 use archipelago_pipeline::LogId;
-use archipelago_proto::{EntityId, ReplicaTable};
+use archipelago_proto::{EntityId, Limits, Record, ReplicaTable};
 use archipelago_store::{Batch, Durability, Row, Store, Table};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 use crate::StartError;
 
 /// The version of the rows described here. A build refuses a store of a newer version.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// Like this one, without [`Table::Live`].
+const FORMAT_WITHOUT_LIVE: u32 = 1;
 
 const FORMAT_ROW: &[u8] = b"format";
 const IDENTITY_ROW: &[u8] = b"identity";
@@ -56,7 +58,7 @@ pub(crate) fn load(
         return create(store, name, namespace, mint());
     };
     let format = u32::from_be_bytes(fixed(FORMAT_ROW, format)?);
-    if format != FORMAT {
+    if format != FORMAT && format != FORMAT_WITHOUT_LIVE {
         let reason = format!("format {format} is not {FORMAT}, the one this build knows; use a newer build");
         return Err(StartError::Row { row: "format".into(), reason });
     }
@@ -70,6 +72,9 @@ pub(crate) fn load(
         }
     }
     let replicas = load_replicas(&meta)?;
+    if format == FORMAT_WITHOUT_LIVE {
+        index_live_dots(store, &replicas)?;
+    }
     let vector = load_vector(&meta, &replicas)?;
     let hlc_ceiling = match meta.get(HLC_CEILING_ROW) {
         Some(row) => Hlc::from_bits(u64::from_be_bytes(fixed(HLC_CEILING_ROW, row)?)),
@@ -140,6 +145,13 @@ pub(crate) fn put(batch: &mut Batch, commit: &Commit, replica: &ReplicaId, log: 
             batch.put(Table::Meta, numbered_row(REPLICA_ROWS, number), id.to_string());
         }
     }
+    for (replica, sequence, entity, is_live) in &commit.live {
+        let row = live_row(*replica, *sequence, entity);
+        match is_live {
+            true => batch.put(Table::Live, row, Bytes::new()),
+            false => batch.remove(Table::Live, row),
+        }
+    }
     for (entity, waits) in &commit.pending {
         match waits {
             true => batch.put(Table::Pending, entity.as_bytes().clone(), Bytes::new()),
@@ -163,6 +175,49 @@ pub(crate) fn put(batch: &mut Batch, commit: &Commit, replica: &ReplicaId, log: 
     if let (Some(sequence), Some(log)) = (commit.checkpoint, log) {
         put_checkpoint(batch, &Checkpoint { log: log.clone(), sequence });
     }
+}
+
+/// Makes the index of live dots of a store that has none yet.
+fn index_live_dots(store: &dyn Store, replicas: &ReplicaTable) -> Result<(), StartError> {
+    let mut batch = Batch::new();
+    each_entity(store, |entity, record| {
+        let record = Record::decode(record, replicas, &Limits::default())
+            .map_err(|error| damaged(entity.as_bytes(), &error.to_string()))?;
+        for version in record.versions {
+            let number = replicas.number(&version.dot.actor).expect("it was read by its number");
+            batch.put(Table::Live, live_row(number, version.dot.sequence, &entity), Bytes::new());
+        }
+        if batch.len() >= PAGE_ROWS {
+            store.commit(std::mem::take(&mut batch), Durability::Memory)?;
+        }
+        Ok::<_, StartError>(())
+    })?;
+    // Only with this row, and after all others, the index is taken for whole.
+    batch.put(Table::Meta, FORMAT_ROW, FORMAT.to_be_bytes().to_vec());
+    Ok(store.commit(batch, Durability::Fsync)?)
+}
+
+/// Up to `limit` live dots of the replica with this number, with sequences above `after`.
+pub(crate) fn live_dots(
+    store: &dyn Store,
+    replica: u32,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<(u64, EntityId)>, Box<dyn std::error::Error + Send + Sync>> {
+    let Some(first) = after.checked_add(1) else { return Ok(Vec::new()) };
+    let (from, to) = (live_row(replica, first, ""), live_row(replica, u64::MAX, "\u{10ffff}"));
+    let rows = store.scan(Table::Live, Bound::Included(&from), Bound::Included(&to), limit)?;
+    let dots = rows.into_iter().map(|row| {
+        let damage = || damaged(&row.key, "not a key of the index of live dots");
+        let sequence = row.key.get(4..12).and_then(|bytes| bytes.try_into().ok()).ok_or_else(damage)?;
+        let entity = EntityId::from_utf8(row.key.slice(12..)).ok_or_else(damage)?;
+        Ok((u64::from_be_bytes(sequence), entity))
+    });
+    dots.collect()
+}
+
+fn live_row(replica: u32, sequence: u64, entity: &str) -> Vec<u8> {
+    [&replica.to_be_bytes()[..], &sequence.to_be_bytes(), entity.as_bytes()].concat()
 }
 
 /// Adds a new checkpoint to a batch of the store.

@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use archipelago_pipeline::{Incoming, LogId, LogState, Pipeline, PipelineError, Subscription};
 use archipelago_proto::{DecodeError, EventBatch};
 use archipelago_store::{Batch, Durability};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     Notification,
@@ -27,24 +27,51 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    /// Runs until the owner of the engine is gone or the log is lost.
-    pub(crate) async fn run(mut self, checkpoint: Option<Checkpoint>) {
-        if let Err(lost) = self.follow(checkpoint).await {
+    /// Runs until the owner of the engine is gone, or the broker refuses for good.
+    pub(crate) async fn run(mut self, mut checkpoint: Option<Checkpoint>) {
+        while let Err(lost) = self.follow(checkpoint.as_ref()).await {
             self.shared.log_is_lost(lost.to_string());
+            checkpoint = match self.start_over(checkpoint, &lost).await {
+                Some(checkpoint) => Some(checkpoint),
+                None => return,
+            };
         }
     }
 
-    async fn follow(&mut self, checkpoint: Option<Checkpoint>) -> Result<(), LogLost> {
-        let log = self.open(checkpoint.as_ref()).await?;
+    /// Where the log is to be followed from after it was lost, replaced, shortened or trimmed; `None` if it cannot be.
+    ///
+    /// What was in it and is no more is not looked for here: heartbeats tell which master lacks what, and repair brings
+    /// it.
+    async fn start_over(&mut self, known: Option<Checkpoint>, lost: &LogLost) -> Option<Checkpoint> {
+        if !lost.is_mendable() {
+            return None;
+        }
+        // Whoever comes first makes the new log.
+        let log = self.open(None).await.ok()?;
+        let read = known.filter(|known| known.log == log.id).map_or(0, |known| known.sequence);
+        let sequence = read.max(log.first_sequence - 1).min(log.last_sequence);
+        let (done, stored) = oneshot::channel();
+        let content = Content::Changed(done);
+        let reading = self.read_from.borrow().reading;
+        let message = Message { reading, log: Arc::new(log.id.clone()), sequence, content };
+        self.messages.send(message).await.ok()?;
+        stored.await.ok()?;
+        Some(Checkpoint { log: log.id, sequence })
+    }
+
+    async fn follow(&mut self, checkpoint: Option<&Checkpoint>) -> Result<(), LogLost> {
+        let log = self.open(checkpoint).await?;
         let mut known = Arc::new(log.id.clone());
         let mut first_sequence = log.first_sequence;
         if checkpoint.is_none() && log.first_sequence > 1 {
             return Err(LogLost::Gap { name: log.id.name, from: 1, to: log.first_sequence - 1 });
         }
-        if checkpoint.is_none() && !self.remember(&log.id).await {
+        let start = checkpoint.cloned().unwrap_or(Checkpoint { log: log.id, sequence: 0 });
+        if !self.remember(&start).await {
             return Ok(());
         }
         self.shared.log_is_open.send_replace(true);
+        self.shared.log_is_back(self.pipeline.status().borrow().clone());
         loop {
             let from = *self.read_from.borrow_and_update();
             let mut reading =
@@ -57,9 +84,9 @@ impl Receiver {
 
     /// Stores which log it is, before anything is sent to it: should the broker lose it while this master is away, that
     /// is noticed at the next start. False if the store failed.
-    async fn remember(&self, log: &LogId) -> bool {
+    async fn remember(&self, checkpoint: &Checkpoint) -> bool {
         let mut batch = Batch::new();
-        persist::put_checkpoint(&mut batch, &Checkpoint { log: log.clone(), sequence: 0 });
+        persist::put_checkpoint(&mut batch, checkpoint);
         let store = self.shared.store.clone();
         let committed = tokio::task::spawn_blocking(move || store.commit(batch, Durability::Fsync)).await;
         let failure = match committed {
@@ -170,6 +197,8 @@ impl Receiver {
         };
         let checkpoint = Checkpoint { log: LogId::clone(reading.log), sequence: reading.last };
         compare(&checkpoint, &state)?;
+        // Also if only a message that was sent said otherwise.
+        self.shared.log_is_back(self.pipeline.status().borrow().clone());
         if state.first_sequence > *reading.first_sequence {
             *reading.first_sequence = state.first_sequence;
             let (name, to) = (&state.id.name, state.first_sequence - 1);

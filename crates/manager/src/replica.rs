@@ -1,18 +1,23 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use archipelago_clock::VersionVector;
+use archipelago_clock::{ReplicaId, VersionVector};
 use archipelago_engine::{
-    Change, Commit, Effect, Engine, LocalWrite, Notice, Peer, Received, Records, StateDigest, Written,
+    Change, Commit, DeltaError, Effect, Engine, LocalWrite, Notice, Peer, Received, Records, StateDigest,
+    Written,
 };
 use archipelago_pipeline::LogId;
-use archipelago_proto::{EntityId, Event, Heartbeat};
+use archipelago_proto::{DeltaPiece, DeltaRequest, EntityId, Event, Heartbeat};
 use archipelago_store::{Batch, Durability, Store, StoreError, Table};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     ApplyError, ConflictReport, Metrics, Notification, PeerView, SessionToken, WallClock, WriteError,
-    WriteReceipt, journal::Journal, metrics, persist, shared::Shared,
+    WriteReceipt,
+    journal::Journal,
+    metrics, persist,
+    repair::{Fetched, PIECE_BYTES_TARGET},
+    shared::Shared,
 };
 
 /// How many commands one commit may stand for.
@@ -50,6 +55,16 @@ pub(crate) enum Command {
     Beat {
         reply: oneshot::Sender<Heartbeat>,
     },
+    /// A piece of what another master lacks, once all of it is stored.
+    Give {
+        request: DeltaRequest,
+        reply: oneshot::Sender<DeltaPiece>,
+    },
+    /// What this master lacked.
+    Take {
+        fetched: Fetched,
+        reply: oneshot::Sender<Result<(), String>>,
+    },
     /// What another master says of itself.
     Hear {
         heartbeat: Box<Heartbeat>,
@@ -83,6 +98,9 @@ pub(crate) enum Content {
     Nothing,
     /// Something that a newer build can read.
     Unreadable,
+    /// The log is another one from here on, or lost what was read: it is read from behind this message on. Told once
+    /// that is stored.
+    Changed(oneshot::Sender<()>),
 }
 
 /// From where the log is to be read.
@@ -108,6 +126,11 @@ pub(crate) struct Replica {
     pub(crate) unacknowledged: Vec<Unacknowledged>,
     pub(crate) unanswered: Vec<(Received, oneshot::Sender<Result<Received, ApplyError>>)>,
     pub(crate) beats: Vec<oneshot::Sender<Heartbeat>>,
+    pub(crate) gives: Vec<(DeltaRequest, oneshot::Sender<DeltaPiece>)>,
+    pub(crate) taken: Vec<oneshot::Sender<Result<(), String>>>,
+    /// Whom the repairer is to ask; full while it is at work.
+    pub(crate) repair_from: mpsc::Sender<ReplicaId>,
+    pub(crate) changed_logs: Vec<oneshot::Sender<()>>,
     pub(crate) failed: Option<String>,
 }
 
@@ -193,6 +216,11 @@ impl Replica {
             }
             Command::Peers { reply } => drop(reply.send(self.peers())),
             Command::Beat { reply } => self.beats.push(reply),
+            Command::Give { request, reply } => self.gives.push((request, reply)),
+            Command::Take { fetched, reply } => match self.take(fetched) {
+                Ok(()) => self.taken.push(reply),
+                Err(reason) => drop(reply.send(Err(reason))),
+            },
             Command::Hear { heartbeat } => self.engine.handle_heartbeat(*heartbeat, self.clock.now_unix_ms()),
             Command::Close { reply } => return Some(reply),
         }
@@ -246,7 +274,8 @@ impl Replica {
     }
 
     fn handle_message(&mut self, message: Message) {
-        if self.failed.is_some() || message.reading != self.read_from.borrow().reading {
+        let is_old = message.reading != self.read_from.borrow().reading;
+        if self.failed.is_some() || (is_old && !matches!(message.content, Content::Changed(_))) {
             return;
         }
         self.log = Some(message.log);
@@ -254,6 +283,12 @@ impl Replica {
         match message.content {
             Content::Nothing => self.engine.handle_nothing(message.sequence),
             Content::Unreadable => self.engine.handle_unreadable(message.sequence),
+            Content::Changed(done) => {
+                self.engine.reset_log(message.sequence);
+                let after = message.sequence;
+                self.read_from.send_modify(|from| *from = ReadFrom { reading: from.reading + 1, after });
+                self.changed_logs.push(done);
+            }
             Content::Events(events) => {
                 let records = Stored(&*self.shared.store);
                 if let Err(error) = self.engine.handle_events(events, Some(message.sequence), now, &records) {
@@ -261,6 +296,44 @@ impl Replica {
                 }
             }
         }
+    }
+
+    /// `None` if the store failed; then there is no answer.
+    fn give(&mut self, request: &DeltaRequest) -> Option<DeltaPiece> {
+        if self.failed.is_some() {
+            return None;
+        }
+        let bytes_max = usize::try_from(request.bytes_max).unwrap_or(usize::MAX).min(PIECE_BYTES_TARGET);
+        let records = Stored(&*self.shared.store);
+        let delta = self.engine.delta_since(&request.since, request.from.as_ref(), bytes_max, &records);
+        match delta {
+            Ok(delta) => Some(DeltaPiece {
+                namespace: self.shared.namespace.clone(),
+                replica: self.shared.replica.clone(),
+                session: self.engine.config().session,
+                reclaims: 0,
+                vector: delta.vector,
+                entities: delta.entities,
+                next: delta.next,
+            }),
+            Err(error) => {
+                self.fail(error.to_string());
+                None
+            }
+        }
+    }
+
+    fn take(&mut self, fetched: Fetched) -> Result<(), String> {
+        if let Some(reason) = &self.failed {
+            return Err(reason.clone());
+        }
+        let now = self.clock.now_unix_ms();
+        let records = Stored(&*self.shared.store);
+        let taken = self.engine.handle_delta(&fetched.vector, fetched.entities, now, &records);
+        if let Err(DeltaError::Read(error)) = &taken {
+            self.fail(error.to_string());
+        }
+        taken.map_err(|error| error.to_string())
     }
 
     fn handle_tick(&mut self) {
@@ -289,6 +362,8 @@ impl Replica {
                     }
                     Effect::Notify(Notice::Conflict(_)) => self.report(conflicts.pop_front()),
                     Effect::Notify(notice) => self.notify(notice),
+                    // Busy with another one; the next heartbeats ask again if need be.
+                    Effect::Repair { from } => drop(self.repair_from.try_send(from)),
                     Effect::Rewind { after } => {
                         self.read_from
                             .send_modify(|from| *from = ReadFrom { reading: from.reading + 1, after });
@@ -298,6 +373,11 @@ impl Replica {
         }
         self.publish_counts();
         self.acknowledge();
+        for (request, reply) in std::mem::take(&mut self.gives) {
+            if let Some(piece) = self.give(&request) {
+                let _ = reply.send(piece);
+            }
+        }
         for reply in self.beats.drain(..).filter(|_| self.failed.is_none()) {
             let _ = reply.send(self.engine.heartbeat(self.clock.now_unix_ms()));
         }
@@ -435,6 +515,12 @@ impl Replica {
                 None => Ok(received),
             };
             let _ = reply.send(outcome);
+        }
+        for reply in self.taken.drain(..) {
+            let _ = reply.send(self.failed.clone().map_or(Ok(()), Err));
+        }
+        for done in self.changed_logs.drain(..).filter(|_| self.failed.is_none()) {
+            let _ = done.send(());
         }
     }
 

@@ -119,6 +119,22 @@ impl Shared {
         }
     }
 
+    /// Notes that the log is followed again and tells whoever listens.
+    pub(crate) fn log_is_back(&self, status: PipelineStatus) {
+        let next = LinkState::from(status);
+        let changed = self.link.send_if_modified(|link| {
+            let changes = matches!(link, LinkState::Lost { .. });
+            if changes {
+                *link = next.clone();
+            }
+            changes
+        });
+        if changed {
+            tracing::info!(replica = %self.replica, "the shared log is followed again");
+            self.notify(Notification::LogReopened);
+        }
+    }
+
     pub(crate) fn remember(&self, conflict: Arc<ConflictReport>) {
         let mut conflicts = locked(&self.conflicts);
         if conflicts.len() == CONFLICTS_MAX {

@@ -99,6 +99,16 @@ pub enum PipelineError {
 }
 
 impl PipelineError {
+    /// True if the log is not what it was: gone, replaced, or shorter.
+    pub fn is_loss(&self) -> bool {
+        matches!(
+            self,
+            PipelineError::LogMissing { .. }
+                | PipelineError::LogReplaced { .. }
+                | PipelineError::LogRegressed { .. }
+        )
+    }
+
     /// True if the same call may succeed later without anyone changing anything.
     pub fn is_retryable(&self) -> bool {
         matches!(

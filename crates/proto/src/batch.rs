@@ -201,10 +201,7 @@ impl EventBatch {
     pub fn decode(message: Bytes, limits: &Limits) -> Result<EventBatch, DecodeError> {
         let body = envelope::open_as(EnvelopeKind::Events, message, limits.batch_bytes_max)?;
         let mut reader = Reader::new(body);
-        let elements = reader.array("batch")?;
-        if elements < 6 {
-            return Err(malformed("batch", format!("{elements} elements instead of 6")));
-        }
+        let elements = reader.array_of_at_least("batch", 6)?;
         let namespace = reader.text("namespace", "namespace bytes", NAME_BYTES_MAX)?.to_string();
         let replicas = read_replicas(&mut reader, limits)?;
         let first_sequence = reader.unsigned("first sequence")?;
@@ -222,12 +219,7 @@ impl EventBatch {
         for _ in 0..len {
             events.push(read_event(&mut reader, &replicas, &mut previous, limits)?);
         }
-        for _ in 6..elements {
-            reader.skip("batch")?;
-        }
-        if !reader.is_at_end() {
-            return Err(malformed("batch", "bytes follow its end"));
-        }
+        reader.end("batch", elements - 6)?;
         Ok(EventBatch { namespace, events })
     }
 }
@@ -284,10 +276,7 @@ fn read_event(
     previous: &mut Previous,
     limits: &Limits,
 ) -> Result<Event, DecodeError> {
-    let elements = reader.array("event")?;
-    if elements < 6 {
-        return Err(malformed("event", format!("{elements} elements instead of 6")));
-    }
+    let elements = reader.array_of_at_least("event", 6)?;
     let hlc = Hlc::from_bits(previous.hlc.bits().wrapping_add(reader.signed("event hlc")?.cast_unsigned()));
     let deps = match read_pairs(reader, replicas, "event deps")? {
         None => previous.deps.clone(),

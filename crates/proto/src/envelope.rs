@@ -23,6 +23,10 @@ pub enum EnvelopeKind {
     Events,
     /// A [`Heartbeat`](crate::Heartbeat).
     Heartbeat,
+    /// A [`DeltaRequest`](crate::DeltaRequest).
+    DeltaRequest,
+    /// A [`DeltaPiece`](crate::DeltaPiece).
+    DeltaPiece,
 }
 
 impl EnvelopeKind {
@@ -30,6 +34,8 @@ impl EnvelopeKind {
         match self {
             EnvelopeKind::Events => 1,
             EnvelopeKind::Heartbeat => 2,
+            EnvelopeKind::DeltaRequest => 3,
+            EnvelopeKind::DeltaPiece => 4,
         }
     }
 
@@ -37,6 +43,8 @@ impl EnvelopeKind {
         match code {
             1 => Ok(EnvelopeKind::Events),
             2 => Ok(EnvelopeKind::Heartbeat),
+            3 => Ok(EnvelopeKind::DeltaRequest),
+            4 => Ok(EnvelopeKind::DeltaPiece),
             found => Err(DecodeError::Unknown { what: "envelope kind", found }),
         }
     }

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use crate::{
     DecodeError, Limits,
     envelope::{self, EnvelopeKind},
-    reader::{Reader, malformed, within},
-    replica,
+    reader::{Reader, malformed},
+    replica, vector,
     writer::Writer,
 };
 
@@ -45,11 +45,7 @@ impl Heartbeat {
         body.unsigned(self.session);
         body.unsigned(self.beat);
         body.unsigned(self.hlc.bits());
-        body.array(self.vector.len() * 2);
-        for (replica, sequence) in self.vector.iter() {
-            replica::write(&mut body, replica);
-            body.unsigned(sequence);
-        }
+        vector::write(&mut body, &self.vector);
         body.unsigned(self.strategies);
         body.binary(&self.digest.to_be_bytes());
         envelope::seal(EnvelopeKind::Heartbeat, &body.into_vec())
@@ -62,45 +58,20 @@ impl Heartbeat {
     pub fn decode(message: Bytes, limits: &Limits) -> Result<Heartbeat, DecodeError> {
         let body = envelope::open_as(EnvelopeKind::Heartbeat, message, limits.batch_bytes_max)?;
         let mut reader = Reader::new(body);
-        let elements = reader.array("heartbeat")?;
-        if elements < ELEMENTS {
-            return Err(malformed("heartbeat", format!("{elements} elements instead of {ELEMENTS}")));
-        }
+        let elements = reader.array_of_at_least("heartbeat", ELEMENTS)?;
         let heartbeat = Heartbeat {
             namespace: reader.text("namespace", "namespace bytes", NAME_BYTES_MAX)?.to_string(),
             replica: replica::read(&mut reader)?,
             session: reader.unsigned("session")?,
             beat: reader.unsigned("beat")?,
             hlc: Hlc::from_bits(reader.unsigned("hlc")?),
-            vector: read_vector(&mut reader, limits)?,
+            vector: vector::read(&mut reader, limits)?,
             strategies: reader.unsigned("strategies")?,
             digest: read_digest(&mut reader)?,
         };
-        for _ in ELEMENTS..elements {
-            reader.skip("heartbeat")?;
-        }
-        if !reader.is_at_end() {
-            return Err(malformed("heartbeat", "bytes follow its end"));
-        }
+        reader.end("heartbeat", elements - ELEMENTS)?;
         Ok(heartbeat)
     }
-}
-
-fn read_vector(reader: &mut Reader, limits: &Limits) -> Result<VersionVector, DecodeError> {
-    let len = reader.array("vector")?;
-    within("replicas_max", len / 2, limits.replicas_max)?;
-    if len % 2 != 0 {
-        return Err(malformed("vector", "not a list of pairs"));
-    }
-    let mut vector = VersionVector::new();
-    for entries in 1..=len / 2 {
-        let replica = replica::read(reader)?;
-        vector.raise(replica, reader.unsigned("vector")?);
-        if vector.len() != entries {
-            return Err(malformed("vector", "a replica is named twice, or has nothing"));
-        }
-    }
-    Ok(vector)
 }
 
 fn read_digest(reader: &mut Reader) -> Result<u128, DecodeError> {

@@ -29,6 +29,7 @@
 //! | `event` | [`Event`], [`Op`], [`Slot`]: one write |
 //! | `batch` | [`EventBatch`], [`BatchEncoder`]: events of one origin as one message |
 //! | `heartbeat` | [`Heartbeat`]: what a replica says of itself |
+//! | `delta` | [`DeltaRequest`], [`DeltaPiece`]: what one replica asks of another's state |
 //! | `envelope` | the frame around every message: version, kind, checksum |
 //! | `record` | [`Record`], [`Version`], [`Body`]: the stored state of one entity |
 //! | `value` | the values that users store |
@@ -40,6 +41,7 @@
 //! - Whatever a released version wrote decodes for ever: the fixtures under `tests/golden` are frozen.
 
 mod batch;
+mod delta;
 mod envelope;
 mod error;
 mod event;
@@ -51,9 +53,11 @@ mod record;
 mod replica;
 mod text;
 mod value;
+mod vector;
 mod writer;
 
 pub use batch::{BatchEncoder, EventBatch};
+pub use delta::{DeltaPiece, DeltaRequest};
 pub use envelope::{ENVELOPE_VERSION, EnvelopeKind};
 pub use error::{DecodeError, EncodeError};
 pub use event::{Event, Op, Slot};

@@ -66,6 +66,24 @@ impl Reader {
         Ok(len)
     }
 
+    /// The length of an array that begins with `known` elements, and may have more that a later build appended.
+    pub(crate) fn array_of_at_least(&mut self, what: &'static str, known: usize) -> Result<usize> {
+        match self.array(what)? {
+            elements if elements < known => {
+                Err(malformed(what, format!("{elements} elements instead of {known}")))
+            }
+            elements => Ok(elements),
+        }
+    }
+
+    /// Skips `more` elements that a later build appended, and then the bytes must end.
+    pub(crate) fn end(&mut self, what: &'static str, more: usize) -> Result<()> {
+        for _ in 0..more {
+            self.skip(what)?;
+        }
+        if self.is_at_end() { Ok(()) } else { Err(malformed(what, "bytes follow its end")) }
+    }
+
     /// The number of pairs of a map.
     pub(crate) fn map(&mut self, what: &'static str) -> Result<usize> {
         let len = self.read(what, |rest| decode::read_map_len(rest))? as usize;

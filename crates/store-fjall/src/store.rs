@@ -25,7 +25,7 @@ pub struct FjallStore {
 
 /// What is released when the store closes, in this order: the lock of the folder comes last.
 struct Open {
-    keyspaces: [(Table, Keyspace); Table::ALL.len()],
+    keyspaces: Vec<(Table, Keyspace)>,
     database: Database,
     _folder: Folder,
 }
@@ -172,19 +172,18 @@ impl fmt::Debug for FjallStore {
     }
 }
 
-fn keyspaces(database: &Database) -> fjall::Result<[(Table, Keyspace); Table::ALL.len()]> {
+fn keyspaces(database: &Database) -> fjall::Result<Vec<(Table, Keyspace)>> {
     let open = |table: Table| -> fjall::Result<_> {
         Ok((table, database.keyspace(table.name(), || create_options(table))?))
     };
-    let [meta, entities, outbox, pending, journal] = Table::ALL;
-    Ok([open(meta)?, open(entities)?, open(outbox)?, open(pending)?, open(journal)?])
+    Table::ALL.into_iter().map(open).collect()
 }
 
 /// How a new table is laid out. The tables that hold little at a time, but are written with every commit, are flushed
 /// sooner: their memory would hold nothing but rows overwritten and removed since, for every scan to walk over.
 fn create_options(table: Table) -> KeyspaceCreateOptions {
     let memtable_bytes = match table {
-        Table::Entities => 64 << 20,
+        Table::Entities | Table::Live => 64 << 20,
         _ => 8 << 20,
     };
     KeyspaceCreateOptions::default().max_memtable_size(memtable_bytes)

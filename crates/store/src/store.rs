@@ -21,11 +21,14 @@ pub enum Table {
     Pending,
     /// The most recent conflicts, by number.
     Journal,
+    /// The writes of which something is live, by number of the replica, sequence and entity id.
+    Live,
 }
 
 impl Table {
     /// Every table, in the order in which they were introduced.
-    pub const ALL: [Table; 5] = [Table::Meta, Table::Entities, Table::Outbox, Table::Pending, Table::Journal];
+    pub const ALL: [Table; 6] =
+        [Table::Meta, Table::Entities, Table::Outbox, Table::Pending, Table::Journal, Table::Live];
 
     /// The place of this table in [`ALL`](Self::ALL), for a backend that keeps its tables in an array.
     pub const fn place(self) -> usize {
@@ -40,6 +43,7 @@ impl Table {
             Table::Outbox => "outbox",
             Table::Pending => "pending",
             Table::Journal => "journal",
+            Table::Live => "live",
         }
     }
 }

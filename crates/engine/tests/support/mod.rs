@@ -81,6 +81,8 @@ pub(crate) struct Replica {
     pub(crate) notices: Vec<Notice>,
     /// Where the log is to be read again from.
     pub(crate) rewind: Option<u64>,
+    /// Whom to ask for what is lacking.
+    pub(crate) repair: Option<ReplicaId>,
 }
 
 pub(crate) fn id(name: &str) -> ReplicaId {
@@ -114,7 +116,7 @@ impl Replica {
         for (entity, record) in &disk.entities {
             engine.restore(entity, record.clone()).expect("what was stored decodes");
         }
-        Replica { engine, disk, notices: Vec::new(), rewind: None }
+        Replica { engine, disk, notices: Vec::new(), rewind: None, repair: None }
     }
 
     /// Loses everything but the disk.
@@ -166,6 +168,7 @@ impl Replica {
                 }
                 Effect::Notify(notice) => self.notices.push(notice),
                 Effect::Rewind { after } => self.rewind = Some(after),
+                Effect::Repair { from } => self.repair = Some(from),
             }
         }
         events

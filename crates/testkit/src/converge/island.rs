@@ -10,11 +10,24 @@ use archipelago_proto::{EntityId, Event, EventBatch, Limits, Record, decode_valu
 use bytes::Bytes;
 
 #[derive(Debug, Default)]
-struct Disk(BTreeMap<EntityId, Bytes>);
+struct Disk {
+    entities: BTreeMap<EntityId, Bytes>,
+    live: BTreeMap<(u32, u64), EntityId>,
+}
 
 impl Records for Disk {
     fn record(&self, entity: &EntityId) -> Result<Option<Bytes>, Box<dyn Error + Send + Sync>> {
-        Ok(self.0.get(entity).cloned())
+        Ok(self.entities.get(entity).cloned())
+    }
+
+    fn live_dots(
+        &self,
+        replica: u32,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, EntityId)>, Box<dyn Error + Send + Sync>> {
+        let dots = self.live.range((replica, after.saturating_add(1))..=(replica, u64::MAX)).take(limit);
+        Ok(dots.map(|((_, sequence), entity)| (*sequence, entity.clone())).collect())
     }
 }
 
@@ -60,7 +73,13 @@ impl Island {
         let mut events = Vec::new();
         for effect in self.engine.flush(now_unix_ms) {
             let Effect::Commit(commit) = effect else { continue };
-            self.disk.0.extend(commit.entities.iter().cloned());
+            self.disk.entities.extend(commit.entities.iter().cloned());
+            for (replica, sequence, entity, is_live) in commit.live {
+                match is_live {
+                    true => self.disk.live.insert((replica, sequence), entity),
+                    false => self.disk.live.remove(&(replica, sequence)),
+                };
+            }
             for outboxed in commit.outbox {
                 let batch = EventBatch::decode(outboxed.message, &Limits::default());
                 events.extend(batch.expect("an engine encodes what it can decode").events);
@@ -79,6 +98,6 @@ impl Island {
             let value = visible(&record, &**strategy, &limits)?.value;
             Some((entity.to_string(), decode_value(&value, &limits).expect("an engine stores values")))
         };
-        self.disk.0.iter().filter_map(read).collect()
+        self.disk.entities.iter().filter_map(read).collect()
     }
 }

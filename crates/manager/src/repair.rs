@@ -1,0 +1,166 @@
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use archipelago_clock::{Dot, ReplicaId, VersionVector};
+use archipelago_pipeline::{Pipeline, PipelineError};
+use archipelago_proto::{DecodeError, DeltaPiece, DeltaRequest, EntityId, Limits, Record};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{Notification, replica::Command, shared::Shared};
+
+/// About how many bytes of entities one piece has.
+pub(crate) const PIECE_BYTES_TARGET: usize = 256 * 1024;
+/// How large a piece may be with the one entity that is over the target.
+const PIECE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// How long an answer is waited for.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a question without an answer is asked again.
+const ATTEMPTS_MAX: usize = 3;
+/// How many rounds are asked for what came during the round before.
+const ROUNDS_MAX: usize = 64;
+
+/// Brings what this master lacks from the state of another one, when the engine asks for it: one repair at a time.
+pub(crate) struct Repairer {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) pipeline: Arc<dyn Pipeline>,
+    /// Weak, or the owner of the engine would never see the last handle go.
+    pub(crate) commands: mpsc::WeakSender<Command>,
+    /// From whom.
+    pub(crate) wanted: mpsc::Receiver<ReplicaId>,
+    pub(crate) bytes_max: usize,
+}
+
+/// All that another master has and this one lacks.
+pub(crate) struct Fetched {
+    pub(crate) vector: VersionVector,
+    pub(crate) entities: BTreeMap<EntityId, Record>,
+}
+
+/// Why a repair came to nothing. It is tried again once a heartbeat shows that it is needed.
+#[derive(Debug, thiserror::Error)]
+enum RepairError {
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    #[error("the answer cannot be understood: {0}")]
+    Decode(#[from] DecodeError),
+    #[error("the answer is not that of the master that was asked")]
+    Stranger,
+    #[error("the master that is asked was started again, or reclaimed tombstones, between two pieces")]
+    Changed,
+    #[error("it is more than {bytes_max} bytes, the limit repair_bytes_max")]
+    TooLarge { bytes_max: usize },
+    #[error("more is written there than can be fetched: no end after {ROUNDS_MAX} rounds")]
+    Endless,
+    #[error("{0}")]
+    Refused(String),
+    #[error("this master is closing")]
+    Closed,
+}
+
+impl Repairer {
+    /// Runs until the owner of the engine is gone.
+    pub(crate) async fn run(mut self) {
+        while let Some(from) = self.wanted.recv().await {
+            let started = Instant::now();
+            tracing::info!(%from, "another master has what the log does not bring; repairing from its state");
+            match self.repair(&from).await {
+                Ok(entities) => {
+                    let elapsed = started.elapsed();
+                    tracing::info!(%from, entities, ?elapsed, "repaired");
+                    self.shared.notify(Notification::Repaired { from, entities });
+                }
+                Err(RepairError::Closed) => return,
+                Err(error) => {
+                    tracing::warn!(%from, %error, "the repair came to nothing; it is tried again if need be");
+                    self.shared.notify(Notification::RepairFailed { from, reason: error.to_string() });
+                }
+            }
+        }
+    }
+
+    async fn repair(&self, from: &ReplicaId) -> Result<u64, RepairError> {
+        let fetched = self.fetch(from).await?;
+        let entities = fetched.entities.len() as u64;
+        let commands = self.commands.upgrade().ok_or(RepairError::Closed)?;
+        let (reply, taken) = oneshot::channel();
+        commands.send(Command::Take { fetched, reply }).await.map_err(|_| RepairError::Closed)?;
+        taken.await.map_err(|_| RepairError::Closed)?.map_err(RepairError::Refused)?;
+        Ok(entities)
+    }
+
+    /// Asks round by round until nothing came meanwhile; see [`Delta::is_whole`](archipelago_engine::Delta::is_whole).
+    async fn fetch(&self, from: &ReplicaId) -> Result<Fetched, RepairError> {
+        let mut since = self.shared.vector.borrow().clone();
+        let (mut entities, mut bytes) = (BTreeMap::new(), 0);
+        let mut source = None;
+        for _ in 0..ROUNDS_MAX {
+            let (mut next, mut first_vector) = (None, None);
+            loop {
+                let (piece, piece_bytes) = self.ask(from, &since, next).await?;
+                if *source.get_or_insert((piece.session, piece.reclaims)) != (piece.session, piece.reclaims) {
+                    return Err(RepairError::Changed);
+                }
+                bytes += piece_bytes;
+                if bytes > self.bytes_max {
+                    return Err(RepairError::TooLarge { bytes_max: self.bytes_max });
+                }
+                entities.extend(piece.entities);
+                next = piece.next;
+                if next.is_none() && first_vector.is_none() {
+                    return Ok(Fetched { vector: piece.vector, entities });
+                }
+                first_vector.get_or_insert(piece.vector);
+                if next.is_none() {
+                    break;
+                }
+            }
+            since = first_vector.unwrap_or(since);
+        }
+        Err(RepairError::Endless)
+    }
+
+    /// One piece, and its size.
+    async fn ask(
+        &self,
+        of: &ReplicaId,
+        since: &VersionVector,
+        from: Option<Dot>,
+    ) -> Result<(DeltaPiece, usize), RepairError> {
+        let request = DeltaRequest {
+            namespace: self.shared.namespace.clone(),
+            replica: self.shared.replica.clone(),
+            since: since.clone(),
+            from,
+            bytes_max: PIECE_BYTES_TARGET as u64,
+        };
+        let mut attempts = 1;
+        let answer = loop {
+            match self.pipeline.ask(of.name(), request.encode(), ANSWER_TIMEOUT).await {
+                Err(error) if error.is_retryable() && attempts < ATTEMPTS_MAX => attempts += 1,
+                answer => break answer?,
+            }
+        };
+        let bytes = answer.len();
+        let piece = DeltaPiece::decode(answer, &self.shared.limits, PIECE_BYTES_MAX)?;
+        if piece.replica != *of || piece.namespace != self.shared.namespace {
+            return Err(RepairError::Stranger);
+        }
+        Ok((piece, bytes))
+    }
+}
+
+/// What is asked of this master, if it is a question about its namespace.
+pub(crate) fn question(
+    payload: bytes::Bytes,
+    namespace: &str,
+    limits: &Limits,
+) -> Result<DeltaRequest, String> {
+    match DeltaRequest::decode(payload, limits) {
+        Ok(request) if request.namespace != namespace => Err("it is about another namespace".into()),
+        Ok(request) => Ok(request),
+        Err(error) => Err(error.to_string()),
+    }
+}
