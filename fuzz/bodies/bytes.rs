@@ -2,17 +2,31 @@
 
 use archipelago_clock::{Dot, Hlc, Incarnation, ReplicaId, VectorClock, VersionVector};
 use archipelago_proto::{
-    BatchEncoder, Event, EventBatch, Heartbeat, Limits, Record, ReplicaTable, check_value, decode_value,
-    encode_value, join_fields, split_fields,
+    BatchEncoder, DeltaPiece, DeltaRequest, Event, EventBatch, Heartbeat, Limits, Record, ReplicaTable,
+    check_value, decode_value, encode_value, join_fields, split_fields,
 };
 use bytes::Bytes;
 
-/// A batch or a heartbeat that can be read can be written, and says the same again.
+/// A message of any kind that can be read can be written, and says the same again.
 pub(crate) fn envelope(data: &[u8]) {
     same_again(Bytes::copy_from_slice(data));
     // Chance does not find checksums, so the bytes are tried as bodies as well.
     same_again(seal(1, data));
     same_heartbeat_again(seal(2, data));
+    same_request_again(seal(3, data));
+    same_piece_again(seal(4, data));
+}
+
+fn same_request_again(message: Bytes) {
+    let limits = Limits::default();
+    let Ok(request) = DeltaRequest::decode(message, &limits) else { return };
+    assert_eq!(DeltaRequest::decode(request.encode(), &limits).expect("just written"), request);
+}
+
+fn same_piece_again(message: Bytes) {
+    let limits = Limits::default();
+    let Ok(piece) = DeltaPiece::decode(message, &limits, usize::MAX) else { return };
+    assert_eq!(DeltaPiece::decode(piece.encode(), &limits, usize::MAX).expect("just written"), piece);
 }
 
 fn same_heartbeat_again(message: Bytes) {

@@ -18,6 +18,10 @@ pub struct Metrics {
     pub conflicts_detected: u64,
     /// Messages that nobody can read: random bytes, damage, or of another namespace. They were skipped.
     pub messages_unreadable: u64,
+    /// How often the log was lost, replaced or trimmed, and followed again.
+    pub logs_lost: u64,
+    /// How often this master fetched from another one what the log did not bring.
+    pub repairs: u64,
     /// Gauge: events that wait for what they depend on, or for their time.
     pub event_buffer_size: u64,
     /// Gauge: masters whose next event waits only because it is stamped too far ahead.
@@ -36,6 +40,8 @@ pub(crate) struct Counters {
     pub(crate) events_emitted: AtomicU64,
     pub(crate) messages_unreadable: AtomicU64,
     pub(crate) outbox_len: AtomicU64,
+    pub(crate) logs_lost: AtomicU64,
+    pub(crate) repairs: AtomicU64,
 }
 
 pub(crate) fn add(counter: &AtomicU64, by: u64) {

@@ -9,7 +9,7 @@ use archipelago_pipeline::{Pipeline, PipelineError};
 use archipelago_proto::{DecodeError, DeltaPiece, DeltaRequest, EntityId, Limits, Record};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{Notification, replica::Command, shared::Shared};
+use crate::{Notification, metrics, replica::Command, shared::Shared};
 
 /// About how many bytes of entities one piece has.
 pub(crate) const PIECE_BYTES_TARGET: usize = 256 * 1024;
@@ -70,6 +70,7 @@ impl Repairer {
                 Ok(entities) => {
                     let elapsed = started.elapsed();
                     tracing::info!(%from, entities, ?elapsed, "repaired");
+                    metrics::add(&self.shared.counters.repairs, 1);
                     self.shared.notify(Notification::Repaired { from, entities });
                 }
                 Err(RepairError::Closed) => return,

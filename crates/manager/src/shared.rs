@@ -114,6 +114,7 @@ impl Shared {
             changes
         });
         if changed {
+            metrics::add(&self.counters.logs_lost, 1);
             tracing::error!(replica = %self.replica, %reason, "the shared log is lost");
             self.notify(Notification::LogLost { reason });
         }
@@ -170,6 +171,8 @@ impl Shared {
             events_emitted: metrics::value(&self.counters.events_emitted),
             messages_unreadable: metrics::value(&self.counters.messages_unreadable),
             outbox_len: metrics::value(&self.counters.outbox_len),
+            logs_lost: metrics::value(&self.counters.logs_lost),
+            repairs: metrics::value(&self.counters.repairs),
             ..*locked(&self.engine)
         }
     }

@@ -3,7 +3,7 @@
 mod support;
 
 use archipelago_conflict::Strategy;
-use archipelago_manager::{LinkState, MultiMasterManager, Notification, Notifications};
+use archipelago_manager::{MultiMasterManager, Notification, Notifications};
 use archipelago_pipeline_nats::{NatsConfig, NatsPipeline, OnStart};
 use archipelago_store_fjall::FjallStore;
 use archipelago_testkit::nats::NatsServer;
@@ -89,7 +89,7 @@ async fn a_master_starts_while_the_broker_is_away_and_joins_when_it_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_lost_its_files_is_noticed() {
+async fn a_broker_that_lost_its_files_is_noticed_and_what_it_lost_is_repaired() {
     let (mut server, folder) = (NatsServer::start().await.unwrap(), TempDir::new().unwrap());
     let us = start(&server, &folder, "us-east").await;
     let eu = start(&server, &folder, "eu-west").await;
@@ -105,8 +105,10 @@ async fn a_broker_that_lost_its_files_is_noticed() {
         _ => None,
     });
     assert!(lost.await.contains(NAMESPACE));
-    assert!(matches!(us.link_state(), LinkState::Lost { .. }));
-    assert!(us.write("b", &2).await.unwrap().queued);
+    let written = us.write("b", &2).await.unwrap();
+    assert!(eu.wait_for(&written.token, DEADLINE).await);
+    converge(&[&us, &eu]).await;
+    assert_eq!(eu.read("a").await.unwrap(), Some(1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

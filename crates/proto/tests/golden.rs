@@ -5,8 +5,8 @@ use std::{path::PathBuf, sync::Arc};
 
 use archipelago_clock::{Dot, Hlc, Incarnation, ReplicaId, VersionVector};
 use archipelago_proto::{
-    BatchEncoder, Body, Event, EventBatch, Heartbeat, Limits, Op, Record, ReplicaTable, Slot, Version,
-    encode_value,
+    BatchEncoder, Body, DeltaPiece, DeltaRequest, Event, EventBatch, Heartbeat, Limits, Op, Record,
+    ReplicaTable, Slot, Version, encode_value,
 };
 use bytes::Bytes;
 
@@ -106,6 +106,39 @@ fn version_1_heartbeat() {
     let bytes = heartbeat.encode();
     let golden = frozen("heartbeat-v1.hex", &bytes);
     assert_eq!(Heartbeat::decode(golden.clone(), &Limits::default()).unwrap(), heartbeat);
+    assert_eq!(bytes, golden, "this build writes version 1 as it was frozen");
+}
+
+#[test]
+fn version_1_delta_request() {
+    let request = DeltaRequest {
+        namespace: "people".into(),
+        replica: replica("us-east"),
+        since: [(replica("us-east"), 44), (replica("eu-west"), 300)].into_iter().collect(),
+        from: Some(Dot::new(replica("eu-west"), 301)),
+        bytes_max: 262_144,
+    };
+    let bytes = request.encode();
+    let golden = frozen("delta-request-v1.hex", &bytes);
+    assert_eq!(DeltaRequest::decode(golden.clone(), &Limits::default()).unwrap(), request);
+    assert_eq!(bytes, golden, "this build writes version 1 as it was frozen");
+}
+
+#[test]
+fn version_1_delta_piece() {
+    let vector = [(replica("ap-south"), 3), (replica("us-east"), 44), (replica("eu-west"), 300)];
+    let piece = DeltaPiece {
+        namespace: "people".into(),
+        replica: replica("eu-west"),
+        session: 0x1234_5678_9abc_def0,
+        reclaims: 2,
+        vector: vector.into_iter().collect(),
+        entities: vec![("user/7".into(), record()), ("user/ü".into(), record())],
+        next: None,
+    };
+    let bytes = piece.encode();
+    let golden = frozen("delta-piece-v1.hex", &bytes);
+    assert_eq!(DeltaPiece::decode(golden.clone(), &Limits::default(), 1_000).unwrap(), piece);
     assert_eq!(bytes, golden, "this build writes version 1 as it was frozen");
 }
 

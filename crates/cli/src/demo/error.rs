@@ -31,12 +31,6 @@ pub(crate) enum DemoError {
     PayloadTooSmall { bytes_max: usize, least: usize },
     #[error("the master {master} did not start: {reason}")]
     Start { master: &'static str, reason: String },
-    #[error(
-        "the shared log was lost: {reason} (noticed by {noticed_by}). The stores of the masters still hold all that \
-         was written to them, but what had not reached the others before cannot reach them any more: repairing a \
-         lost log is not part of this version. Run the demo again, and leave its stream alone meanwhile"
-    )]
-    LogLost { noticed_by: String, reason: String },
     #[error("the master {master} takes no more writes: {reason}")]
     MasterFailed { master: &'static str, reason: String },
     #[error("the process of the master {master} ended by itself; RUST_LOG=debug shows what it did before")]

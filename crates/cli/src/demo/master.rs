@@ -14,9 +14,7 @@ use archipelago::{
 
 use super::{
     broker,
-    protocol::{
-        Answer, Conflict, Holding, MasterOptions, Request, Side, Status, Trouble, Written, fingerprint,
-    },
+    protocol::{Answer, Conflict, Holding, MasterOptions, Request, Side, Status, Written, fingerprint},
 };
 
 /// How long a master waits at its end for the broker to take what is queued.
@@ -27,7 +25,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) struct Master {
     manager: MultiMasterManager,
     switch: Switch,
-    trouble: Arc<Mutex<Option<Trouble>>>,
+    trouble: Arc<Mutex<Option<String>>>,
 }
 
 impl Master {
@@ -109,12 +107,11 @@ impl Master {
             vector: self.manager.vector_clock(),
             conflicts: metrics.conflicts_detected,
             messages_unreadable: metrics.messages_unreadable,
+            logs_lost: metrics.logs_lost,
+            repairs: metrics.repairs,
             outbox: metrics.outbox_len,
             down: if let LinkState::Down { reason } = &link { Some(reason.clone()) } else { None },
-            trouble: match link {
-                LinkState::Lost { reason } => Some(Trouble::LogLost(reason)),
-                _ => told,
-            },
+            trouble: told,
         }
     }
 
@@ -147,15 +144,12 @@ pub(crate) fn limits(payload_bytes_max: Option<usize>) -> Limits {
 }
 
 /// Remembers the first thing that the master cannot mend by itself.
-async fn listen(mut notifications: Notifications, trouble: Arc<Mutex<Option<Trouble>>>) {
+async fn listen(mut notifications: Notifications, trouble: Arc<Mutex<Option<String>>>) {
     while let Some(notification) = notifications.next().await {
         let new = match notification {
-            Notification::LogLost { reason } | Notification::LogTrimmed { reason } => {
-                Trouble::LogLost(reason)
-            }
-            Notification::StoreFailed { reason } => Trouble::Failed(reason),
+            Notification::StoreFailed { reason } => reason,
             Notification::Fenced { dot } => {
-                Trouble::Failed(format!("another writer uses its identity: {dot}"))
+                format!("another writer uses its identity: {dot}")
             }
             _ => continue,
         };

@@ -97,18 +97,13 @@ pub(crate) struct Status {
     pub(crate) vector: VersionVector,
     pub(crate) conflicts: u64,
     pub(crate) messages_unreadable: u64,
+    pub(crate) logs_lost: u64,
+    pub(crate) repairs: u64,
     pub(crate) outbox: u64,
     /// Why the pipeline is away, if it is.
     pub(crate) down: Option<String>,
-    pub(crate) trouble: Option<Trouble>,
-}
-
-/// What a master cannot mend by itself.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Trouble {
-    LogLost(String),
-    Failed(String),
+    /// What the master cannot mend by itself.
+    pub(crate) trouble: Option<String>,
 }
 
 /// One live version of an entity.

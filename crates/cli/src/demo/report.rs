@@ -28,6 +28,10 @@ pub(crate) struct Report {
     pub(crate) conflicts: u64,
     /// Messages skipped because nobody can read them, summed over the masters.
     pub(crate) messages_unreadable: u64,
+    /// How often a master found the shared log lost, replaced or trimmed, and followed it from a new beginning.
+    pub(crate) logs_lost: u64,
+    /// How often a master fetched from another one what the log did not bring.
+    pub(crate) repairs: u64,
     /// Processes killed.
     pub(crate) kills: u64,
     /// Writes under way at a kill, of which nothing was promised; they were made again.
@@ -58,6 +62,8 @@ pub(crate) struct MasterReport {
     /// Events that the broker does not have yet.
     pub(crate) outbox: u64,
     pub(crate) messages_unreadable: u64,
+    pub(crate) logs_lost: u64,
+    pub(crate) repairs: u64,
 }
 
 impl Report {
@@ -104,6 +110,12 @@ impl Report {
             lines += &format!(
                 "\n{} process killed (SIGKILL) and restarted on its store; {} writes under way then were made again",
                 self.kills, self.unacknowledged
+            );
+        }
+        if self.logs_lost > 0 {
+            lines += &format!(
+                "\nThe shared log was lost, as {} of the masters found; what it did not bring came by {} repairs",
+                self.logs_lost, self.repairs
             );
         }
         if self.messages_unreadable > 0 {

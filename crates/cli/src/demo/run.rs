@@ -10,7 +10,6 @@ use tokio::sync::watch;
 
 use super::{
     DemoError, MASTERS,
-    broker::Broker,
     island::{CallError, Island, unexpected},
     ledger::{Ledger, Purpose},
     plan::{Edit, Plan, Stage},
@@ -36,7 +35,6 @@ const KILLED: usize = 1;
 pub(crate) struct Run<'a> {
     pub(crate) islands: &'a [Island],
     pub(crate) watcher: &'a Watcher,
-    pub(crate) broker: Option<&'a Broker>,
     pub(crate) progress: &'a Progress,
     pub(crate) records: &'a [Record],
     pub(crate) plan: &'a Plan,
@@ -65,11 +63,6 @@ impl Run<'_> {
         self.converge("converge").await?;
         let proof = self.prove().await?;
         let conflicts = self.conflicts().await?;
-        if let Some(broker) = self.broker
-            && !broker.check().await?
-        {
-            self.progress.say("warning: the server is away, so the last look at the shared log was left out");
-        }
         Ok(Shown { proof, conflicts, kills })
     }
 

@@ -102,7 +102,6 @@ async fn perform(options: &Options, report: &mut Report, interrupt: &Interrupt) 
     let run = Run {
         islands: &islands,
         watcher: &watcher,
-        broker: broker.as_ref(),
         progress: &progress,
         records: &read.records,
         plan: &plan,
@@ -159,12 +158,16 @@ fn count(report: &mut Report, ledger: &Ledger, seen: &[Seen]) {
             lag_events,
             outbox: seen.status.as_ref().map_or(0, |status| status.outbox),
             messages_unreadable: seen.messages_unreadable.total(),
+            logs_lost: seen.logs_lost.total(),
+            repairs: seen.repairs.total(),
         })
         .collect();
     let sum = |of: fn(&MasterReport) -> u64| report.masters.iter().map(of).sum();
     report.events_applied = sum(|master| master.applied);
     report.conflicts = sum(|master| master.conflicts);
     report.messages_unreadable = sum(|master| master.messages_unreadable);
+    report.logs_lost = sum(|master| master.logs_lost);
+    report.repairs = sum(|master| master.repairs);
     report.writes = ledger.total(|counts| counts.edits);
     report.queued = ledger.total(|counts| counts.queued);
     report.unacknowledged = ledger.total(|counts| counts.unacknowledged);

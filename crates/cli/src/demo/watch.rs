@@ -7,11 +7,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 
-use super::{
-    DemoError,
-    island::Island,
-    protocol::{Status, Trouble},
-};
+use super::{DemoError, island::Island, protocol::Status};
 
 /// How often the masters are asked how they are.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -41,6 +37,10 @@ pub(crate) struct Seen {
     pub(crate) conflicts: Counter,
     /// Over all its lives.
     pub(crate) messages_unreadable: Counter,
+    /// Over all its lives.
+    pub(crate) logs_lost: Counter,
+    /// Over all its lives.
+    pub(crate) repairs: Counter,
 }
 
 /// A count that begins anew when its master is started again.
@@ -68,6 +68,8 @@ impl Seen {
         if let Some(status) = &status {
             self.conflicts.read(status.conflicts);
             self.messages_unreadable.read(status.messages_unreadable);
+            self.logs_lost.read(status.logs_lost);
+            self.repairs.read(status.repairs);
         }
         self.status = status;
     }
@@ -169,11 +171,8 @@ fn stalled(missing: &[u64], seen: &[Seen]) -> DemoError {
 async fn poll(islands: &[Island], seen: &watch::Sender<Vec<Seen>>) -> Result<(), DemoError> {
     let statuses = futures::future::try_join_all(islands.iter().map(Island::status)).await?;
     let trouble = islands.iter().zip(&statuses).find_map(|(island, status)| {
-        let trouble = status.as_ref()?.trouble.clone()?;
-        Some(match trouble {
-            Trouble::LogLost(reason) => DemoError::LogLost { noticed_by: island.name.to_owned(), reason },
-            Trouble::Failed(reason) => DemoError::MasterFailed { master: island.name, reason },
-        })
+        let reason = status.as_ref()?.trouble.clone()?;
+        Some(DemoError::MasterFailed { master: island.name, reason })
     });
     seen.send_modify(|seen| {
         for (seen, status) in seen.iter_mut().zip(statuses) {
