@@ -2,8 +2,8 @@
 
 use archipelago_clock::{Dot, Hlc, Incarnation, ReplicaId, VectorClock, VersionVector};
 use archipelago_proto::{
-    BatchEncoder, DeltaPiece, DeltaRequest, Event, EventBatch, Heartbeat, Limits, Record, ReplicaTable,
-    check_value, decode_value, encode_value, join_fields, split_fields,
+    BatchEncoder, ChangesPart, DeltaPiece, DeltaRequest, Event, EventBatch, Heartbeat, Limits, Record,
+    ReplicaTable, check_value, decode_value, encode_value, join_fields, split_fields,
 };
 use bytes::Bytes;
 
@@ -15,12 +15,19 @@ pub(crate) fn envelope(data: &[u8]) {
     same_heartbeat_again(seal(2, data));
     same_request_again(seal(3, data));
     same_piece_again(seal(4, data));
+    same_part_again(seal(5, data));
 }
 
 fn same_request_again(message: Bytes) {
     let limits = Limits::default();
     let Ok(request) = DeltaRequest::decode(message, &limits) else { return };
     assert_eq!(DeltaRequest::decode(request.encode(), &limits).expect("just written"), request);
+}
+
+fn same_part_again(message: Bytes) {
+    let limits = Limits::default();
+    let Ok(part) = ChangesPart::decode(message, &limits, usize::MAX) else { return };
+    assert_eq!(ChangesPart::decode(part.encode(), &limits, usize::MAX).expect("just written"), part);
 }
 
 fn same_piece_again(message: Bytes) {

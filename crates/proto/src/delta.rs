@@ -46,6 +46,23 @@ pub struct DeltaPiece {
     pub next: Option<Dot>,
 }
 
+/// One of the numbered parts of an export: of all that a replica has and a holder of `since` lacks. It travels by any
+/// road, in any order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangesPart {
+    /// Drawn at random for each export.
+    pub export: u128,
+    /// What the export is for.
+    pub since: VersionVector,
+    /// The place of this part in the export, from 0. Of an entity in several parts the last one counts.
+    pub index: u64,
+    /// True for the last part, whose vector is that of all together.
+    pub is_last: bool,
+    /// The part.
+    pub piece: DeltaPiece,
+}
+
+const PART_ELEMENTS: usize = 5;
 const REQUEST_ELEMENTS: usize = 5;
 const PIECE_ELEMENTS: usize = 8;
 
@@ -85,27 +102,30 @@ impl DeltaRequest {
 impl DeltaPiece {
     /// The message. Its size is not limited here.
     pub fn encode(&self) -> Bytes {
+        let mut body = Writer::default();
+        self.write(&mut body);
+        envelope::seal(EnvelopeKind::DeltaPiece, &body.into_vec())
+    }
+
+    fn write(&self, body: &mut Writer) {
         let mut table = ReplicaTable::default();
         let records: Vec<Bytes> = self.entities.iter().map(|(_, record)| record.encode(&mut table)).collect();
-        let bytes: usize = records.iter().map(Bytes::len).sum();
-        let mut body = Writer::with_capacity(bytes + 64 * (1 + self.vector.len()) + 16 * records.len());
         body.array(PIECE_ELEMENTS);
         body.text(&self.namespace);
-        replica::write(&mut body, &self.replica);
+        replica::write(body, &self.replica);
         body.unsigned(self.session);
         body.unsigned(self.reclaims);
-        vector::write(&mut body, &self.vector);
+        vector::write(body, &self.vector);
         body.array(table.replicas().len());
         for named in table.replicas() {
-            replica::write(&mut body, named);
+            replica::write(body, named);
         }
         body.array(records.len() * 2);
         for ((entity, _), record) in self.entities.iter().zip(&records) {
             body.text(entity);
             body.binary(record);
         }
-        write_dot(&mut body, self.next.as_ref());
-        envelope::seal(EnvelopeKind::DeltaPiece, &body.into_vec())
+        write_dot(body, self.next.as_ref());
     }
 
     /// Reads a message that came from outside: nothing about it is trusted. It may be as large as a state needs, up to
@@ -116,16 +136,55 @@ impl DeltaPiece {
     pub fn decode(message: Bytes, limits: &Limits, bytes_max: usize) -> Result<DeltaPiece, DecodeError> {
         let body = envelope::open_as(EnvelopeKind::DeltaPiece, message, bytes_max)?;
         let mut reader = Reader::new(body);
+        let piece = Self::read(&mut reader, limits)?;
+        reader.end("delta piece", 0)?;
+        Ok(piece)
+    }
+
+    fn read(reader: &mut Reader, limits: &Limits) -> Result<DeltaPiece, DecodeError> {
         let elements = reader.array_of_at_least("delta piece", PIECE_ELEMENTS)?;
         let namespace = reader.text("namespace", "namespace bytes", NAME_BYTES_MAX)?.to_string();
-        let replica = replica::read(&mut reader)?;
+        let replica = replica::read(reader)?;
         let (session, reclaims) = (reader.unsigned("session")?, reader.unsigned("reclaims")?);
-        let vector = vector::read(&mut reader, limits)?;
-        let table = read_table(&mut reader, limits)?;
-        let entities = read_entities(&mut reader, &table, &vector, limits)?;
-        let next = read_dot(&mut reader)?;
-        reader.end("delta piece", elements - PIECE_ELEMENTS)?;
+        let vector = vector::read(reader, limits)?;
+        let table = read_table(reader, limits)?;
+        let entities = read_entities(reader, &table, &vector, limits)?;
+        let next = read_dot(reader)?;
+        for _ in PIECE_ELEMENTS..elements {
+            reader.skip("delta piece")?;
+        }
         Ok(DeltaPiece { namespace, replica, session, reclaims, vector, entities, next })
+    }
+}
+
+impl ChangesPart {
+    /// The message. Its size is not limited here.
+    pub fn encode(&self) -> Bytes {
+        let mut body = Writer::default();
+        body.array(PART_ELEMENTS);
+        body.binary(&self.export.to_be_bytes());
+        vector::write(&mut body, &self.since);
+        body.unsigned(self.index);
+        body.unsigned(u64::from(self.is_last));
+        self.piece.write(&mut body);
+        envelope::seal(EnvelopeKind::ChangesPart, &body.into_vec())
+    }
+
+    /// Reads a message that came from outside: nothing about it is trusted. It may be as large as a state needs, up to
+    /// `bytes_max`.
+    ///
+    /// # Errors
+    /// Every [`DecodeError`].
+    pub fn decode(message: Bytes, limits: &Limits, bytes_max: usize) -> Result<ChangesPart, DecodeError> {
+        let body = envelope::open_as(EnvelopeKind::ChangesPart, message, bytes_max)?;
+        let mut reader = Reader::new(body);
+        let elements = reader.array_of_at_least("changes part", PART_ELEMENTS)?;
+        let export = reader.u128("export")?;
+        let since = vector::read(&mut reader, limits)?;
+        let (index, is_last) = (reader.unsigned("index")?, reader.unsigned("last")? != 0);
+        let piece = DeltaPiece::read(&mut reader, limits)?;
+        reader.end("changes part", elements - PART_ELEMENTS)?;
+        Ok(ChangesPart { export, since, index, is_last, piece })
     }
 }
 

@@ -27,6 +27,8 @@ pub enum EnvelopeKind {
     DeltaRequest,
     /// A [`DeltaPiece`](crate::DeltaPiece).
     DeltaPiece,
+    /// A [`ChangesPart`](crate::ChangesPart).
+    ChangesPart,
 }
 
 impl EnvelopeKind {
@@ -36,6 +38,7 @@ impl EnvelopeKind {
             EnvelopeKind::Heartbeat => 2,
             EnvelopeKind::DeltaRequest => 3,
             EnvelopeKind::DeltaPiece => 4,
+            EnvelopeKind::ChangesPart => 5,
         }
     }
 
@@ -45,6 +48,7 @@ impl EnvelopeKind {
             2 => Ok(EnvelopeKind::Heartbeat),
             3 => Ok(EnvelopeKind::DeltaRequest),
             4 => Ok(EnvelopeKind::DeltaPiece),
+            5 => Ok(EnvelopeKind::ChangesPart),
             found => Err(DecodeError::Unknown { what: "envelope kind", found }),
         }
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use crate::{
     DecodeError, Limits,
     envelope::{self, EnvelopeKind},
-    reader::{Reader, malformed},
+    reader::Reader,
     replica, vector,
     writer::Writer,
 };
@@ -67,15 +67,9 @@ impl Heartbeat {
             hlc: Hlc::from_bits(reader.unsigned("hlc")?),
             vector: vector::read(&mut reader, limits)?,
             strategies: reader.unsigned("strategies")?,
-            digest: read_digest(&mut reader)?,
+            digest: reader.u128("digest")?,
         };
         reader.end("heartbeat", elements - ELEMENTS)?;
         Ok(heartbeat)
     }
-}
-
-fn read_digest(reader: &mut Reader) -> Result<u128, DecodeError> {
-    let digest = reader.binary("digest", "digest bytes", size_of::<u128>())?;
-    let digest = digest[..].try_into().map_err(|_| malformed("digest", "expected 16 bytes"))?;
-    Ok(u128::from_be_bytes(digest))
 }

@@ -29,7 +29,7 @@
 //! | `event` | [`Event`], [`Op`], [`Slot`]: one write |
 //! | `batch` | [`EventBatch`], [`BatchEncoder`]: events of one origin as one message |
 //! | `heartbeat` | [`Heartbeat`]: what a replica says of itself |
-//! | `delta` | [`DeltaRequest`], [`DeltaPiece`]: what one replica asks of another's state |
+//! | `delta` | [`DeltaRequest`], [`DeltaPiece`]: what one replica asks of another's state; [`ChangesPart`]: the same for any road |
 //! | `envelope` | the frame around every message: version, kind, checksum |
 //! | `record` | [`Record`], [`Version`], [`Body`]: the stored state of one entity |
 //! | `value` | the values that users store |
@@ -57,7 +57,7 @@ mod vector;
 mod writer;
 
 pub use batch::{BatchEncoder, EventBatch};
-pub use delta::{DeltaPiece, DeltaRequest};
+pub use delta::{ChangesPart, DeltaPiece, DeltaRequest};
 pub use envelope::{ENVELOPE_VERSION, EnvelopeKind};
 pub use error::{DecodeError, EncodeError};
 pub use event::{Event, Op, Slot};

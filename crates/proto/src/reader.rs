@@ -134,6 +134,13 @@ impl Reader {
         self.take(what, len)
     }
 
+    /// A number of 128 bits, as 16 big-endian bytes.
+    pub(crate) fn u128(&mut self, what: &'static str) -> Result<u128> {
+        let bytes = self.binary(what, "number bytes", size_of::<u128>())?;
+        let bytes = bytes[..].try_into().map_err(|_| malformed(what, "expected 16 bytes"))?;
+        Ok(u128::from_be_bytes(bytes))
+    }
+
     fn take(&mut self, what: &'static str, len: usize) -> Result<Bytes> {
         self.at_least(what, len)?;
         self.at += len;

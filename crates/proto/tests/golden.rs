@@ -5,8 +5,8 @@ use std::{path::PathBuf, sync::Arc};
 
 use archipelago_clock::{Dot, Hlc, Incarnation, ReplicaId, VersionVector};
 use archipelago_proto::{
-    BatchEncoder, Body, DeltaPiece, DeltaRequest, Event, EventBatch, Heartbeat, Limits, Op, Record,
-    ReplicaTable, Slot, Version, encode_value,
+    BatchEncoder, Body, ChangesPart, DeltaPiece, DeltaRequest, Event, EventBatch, Heartbeat, Limits, Op,
+    Record, ReplicaTable, Slot, Version, encode_value,
 };
 use bytes::Bytes;
 
@@ -124,10 +124,9 @@ fn version_1_delta_request() {
     assert_eq!(bytes, golden, "this build writes version 1 as it was frozen");
 }
 
-#[test]
-fn version_1_delta_piece() {
+fn piece() -> DeltaPiece {
     let vector = [(replica("ap-south"), 3), (replica("us-east"), 44), (replica("eu-west"), 300)];
-    let piece = DeltaPiece {
+    DeltaPiece {
         namespace: "people".into(),
         replica: replica("eu-west"),
         session: 0x1234_5678_9abc_def0,
@@ -135,7 +134,27 @@ fn version_1_delta_piece() {
         vector: vector.into_iter().collect(),
         entities: vec![("user/7".into(), record()), ("user/ü".into(), record())],
         next: None,
+    }
+}
+
+#[test]
+fn version_1_changes_part() {
+    let part = ChangesPart {
+        export: 0x0011_2233_4455_6677_8899_aabb_ccdd_eeff,
+        since: [(replica("eu-west"), 299)].into_iter().collect(),
+        index: 3,
+        is_last: true,
+        piece: piece(),
     };
+    let bytes = part.encode();
+    let golden = frozen("changes-part-v1.hex", &bytes);
+    assert_eq!(ChangesPart::decode(golden.clone(), &Limits::default(), 1_000).unwrap(), part);
+    assert_eq!(bytes, golden, "this build writes version 1 as it was frozen");
+}
+
+#[test]
+fn version_1_delta_piece() {
+    let piece = piece();
     let bytes = piece.encode();
     let golden = frozen("delta-piece-v1.hex", &bytes);
     assert_eq!(DeltaPiece::decode(golden.clone(), &Limits::default(), 1_000).unwrap(), piece);
