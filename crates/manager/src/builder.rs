@@ -52,6 +52,7 @@ pub struct MultiMasterBuilder {
     conflict_journal_max: u64,
     heartbeat_interval: Duration,
     repair_bytes_max: usize,
+    import_bytes_max: u64,
     limits: Limits,
     clock: Arc<dyn WallClock>,
 }
@@ -73,6 +74,7 @@ impl Default for MultiMasterBuilder {
             conflict_journal_max: 10_000,
             heartbeat_interval: Duration::from_secs(1),
             repair_bytes_max: 1024 * 1024 * 1024,
+            import_bytes_max: 1024 * 1024 * 1024,
             limits: Limits::default(),
             clock: Arc::new(SystemClock),
         }
@@ -173,6 +175,12 @@ impl MultiMasterBuilder {
     /// The most bytes that one repair may fetch; they are held in memory until all are there. Default 1 GiB.
     pub fn repair_bytes_max(mut self, bytes: usize) -> Self {
         self.repair_bytes_max = bytes;
+        self
+    }
+
+    /// The most bytes that parts of imports may take while they wait for what is missing. Default 1 GiB.
+    pub fn import_bytes_max(mut self, bytes: u64) -> Self {
+        self.import_bytes_max = bytes;
         self
     }
 
@@ -332,6 +340,8 @@ impl MultiMasterBuilder {
             event_buffer_size: self.event_buffer_size,
             stop,
             closing: AtomicBool::new(false),
+            import_bytes_max: self.import_bytes_max,
+            importing: tokio::sync::Mutex::default(),
         })
     }
 }

@@ -151,6 +151,71 @@ pub enum ApplyError {
     Closed,
 }
 
+/// Why changes of another master were not merged. Nothing was changed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotTaken {
+    /// They hold writes under this master's name that it has not made: another one uses its identity, or its store was
+    /// restored from an old copy. It takes no more writes.
+    #[error(
+        "they hold {dot}, a write under this master's name that it has not made; it takes no more writes"
+    )]
+    Fenced {
+        /// The last such write.
+        dot: archipelago_clock::Dot,
+    },
+    /// A version is stamped too far ahead of this master's clock. Worth retrying at its time.
+    #[error("{entity:?} is stamped too far ahead of this master's clock; try again in {ahead:?}")]
+    Ahead {
+        /// The entity.
+        entity: String,
+        /// When it may be taken in, from now.
+        ahead: Duration,
+    },
+    /// The store failed. The manager takes no more writes until it is started again.
+    #[error("the store failed: {reason}")]
+    StoreFailed {
+        /// What the store said.
+        reason: String,
+    },
+}
+
+/// Why a part of an export was not imported.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImportError {
+    /// The bytes are no part of an export, are damaged, or of a newer build. Nothing was changed.
+    #[error("this is no part of an export: {0}")]
+    Decode(#[from] DecodeError),
+    /// The export is of another data set. Nothing was changed.
+    #[error("the export is of the namespace {found:?}, not of {expected:?}")]
+    ForeignNamespace {
+        /// The namespace of this master.
+        expected: String,
+        /// That of the export.
+        found: String,
+    },
+    /// Parts that wait take too much room. Nothing was changed; import what they wait for first, or raise the limit.
+    #[error(
+        "{staged} bytes of imports wait for what is missing, and the limit import_bytes_max is {bytes_max}"
+    )]
+    TooMuch {
+        /// How much waits.
+        staged: u64,
+        /// The limit.
+        bytes_max: u64,
+    },
+    /// The export cannot be merged now. Its parts are kept; importing any of them again tries again.
+    #[error(transparent)]
+    NotTaken(#[from] NotTaken),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The manager is closed.
+    #[error("the manager is closed")]
+    Closed,
+}
+
 /// Why a manager did not close cleanly. What was acknowledged is in the store all the same.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

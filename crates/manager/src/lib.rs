@@ -37,6 +37,7 @@
 //! | `receiver` | from the log to the engine |
 //! | `heart` | heartbeats, sent and heard; what other masters ask |
 //! | `repair` | what the log does not bring, from the state of another master |
+//! | `changes`, `import` | the same by any other road |
 //! | `persist`, `journal` | the rows of a replica in its store; those of past conflicts |
 //! | `shared` | what these tasks share |
 //! | `notification`, `receipt`, `view`, `peer`, `metrics`, `link` | what users get to see |
@@ -51,9 +52,11 @@
 
 mod backoff;
 mod builder;
+mod changes;
 mod emitter;
 mod error;
 mod heart;
+mod import;
 mod journal;
 mod link;
 mod manager;
@@ -70,7 +73,11 @@ mod view;
 mod wall_clock;
 
 pub use builder::MultiMasterBuilder;
-pub use error::{ApplyError, CloseError, ReadError, StartError, UpdateError, WriteError};
+pub use changes::Changes;
+pub use error::{
+    ApplyError, CloseError, ImportError, NotTaken, ReadError, StartError, UpdateError, WriteError,
+};
+pub use import::Imported;
 pub use link::LinkState;
 pub use manager::{CloseReport, MultiMasterManager};
 pub use metrics::Metrics;

@@ -22,8 +22,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    ApplyError, CloseError, ConflictReport, EntityView, Explanation, LinkState, Metrics, MultiMasterBuilder,
-    Notifications, PeerView, ReadError, SessionToken, UpdateError, WriteError, WriteReceipt, metrics,
+    ApplyError, Changes, CloseError, ConflictReport, EntityView, Explanation, ImportError, Imported,
+    LinkState, Metrics, MultiMasterBuilder, Notifications, PeerView, ReadError, SessionToken, UpdateError,
+    WriteError, WriteReceipt,
+    import::import,
+    metrics,
     replica::{Command, Inspection},
     shared::Shared,
     view::rule,
@@ -49,6 +52,8 @@ pub(crate) struct Running {
     /// Ends the tasks that talk to the pipeline.
     pub(crate) stop: CancellationToken,
     pub(crate) closing: AtomicBool,
+    pub(crate) import_bytes_max: u64,
+    pub(crate) importing: tokio::sync::Mutex<()>,
 }
 
 impl Drop for Running {
@@ -375,6 +380,38 @@ impl MultiMasterManager {
                 }
             }
         }
+    }
+
+    /// All that this master has and a holder of `since` lacks, for a replica that no pipeline reaches: give the parts to
+    /// its [`import`](Self::import), by any road. `since` is the [`session_token`](Self::session_token) of that replica,
+    /// or the [default](SessionToken::default) for everything. Its cost follows the difference, not the state.
+    pub fn changes_since(&self, since: &SessionToken) -> Changes<'_> {
+        Changes::new(self, since)
+    }
+
+    /// Takes in a part of what another replica's [`changes_since`](Self::changes_since) gave: in any order, again, or
+    /// months late. Once all parts of an export are there, and all that it builds on, it becomes visible as a whole;
+    /// until then the store keeps them, also across restarts. What was imported reaches the other masters as well.
+    ///
+    /// # Errors
+    /// [`ImportError`]; except after [`ImportError::NotTaken`], nothing was kept.
+    pub async fn import(&self, part: impl Into<Bytes>) -> Result<Imported, ImportError> {
+        let _one_at_a_time = self.running.importing.lock().await;
+        import(self, self.shared(), part.into(), self.running.import_bytes_max).await
+    }
+
+    /// What this master has applied, to be remembered by a reader or given to another replica.
+    pub fn session_token(&self) -> SessionToken {
+        SessionToken(self.vector_clock())
+    }
+
+    pub(crate) fn namespace(&self) -> &str {
+        &self.shared().namespace
+    }
+
+    /// `None` if the manager is closed.
+    pub(crate) async fn send(&self, command: Command) -> Option<()> {
+        self.running.commands.send(command).await.ok()
     }
 
     /// What this master has applied: of each master, the highest sequence.

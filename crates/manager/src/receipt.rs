@@ -3,7 +3,7 @@ use archipelago_proto::EntityId;
 use serde::{Deserialize, Serialize};
 
 /// What a reader or writer has seen: a replica whose vector covers it has seen at least as much.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SessionToken(pub(crate) VersionVector);
 

@@ -9,12 +9,12 @@ use archipelago_pipeline::{Pipeline, PipelineError};
 use archipelago_proto::{DecodeError, DeltaPiece, DeltaRequest, EntityId, Limits, Record};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{Notification, metrics, replica::Command, shared::Shared};
+use crate::{NotTaken, Notification, metrics, replica::Command, shared::Shared};
 
 /// About how many bytes of entities one piece has.
 pub(crate) const PIECE_BYTES_TARGET: usize = 256 * 1024;
 /// How large a piece may be with the one entity that is over the target.
-const PIECE_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub(crate) const PIECE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How long an answer is waited for.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a question without an answer is asked again.
@@ -54,8 +54,8 @@ enum RepairError {
     TooLarge { bytes_max: usize },
     #[error("more is written there than can be fetched: no end after {ROUNDS_MAX} rounds")]
     Endless,
-    #[error("{0}")]
-    Refused(String),
+    #[error(transparent)]
+    NotTaken(#[from] NotTaken),
     #[error("this master is closing")]
     Closed,
 }
@@ -88,7 +88,7 @@ impl Repairer {
         let commands = self.commands.upgrade().ok_or(RepairError::Closed)?;
         let (reply, taken) = oneshot::channel();
         commands.send(Command::Take { fetched, reply }).await.map_err(|_| RepairError::Closed)?;
-        taken.await.map_err(|_| RepairError::Closed)?.map_err(RepairError::Refused)?;
+        taken.await.map_err(|_| RepairError::Closed)??;
         Ok(entities)
     }
 

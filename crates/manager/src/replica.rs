@@ -12,8 +12,8 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    ApplyError, ConflictReport, Metrics, Notification, PeerView, SessionToken, WallClock, WriteError,
-    WriteReceipt,
+    ApplyError, ConflictReport, Metrics, NotTaken, Notification, PeerView, SessionToken, WallClock,
+    WriteError, WriteReceipt,
     journal::Journal,
     metrics, persist,
     repair::{Fetched, PIECE_BYTES_TARGET},
@@ -63,7 +63,7 @@ pub(crate) enum Command {
     /// What this master lacked.
     Take {
         fetched: Fetched,
-        reply: oneshot::Sender<Result<(), String>>,
+        reply: oneshot::Sender<Result<(), NotTaken>>,
     },
     /// What another master says of itself.
     Hear {
@@ -127,7 +127,7 @@ pub(crate) struct Replica {
     pub(crate) unanswered: Vec<(Received, oneshot::Sender<Result<Received, ApplyError>>)>,
     pub(crate) beats: Vec<oneshot::Sender<Heartbeat>>,
     pub(crate) gives: Vec<(DeltaRequest, oneshot::Sender<DeltaPiece>)>,
-    pub(crate) taken: Vec<oneshot::Sender<Result<(), String>>>,
+    pub(crate) taken: Vec<oneshot::Sender<Result<(), NotTaken>>>,
     /// Whom the repairer is to ask; full while it is at work.
     pub(crate) repair_from: mpsc::Sender<ReplicaId>,
     pub(crate) changed_logs: Vec<oneshot::Sender<()>>,
@@ -219,7 +219,7 @@ impl Replica {
             Command::Give { request, reply } => self.gives.push((request, reply)),
             Command::Take { fetched, reply } => match self.take(fetched) {
                 Ok(()) => self.taken.push(reply),
-                Err(reason) => drop(reply.send(Err(reason))),
+                Err(not_taken) => drop(reply.send(Err(not_taken))),
             },
             Command::Hear { heartbeat } => self.engine.handle_heartbeat(*heartbeat, self.clock.now_unix_ms()),
             Command::Close { reply } => return Some(reply),
@@ -323,17 +323,24 @@ impl Replica {
         }
     }
 
-    fn take(&mut self, fetched: Fetched) -> Result<(), String> {
+    fn take(&mut self, fetched: Fetched) -> Result<(), NotTaken> {
         if let Some(reason) = &self.failed {
-            return Err(reason.clone());
+            return Err(NotTaken::StoreFailed { reason: reason.clone() });
         }
         let now = self.clock.now_unix_ms();
         let records = Stored(&*self.shared.store);
         let taken = self.engine.handle_delta(&fetched.vector, fetched.entities, now, &records);
-        if let Err(DeltaError::Read(error)) = &taken {
-            self.fail(error.to_string());
-        }
-        taken.map_err(|error| error.to_string())
+        taken.map_err(|error| match error {
+            DeltaError::Fenced { dot } => NotTaken::Fenced { dot },
+            DeltaError::Ahead { entity, due_unix_ms } => {
+                let ahead = Duration::from_millis(due_unix_ms.saturating_sub(now));
+                NotTaken::Ahead { entity: entity.to_string(), ahead }
+            }
+            error => {
+                self.fail(error.to_string());
+                NotTaken::StoreFailed { reason: error.to_string() }
+            }
+        })
     }
 
     fn handle_tick(&mut self) {
@@ -517,7 +524,8 @@ impl Replica {
             let _ = reply.send(outcome);
         }
         for reply in self.taken.drain(..) {
-            let _ = reply.send(self.failed.clone().map_or(Ok(()), Err));
+            let failed = self.failed.clone().map(|reason| NotTaken::StoreFailed { reason });
+            let _ = reply.send(failed.map_or(Ok(()), Err));
         }
         for done in self.changed_logs.drain(..).filter(|_| self.failed.is_none()) {
             let _ = done.send(());

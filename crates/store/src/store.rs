@@ -23,12 +23,21 @@ pub enum Table {
     Journal,
     /// The writes of which something is live, by number of the replica, sequence and entity id.
     Live,
+    /// Parts of imports that wait for what is missing.
+    Staged,
 }
 
 impl Table {
     /// Every table, in the order in which they were introduced.
-    pub const ALL: [Table; 6] =
-        [Table::Meta, Table::Entities, Table::Outbox, Table::Pending, Table::Journal, Table::Live];
+    pub const ALL: [Table; 7] = [
+        Table::Meta,
+        Table::Entities,
+        Table::Outbox,
+        Table::Pending,
+        Table::Journal,
+        Table::Live,
+        Table::Staged,
+    ];
 
     /// The place of this table in [`ALL`](Self::ALL), for a backend that keeps its tables in an array.
     pub const fn place(self) -> usize {
@@ -44,6 +53,7 @@ impl Table {
             Table::Pending => "pending",
             Table::Journal => "journal",
             Table::Live => "live",
+            Table::Staged => "staged",
         }
     }
 }
