@@ -67,8 +67,8 @@ pub use archipelago_store_fjall as store_fjall;
 pub use archipelago_conflict::{ConflictResolver, ConflictStrategy, Custom, Sibling, Strategy};
 pub use archipelago_crdt::Value;
 pub use archipelago_manager::{
-    ConflictReport, EntityView, Explanation, LinkState, Metrics, MultiMasterManager, Notification,
-    Notifications, PeerView, SessionToken, UpdateError, WriteReceipt,
+    Changes, ConflictReport, EntityView, Explanation, Imported, LinkState, Metrics, MultiMasterManager,
+    Notification, Notifications, PeerView, SessionToken, UpdateError, WriteReceipt,
 };
 pub use archipelago_pipeline::{MemoryBroker, Switch};
 #[cfg(feature = "nats")]

@@ -76,6 +76,20 @@ impl MemoryStore {
         MemoryStore { rows: Arc::clone(&self.rows), generation }
     }
 
+    /// Another store with the same rows, as a copy of a folder would be; it is open, and this one stays as it is.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let copy = MemoryStore::new();
+        let ordered = self.read();
+        let mut rows = copy.write();
+        rows.tables.clone_from(&ordered.tables);
+        for row in self.rows.entities.scan(&KeyRange::all(), usize::MAX) {
+            copy.rows.entities.apply(&row.key, Some(&row.value));
+        }
+        drop(rows);
+        copy
+    }
+
     /// Makes the next commit with any changes or none fail with [`StoreError::Io`] for this reason, with nothing of
     /// it stored. The store is poisoned from then on, until it is [reopened](MemoryStore::reopen).
     pub fn fail_next_commit(&self, reason: impl Into<String>) {

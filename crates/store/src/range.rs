@@ -13,6 +13,11 @@ pub struct KeyRange<'a> {
 }
 
 impl<'a> KeyRange<'a> {
+    /// The range of all keys.
+    pub const fn all() -> Self {
+        KeyRange { from: Bound::Unbounded, to: Bound::Unbounded }
+    }
+
     /// The range between the bounds, or `None` if no key can lie in it.
     pub fn new(from: Bound<&'a [u8]>, to: Bound<&'a [u8]>) -> Option<Self> {
         // No key is longer than the limit, so all that a longer bound says is on which side of its longest
