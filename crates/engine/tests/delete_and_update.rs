@@ -316,8 +316,12 @@ fn every_kind() -> Vec<Updated> {
         updated("rw-set", rw_set, |it, me| drop(it.insert(me, "milk".into()))),
         updated("lww-register", LwwRegister::new(1, (1, us())), |it, me| drop(it.set(2, (2, me)))),
         updated("mv-register", mv_register, |it, me| drop(it.write(me, "milk".into()))),
-        updated("max-register", max_register, |it, _| drop(it.raise(2))),
-        updated("min-register", min_register, |it, _| drop(it.lower(1))),
+        updated("max-register", max_register, |it, _| {
+            it.raise(2);
+        }),
+        updated("min-register", min_register, |it, _| {
+            it.lower(1);
+        }),
         updated("ew-flag", ew_flag, |it, me| drop(it.enable(me))),
         updated("dw-flag", dw_flag, |it, me| drop(it.disable(me))),
         updated("lww-map", lww_map, |it, me| drop(it.insert("milk".into(), 2, (2, me)))),
