@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Debug};
 
 use archipelago_clock::{ClockOrdering, Dot, Hlc};
-use archipelago_conflict::{Sibling, StampedRecord};
+use archipelago_conflict::{Candidate, ConflictResolver, Sibling, StampedRecord};
 use archipelago_crdt::*;
 use archipelago_testkit::{
     crdt_laws, generate,
@@ -150,6 +150,19 @@ fn maps_meet_removals_of_what_was_seen_and_of_what_was_updated_meanwhile() {
 }
 
 #[test]
+fn values_with_crdts_are_often_concurrent_in_both_fields() {
+    let values = samples(generate::values_with_crdts());
+    for field in ["views", "tags"] {
+        let share = percent(&values, |[one, other, _]| {
+            let [one, other] =
+                [one, other].map(|value| value.get(field).and_then(Value::as_crdt).expect("a CRDT"));
+            !one.covers(other).expect("of one kind") && !other.covers(one).expect("of one kind")
+        });
+        assert!(share >= 5, "{field}: concurrent in {share} of 100");
+    }
+}
+
+#[test]
 fn contexts_have_gaps_and_are_concurrent() {
     let contexts = samples((generate::causal_contexts(), generate::causal_contexts()));
     assert!(percent(&contexts, |(context, _)| context.cloud().len() > 0) >= 50);
@@ -192,6 +205,17 @@ proptest! {
         merged.merge(&other);
         prop_assert_eq!(merged.contains(&dot), one.contains(&dot) || other.contains(&dot));
         archipelago_testkit::laws::encoding(&merged)?;
+    }
+
+    #[test]
+    fn values_with_crdts_merge_without_order([one, other, third] in generate::values_with_crdts()) {
+        let resolver = ConflictResolver::new(archipelago_conflict::Strategy::CrdtMerge);
+        let candidate = |value: Value, at| Candidate::new(value, at, "a");
+        let [one, other, third] = [candidate(one, 1), candidate(other, 2), candidate(third, 3)];
+        let merged = |one: &Candidate, other: &Candidate| resolver.resolve(one, other).into_candidate();
+        let left = merged(&merged(&one, &other), &third);
+        prop_assert_eq!(&left, &merged(&one, &merged(&other, &third)));
+        prop_assert_eq!(&left, &merged(&merged(&third, &one), &other));
     }
 
     #[test]

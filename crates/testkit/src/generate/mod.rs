@@ -26,9 +26,10 @@
 //! | sets | [`gsets`], [`two_phase_sets`], [`or_sets`], [`rw_sets`] |
 //! | maps | [`lww_maps`], [`or_maps_of_counters`], [`or_maps_of_sets`], [`or_maps_of_maps`]; of others [`or_maps`] |
 //! | lists | [`lists`] |
-//! | records | [`values`], [`records`] under field merge, [`siblings`] |
+//! | records | [`values`], [`values_with_crdts`], [`records`] under field merge, [`siblings`] |
 //! | a CRDT of your own | [`replicas`] |
 
+mod crdt_fields;
 mod crdts;
 mod maps;
 mod replicas;
@@ -39,6 +40,7 @@ use archipelago_clock::{CausalContext, Dot, VectorClock};
 use archipelago_crdt::Value;
 use proptest::prelude::*;
 
+pub use crdt_fields::values_with_crdts;
 pub use crdts::{
     bounded_counters, dw_flags, ew_flags, gcounters, gsets, lists, max_registers, min_registers,
     mv_registers, or_sets, pn_counters, rw_sets, two_phase_sets,

@@ -50,7 +50,7 @@ fn stamp(number: u8, sequence: u64) -> Stamp {
     Stamp::new(Hlc::new(unix_ms, 0), Dot::new(replica(number), sequence))
 }
 
-fn replica(number: u8) -> ReplicaId {
+pub(super) fn replica(number: u8) -> ReplicaId {
     let name = ["a", "b", "c"][usize::from(number % 3)];
     ReplicaId::new(name, Incarnation::from_bits(1)).expect("a legal name")
 }
