@@ -32,7 +32,8 @@
 //! # Invariants
 //!
 //! - No strategy's outcome depends on the order, grouping or repetition of what it is given, nor on which side is
-//!   local. Whatever can break that with a plausible rule has a test named after it.
+//!   local, but for the one exception that [`ConflictResolver`] states. Whatever can break that with a plausible rule
+//!   has a test named after it.
 //! - Winners are picked by stamps, in one total order, and by value where misuse gave two writes one stamp.
 //! - A record that field merge made carries a stamp for each field; the stamp of the whole is not enough.
 //! - No clock, randomness, thread or I/O: stamps come in as arguments.

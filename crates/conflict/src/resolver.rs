@@ -11,7 +11,10 @@ use crate::{Candidate, ConflictStrategy, Family, Join, Resolution, Resolved, can
 /// Archipelago.
 ///
 /// Which candidate is local and which is remote never decides the value, only how the outcome names it. With
-/// [`Resolved::into_candidate`] resolutions chain, and any number of versions gives the same value in any order.
+/// [`Resolved::into_candidate`] resolutions chain, and any number of versions gives the same value in any order; with
+/// one exception under [`CrdtMerge`](crate::Strategy::CrdtMerge): if a field is a CRDT in some versions and a plain
+/// value, removed, or a CRDT of another kind in others, then the stamps of each two decide, and which two meet first
+/// shows in how much of the CRDT is left. The replication engine knows what an update had seen, and has no exception.
 ///
 /// Under the joined strategies vector clocks tell conflicts from ordinary updates; they do not decide who wins. If
 /// they did where they can, and stamps where they cannot, three versions could beat one another in a circle as soon

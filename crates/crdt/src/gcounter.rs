@@ -152,18 +152,6 @@ mod tests {
     }
 
     #[test]
-    fn five_and_three_make_eight_on_both_sides() {
-        let (mut us, mut eu) = (GCounter::new(), GCounter::new());
-        us.increment("us", 5).unwrap();
-        eu.increment("eu", 3).unwrap();
-        let before = us.clone();
-        us.merge(&eu);
-        eu.merge(&before);
-        assert_eq!((us.value(), eu.value()), (8, 8));
-        assert_eq!(us, eu);
-    }
-
-    #[test]
     fn overflow_is_an_error_that_changes_nothing() {
         let mut counter = GCounter::new();
         counter.increment("us", u64::MAX).unwrap();

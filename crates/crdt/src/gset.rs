@@ -136,13 +136,6 @@ mod tests {
     }
 
     #[test]
-    fn merging_is_union() {
-        let mut us = GSet::from_iter(["a", "b"]);
-        us.merge(&GSet::from_iter(["b", "c"]));
-        assert_eq!(us.iter().copied().collect::<Vec<_>>(), ["a", "b", "c"]);
-    }
-
-    #[test]
     fn inserting_again_gives_an_empty_delta() {
         let mut set = GSet::new();
         assert_eq!(set.insert("a").len(), 1);

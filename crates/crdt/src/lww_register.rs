@@ -176,16 +176,6 @@ mod tests {
     }
 
     #[test]
-    fn the_later_timestamp_wins_on_both_sides() {
-        let (mut us, mut eu) = (LwwRegister::new("Alice", 1000), LwwRegister::new("Bob", 2000));
-        let before = us.clone();
-        us.merge(&eu);
-        eu.merge(&before);
-        assert_eq!((us.value(), eu.value()), (Some(&"Bob"), Some(&"Bob")));
-        assert_eq!(us.stamp(), Some(&2000));
-    }
-
-    #[test]
     fn equal_stamps_converge_on_the_greater_value() {
         let (mut us, mut eu) = (LwwRegister::new("Alice", 1000), LwwRegister::new("Bob", 1000));
         let before = us.clone();

@@ -156,17 +156,6 @@ mod tests {
     }
 
     #[test]
-    fn ten_less_three_merged_with_five_less_two_makes_ten() {
-        let (mut us, mut eu) = (PnCounter::new(), PnCounter::new());
-        us.increment("us", 10).unwrap();
-        us.decrement("us", 3).unwrap();
-        eu.increment("eu", 5).unwrap();
-        eu.decrement("eu", 2).unwrap();
-        us.merge(&eu);
-        assert_eq!(us.value(), 10);
-    }
-
-    #[test]
     fn falls_below_zero() {
         let mut counter = PnCounter::new();
         counter.decrement("us", u64::MAX).unwrap();

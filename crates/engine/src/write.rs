@@ -146,7 +146,9 @@ impl Engine {
             (Change::Delete, _) => Op::Delete,
             (Change::Put(value), Some(join)) => {
                 split_fields(&value, limits)?;
-                Op::Patch(normal(entity::difference(record, &value, join, context, limits), join)?)
+                let fields = normal(entity::difference(record, &value, join, context, limits), join)?;
+                check_kinds(&fields, record, join)?;
+                Op::Patch(fields)
             }
             (Change::Put(value), None) => Op::Put(value),
             (Change::Patch(fields), Some(join)) => {
@@ -166,7 +168,9 @@ impl Engine {
                 });
                 let mut fields: Vec<(Slot, Option<Bytes>)> = changed.collect();
                 fields.sort_by(|a, b| a.0.cmp(&b.0));
-                Op::Patch(normal(fields, join)?)
+                let fields = normal(fields, join)?;
+                check_kinds(&fields, record, join)?;
+                Op::Patch(fields)
             }
             (Change::Patch(fields), None) => Op::Put(entity::patched(record, fields, &**strategy, limits)?),
         })
@@ -184,6 +188,25 @@ fn normal(
         }
     }
     Ok(fields)
+}
+
+/// That no field that is a CRDT becomes one of another kind: as an update that could not be joined it would be of no
+/// effect, here or elsewhere. Once the field is removed it may.
+fn check_kinds(fields: &[(Slot, Option<Bytes>)], record: &Record, join: Join) -> Result<(), WriteError> {
+    let kind = |value: &Bytes| dynamic::kind_of(value).ok();
+    let updates: Vec<_> =
+        fields.iter().filter_map(|(slot, value)| Some((slot, kind(value.as_ref()?)?))).collect();
+    if join != Join::Crdts || updates.is_empty() {
+        return Ok(());
+    }
+    for standing in entity::live_fields(record) {
+        let Some(old) = kind(&standing.value) else { continue };
+        if let Some((_, new)) = updates.iter().find(|(slot, new)| **slot == standing.slot && *new != old) {
+            let reason = format!("of the kind {new} in place of one of the kind {old}: remove it first");
+            return Err(malformed("a CRDT", &reason).into());
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn malformed(what: &'static str, reason: &str) -> DecodeError {

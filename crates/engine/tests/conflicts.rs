@@ -206,10 +206,28 @@ fn two_deletes_leave_nothing_whoever_wins() {
 }
 
 #[test]
-fn a_write_that_changes_nothing_conflicts_with_nothing_under_field_merge() {
-    let same = put(json!({ "p": 0, "q": 0 }));
-    let (a, _, clashes) = concurrent(Strategy::FieldMerge, Change::Delete, same);
-    assert_eq!((clashes, a.read("x")), (vec![], None));
+fn a_write_that_changes_nothing_conflicts_with_nothing_where_fields_merge() {
+    for strategy in [Strategy::FieldMerge, Strategy::CrdtMerge] {
+        let same = put(json!({ "p": 0, "q": 0 }));
+        let (a, _, clashes) = concurrent(strategy, Change::Delete, same);
+        assert_eq!((clashes, a.read("x")), (vec![], None), "{strategy}");
+    }
+}
+
+#[test]
+fn what_was_superseded_is_not_stored() {
+    for strategy in Strategy::ALL {
+        let (mut a, mut b) = pair(strategy);
+        let mut events = Vec::new();
+        for change in [put(json!({ "p": 1 })), put(json!({ "p": 2 })), Change::Delete, Change::Delete] {
+            events.push(a.write("x", change, NOW).1);
+            b.receive(&events[events.len() - 1], None, NOW);
+            for replica in [&a, &b] {
+                let versions = replica.record(&"x".into()).unwrap().versions;
+                assert_eq!(versions.len(), 1, "{strategy}: {versions:?}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -156,6 +156,80 @@ fn a_damaged_crdt_is_refused_at_the_write() {
     assert!(a.engine.vector().is_empty());
 }
 
+/// What becomes of two concurrent updates of one field by `a` and `b`, in either order of arrival at a third.
+fn of_updates(one: &Bytes, other: &Bytes) -> Bytes {
+    let [mut a, mut b] = pair();
+    let field = |content: &Bytes| Change::Patch(vec![("field".into(), Some(content.clone()))]);
+    let counter = field(&value(PnCounter::<ReplicaId>::new()));
+    let with = |event: Event, content: &Bytes| Event {
+        op: Op::Patch(vec![(Slot::Field("field".into()), Some(content.clone()))]),
+        ..event
+    };
+    let of_a = with(a.write(ENTITY, counter.clone(), 1_000).1, one);
+    let of_b = with(b.write(ENTITY, counter, 2_000).1, other);
+    let mut readers = ["c", "d"].map(|name| Replica::new(config(name, Strategy::CrdtMerge)));
+    for (reader, order) in readers.iter_mut().zip([[&of_a, &of_b], [&of_b, &of_a]]) {
+        for event in order {
+            reader.receive(event, None, 3_000);
+        }
+    }
+    assert_eq!(readers[0].engine.digest(), readers[1].engine.digest());
+    assert_eq!(view(&readers[0]), view(&readers[1]));
+    view(&readers[0])[b"field".as_slice()].clone()
+}
+
+#[test]
+fn of_updates_of_different_kinds_the_greater_kind_stays_whatever_the_order() {
+    let mut counter = PnCounter::new();
+    counter.increment(support::id("a"), 5).unwrap();
+    let mut set = OrSet::new();
+    set.insert(support::id("b"), "red".to_owned()).unwrap();
+    let (counter, set) = (value(&counter), value(&set));
+    assert_eq!(of_updates(&counter, &set), set);
+    assert_eq!(of_updates(&set, &counter), set);
+}
+
+#[test]
+fn of_a_damaged_update_and_a_sound_one_the_sound_one_stays_whatever_the_order() {
+    let mut counter = PnCounter::new();
+    counter.increment(support::id("a"), 5).unwrap();
+    let sound = value(&counter);
+    let mut damaged = value(OrSet::<String>::new()).to_vec();
+    let last = damaged.len() - 1;
+    damaged[last] ^= 0xff;
+    let damaged = Bytes::from(damaged);
+    assert!(dynamic::is_crdt(&damaged) && dynamic::normalize(&damaged).is_err());
+    assert_eq!(of_updates(&sound, &damaged), sound);
+    assert_eq!(of_updates(&damaged, &sound), sound);
+}
+
+#[test]
+fn a_field_does_not_change_its_kind_until_it_is_removed() {
+    let mut set = OrSet::new();
+    set.insert(support::id("a"), "red".to_owned()).unwrap();
+    let mut counter = PnCounter::new();
+    counter.increment(support::id("a"), 5).unwrap();
+    for (first, second) in [(value(&set), value(&counter)), (value(&counter), value(&set))] {
+        let [mut a, _] = pair();
+        let field = |content: Option<&Bytes>| Change::Patch(vec![("field".into(), content.cloned())]);
+        a.write(ENTITY, field(Some(&first)), 1_000);
+        for change in [
+            field(Some(&second)),
+            Change::Put(archipelago_proto::join_fields([("field", &second[..])].into_iter())),
+        ] {
+            let error = a.write_after(ENTITY, change, 2_000, None).unwrap_err();
+            assert!(
+                matches!(&error, WriteError::Malformed(error) if error.to_string().contains("kind")),
+                "{error}"
+            );
+            assert_eq!(view(&a)[b"field".as_slice()], first);
+        }
+        a.write(ENTITY, field(None), 3_000);
+        a.write(ENTITY, field(Some(&second)), 4_000);
+        assert_eq!(view(&a)[b"field".as_slice()], second);
+    }
+}
+
 /// One step of a schedule on three replicas.
 #[derive(Clone, Debug)]
 enum Step {

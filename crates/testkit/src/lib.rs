@@ -1,7 +1,7 @@
 //! Laws, servers and faults for testing what is built on Archipelago.
 //!
-//! Only ever a dev-dependency. [`crdt_laws!`] shows that a CRDT of your own is one. What the in-memory pipeline and the simulator cannot show, a real broker that is
-//! killed, paused and robbed of its files can:
+//! Only ever a dev-dependency. [`crdt_laws!`] shows that a CRDT of your own is one. What the in-memory pipeline and the
+//! simulator cannot show, a real broker that is killed, paused and robbed of its files can:
 //!
 //! ```no_run
 //! use archipelago_testkit::nats::NatsServer;
@@ -20,6 +20,7 @@
 //! |---|---|
 //! | [`laws`] | what makes a CRDT, as functions; [`crdt_laws!`] makes a test of each |
 //! | `merge_laws` | [`fn@merge_laws`]: which laws a merge function obeys; [`merge_laws!`] asserts what you claim |
+//! | `sibling_laws` | [`sibling_laws`]: the same of a function over siblings, as custom strategies are; `merge_laws!(siblings: ...)` |
 //! | `converge` | [`assert_converges`]: engines with histories of writes, in many interleavings |
 //! | [`generate`] | proptest strategies of clocks, values and CRDTs |
 //! | `search` | [`search`]: the search for a minimal [`Counterexample`] |
@@ -38,9 +39,11 @@ mod merge_laws;
 #[cfg(unix)]
 pub mod nats;
 mod search;
+mod sibling_laws;
 
 pub use proptest;
 
 pub use converge::{Divergence, History, assert_converges, converge};
 pub use merge_laws::{MergeLaws, merge_laws};
 pub use search::{Counterexample, assert_law, search};
+pub use sibling_laws::sibling_laws;

@@ -100,11 +100,33 @@ where
 /// assert!(report.commutative.is_err(), "of two of one length the first wins");
 /// ```
 ///
+/// With `siblings:` before it, the function is one over siblings, as [`Custom`](archipelago_conflict::Custom) takes it;
+/// what the laws mean then is said at [`sibling_laws`](crate::sibling_laws).
+///
+/// ```
+/// use archipelago_conflict::Sibling;
+/// use archipelago_crdt::Value;
+/// use archipelago_testkit::{merge_laws, proptest::prelude::*};
+///
+/// fn greatest(siblings: &[Sibling]) -> Option<Value> {
+///     siblings.iter().filter_map(|sibling| sibling.value.clone()).max()
+/// }
+///
+/// let numbers = proptest::option::of((0..9i64).prop_map(Value::from)); // or removed
+/// merge_laws!(siblings: greatest, numbers => commutative, associative, idempotent);
+/// ```
+///
 /// Panics with the report if a law that is claimed does not hold.
 #[macro_export]
 macro_rules! merge_laws {
-    ($merge:expr, $values:expr $(=> $($claim:ident),+ $(,)?)?) => {{
-        let report: $crate::MergeLaws = $crate::merge_laws($merge, $values);
+    (siblings: $merge:expr, $values:expr $(=> $($claim:ident),+ $(,)?)?) => {
+        $crate::merge_laws!(@report $crate::sibling_laws($merge, $values) $(=> $($claim),+)?)
+    };
+    ($merge:expr, $values:expr $(=> $($claim:ident),+ $(,)?)?) => {
+        $crate::merge_laws!(@report $crate::merge_laws($merge, $values) $(=> $($claim),+)?)
+    };
+    (@report $report:expr $(=> $($claim:ident),+)?) => {{
+        let report: $crate::MergeLaws = $report;
         $($(
             let claim = stringify!($claim);
             assert!(report.$claim.is_ok(), "the merge function is not {claim}, as was claimed:\n{report}");

@@ -1,11 +1,10 @@
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::sync::LazyLock;
 
-use archipelago_clock::ReplicaId;
-use archipelago_crdt::{PnCounter, Value, dynamic::DynamicCrdt, value};
+use archipelago_crdt::{Value, value};
 use proptest::{prelude::*, strategy::Strategy as Generator};
 
 use super::*;
-use crate::{Custom, Strategy};
+use crate::Strategy;
 
 static LWW: LazyLock<ConflictResolver> = LazyLock::new(|| ConflictResolver::new(Strategy::Lww));
 static FIELD_MERGE: LazyLock<ConflictResolver> =
@@ -32,40 +31,10 @@ fn candidates() -> impl Generator<Value = Candidate> {
 }
 
 #[test]
-fn the_later_write_wins_on_both_sides() {
-    let (alice, bob) = (Candidate::new("Alice", 1000, "us"), Candidate::new("Bob", 2000, "eu"));
-    let here = LWW.resolve(&alice, &bob);
-    assert_eq!((here.value, here.resolution), (Value::from("Bob"), Resolution::Remote));
-    assert_eq!(here.conflicting, [alice.clone(), bob.clone()]);
-    let there = LWW.resolve(&bob, &alice);
-    assert_eq!((there.value, there.resolution), (Value::from("Bob"), Resolution::Local));
-}
-
-#[test]
-fn of_equal_timestamps_the_higher_node_id_wins_on_both_sides() {
-    let (us, eu) = (Candidate::new("from us", 1000, "us"), Candidate::new("from eu", 1000, "eu"));
-    let here = LWW.resolve(&us, &eu);
-    assert_eq!((here.value.as_text(), here.resolution), (Some("from us"), Resolution::Local));
-    let there = LWW.resolve(&eu, &us);
-    assert_eq!((there.value.as_text(), there.resolution), (Some("from us"), Resolution::Remote));
-}
-
-#[test]
 fn a_reused_stamp_still_converges() {
     let (one, two) = (Candidate::new("one", 1000, "us"), Candidate::new("two", 1000, "us"));
     assert_eq!(LWW.resolve(&one, &two).value, LWW.resolve(&two, &one).value);
     assert_eq!(FIELD_MERGE.resolve(&one, &two).value, FIELD_MERGE.resolve(&two, &one).value);
-}
-
-#[test]
-fn field_merge_keeps_all_fields_and_the_newer_of_each() {
-    let us = Candidate::new(value!({ "name": "Alice", "email": "alice@example.com", "age": 30 }), 1000, "us");
-    let eu = Candidate::new(value!({ "name": "Alicia", "phone": "555-0100" }), 2000, "eu");
-    let merged = FIELD_MERGE.resolve(&us, &eu);
-    let expected = value!({ "name": "Alicia", "email": "alice@example.com", "age": 30, "phone": "555-0100" });
-    assert_eq!(merged.value, expected);
-    assert_eq!(merged.resolution, Resolution::Merged);
-    assert_eq!(merged.conflicting, [us, eu]);
 }
 
 #[test]
@@ -74,20 +43,6 @@ fn field_merge_names_the_side_that_has_it_all() {
     let new = Candidate::new(value!({ "name": "Bob", "age": 30 }), 2000, "eu");
     assert_eq!(FIELD_MERGE.resolve(&old, &new).resolution, Resolution::Remote);
     assert_eq!(FIELD_MERGE.resolve(&new, &old).resolution, Resolution::Local);
-}
-
-#[test]
-fn field_merge_of_three_needs_the_stamps_of_the_fields() {
-    let a = Candidate::new(value!({ "x": 1 }), 1, "us");
-    let b = Candidate::new(value!({ "y": 1 }), 3, "us");
-    let c = Candidate::new(value!({ "x": 2 }), 2, "us");
-    let expected = value!({ "x": 2, "y": 1 });
-    assert_eq!(resolved(&FIELD_MERGE, &resolved(&FIELD_MERGE, &a, &b), &c).value, expected);
-    assert_eq!(resolved(&FIELD_MERGE, &a, &resolved(&FIELD_MERGE, &b, &c)).value, expected);
-
-    // With the stamp of the whole record alone, x of time 1 passes for x of time 3.
-    let ab = Candidate { record: None, ..resolved(&FIELD_MERGE, &a, &b) };
-    assert_eq!(resolved(&FIELD_MERGE, &ab, &c).value, value!({ "x": 1, "y": 1 }));
 }
 
 #[test]
@@ -160,49 +115,6 @@ proptest! {
 }
 
 #[test]
-fn under_version_vector_the_dominating_side_wins_whatever_its_stamp() {
-    let resolver = ConflictResolver::new(Strategy::VersionVector);
-    let old = Candidate::new("old", 9000, "us").with_vector_clock(clock(&[("us", 1)]));
-    let new = Candidate::new("new", 1000, "eu").with_vector_clock(clock(&[("us", 1), ("eu", 1)]));
-    let here = resolver.resolve(&old, &new);
-    assert_eq!((here.value.as_text(), here.resolution), (Some("new"), Resolution::Remote));
-    assert_eq!(here.conflicting, []);
-    let there = resolver.resolve(&new, &old);
-    assert_eq!((there.value.as_text(), there.resolution), (Some("new"), Resolution::Local));
-}
-
-#[test]
-fn under_version_vector_concurrent_versions_are_both_listed() {
-    let resolver = ConflictResolver::new(Strategy::VersionVector);
-    let us = Candidate::new("us", 1000, "us").with_vector_clock(clock(&[("us", 1)]));
-    let eu = Candidate::new("eu", 2000, "eu").with_vector_clock(clock(&[("eu", 1)]));
-    let resolved = resolver.resolve(&us, &eu);
-    assert_eq!((resolved.value.as_text(), resolved.resolution), (Some("eu"), Resolution::Merged));
-    assert_eq!(resolved.conflicting, [us, eu]);
-}
-
-#[test]
-fn a_custom_cart_merge_sums_quantities_by_item() {
-    let cart = Custom::new("sum-cart", 1, |siblings| {
-        let mut sums = BTreeMap::<String, i64>::new();
-        for cart in siblings.iter().filter_map(|sibling| sibling.value.as_ref()?.as_map()) {
-            for (item, quantity) in cart {
-                *sums.entry(item.clone()).or_default() += quantity.as_int().unwrap_or(0);
-            }
-        }
-        Some(sums.into_iter().map(|(item, quantity)| (item, Value::Int(quantity))).collect())
-    });
-    let resolver = ConflictResolver::new(cart);
-    let us = Candidate::new(value!({ "apple": 2, "pear": 1 }), 1000, "us");
-    let eu = Candidate::new(value!({ "apple": 3, "plum": 4 }), 2000, "eu");
-    let resolved = resolver.resolve(&us, &eu);
-    assert_eq!(resolved.value, value!({ "apple": 5, "pear": 1, "plum": 4 }));
-    assert_eq!(resolved.resolution, Resolution::Custom);
-    assert_eq!(resolved.conflicting, [us.clone(), eu.clone()]);
-    assert_eq!(resolver.resolve(&eu, &us).value, resolved.value);
-}
-
-#[test]
 fn detect_and_manual_show_the_later_side_and_list_both() {
     for strategy in [Strategy::Detect, Strategy::Manual] {
         let resolver = ConflictResolver::new(strategy);
@@ -211,30 +123,4 @@ fn detect_and_manual_show_the_later_side_and_list_both() {
         assert_eq!((resolved.value.as_text(), resolved.resolution), (Some("eu"), Resolution::Remote));
         assert_eq!(resolved.conflicting, [us, eu]);
     }
-}
-
-#[test]
-fn crdt_merge_joins_counters_and_takes_the_newer_title() {
-    let post = |title: &str, views: u64, likes: u64, actor: &str| {
-        let actor: ReplicaId = actor.parse().expect("a replica id");
-        let counter = |by| {
-            let mut counter = PnCounter::new();
-            counter.increment(actor.clone(), by).expect("a small count");
-            Value::from(DynamicCrdt::from_typed(&counter).expect("a known kind"))
-        };
-        Value::Map(BTreeMap::from([
-            ("title".to_owned(), Value::from(title)),
-            ("views".to_owned(), counter(views)),
-            ("likes".to_owned(), counter(likes)),
-        ]))
-    };
-    let resolver = ConflictResolver::new(Strategy::CrdtMerge);
-    let us = Candidate::new(post("old", 100, 50, "us@0000000000000001"), 1000, "us");
-    let eu = Candidate::new(post("new", 75, 30, "eu@0000000000000001"), 2000, "eu");
-    let merged = resolver.resolve(&us, &eu);
-    assert_eq!(merged.value.readable(), value!({ "title": "new", "views": 175, "likes": 80 }));
-    assert_eq!(merged.resolution, Resolution::Merged);
-    let again = resolver.resolve(&merged.into_candidate(), &eu);
-    assert_eq!(again.value.readable(), value!({ "title": "new", "views": 175, "likes": 80 }));
-    assert_eq!(resolver.resolve(&eu, &us).value, again.value);
 }

@@ -74,6 +74,12 @@ mod tests {
         assert!(Value::from("us@0000000000000001") > Value::from("us-east@0000000000000001"));
     }
 
+    #[test]
+    fn a_list_that_begins_another_comes_first() {
+        let stamp = |times: &[i64]| Stamp(Value::List(times.iter().map(|&time| time.into()).collect()));
+        assert!(stamp(&[1]) < stamp(&[1, 0]) && stamp(&[1, 0]) < stamp(&[2]));
+    }
+
     proptest! {
         #[test]
         fn the_order_is_total(a in stamps(), b in stamps(), c in stamps()) {

@@ -98,18 +98,19 @@ pub fn rw_sets() -> impl Strategy<Value = [RwSet<char, u8>; 3]> {
     })
 }
 
-/// Three lists of one history; what is beyond the end was refused.
+/// Three lists of one history; removals beyond the end were refused.
 pub fn lists() -> impl Strategy<Value = [List<char, u8>; 3]> {
     let ops = (insertions_and_removals(), 0..4usize);
     replicas(ops, |list: &mut List<char, u8>, actor, &((insert, letter), index)| {
-        drop(if insert { list.insert(actor, index, letter) } else { list.remove(actor, index) });
+        let at = index.min(list.len());
+        drop(if insert { list.insert(actor, at, letter) } else { list.remove(actor, index) });
     })
 }
 
-fn letters() -> impl Strategy<Value = char> + Clone {
+pub(super) fn letters() -> impl Strategy<Value = char> + Clone {
     range('a', 'c')
 }
 
-fn insertions_and_removals() -> impl Strategy<Value = (bool, char)> {
+pub(super) fn insertions_and_removals() -> impl Strategy<Value = (bool, char)> {
     (proptest::bool::weighted(0.7), letters())
 }

@@ -264,3 +264,30 @@ fn all_kinds_are_among_the_subjects() {
         encoded_states(&run).iter().map(|bytes| dynamic::kind_of(bytes).unwrap().code()).collect();
     assert_eq!(kinds, (1..=Kind::List.code()).collect());
 }
+
+#[test]
+fn lists_in_maps_are_read_as_they_are_merged_without_encoding_them_in_between() {
+    type Lists = OrMap<String, List<String>>;
+    let (us, eu): (ReplicaId, ReplicaId) =
+        ("us@0000000000000001".parse().unwrap(), "eu@0000000000000001".parse().unwrap());
+    let push = |map: &mut Lists, actor: &ReplicaId, item: &str| {
+        map.update(actor.clone(), "k".into(), |list, actor| list.push(actor, item.to_owned())).unwrap()
+    };
+    let mut flat = Lists::new();
+    push(&mut flat, &us, "a");
+    let mut longer = flat.clone();
+    push(&mut longer, &eu, "b");
+    let [mut merged, other] = [&flat, &longer].map(|map| DynamicCrdt::from_typed(map).unwrap());
+    merged.merge(&other).unwrap();
+    assert_eq!(merged.value().to_string(), r#"{"k":["a","b"]}"#);
+
+    let mut nested: OrMap<String, Lists> = OrMap::new();
+    nested
+        .update(us.clone(), "m".into(), |map, actor| Ok::<_, crate::ListError>(push(map, &actor, "a")))
+        .unwrap();
+    let mut longer = nested.clone();
+    longer.update(eu, "m".into(), |map, actor| Ok::<_, crate::ListError>(push(map, &actor, "b"))).unwrap();
+    let [mut merged, other] = [&nested, &longer].map(|map| DynamicCrdt::from_typed(map).unwrap());
+    merged.merge(&other).unwrap();
+    assert_eq!(merged.value().to_string(), r#"{"m":{"k":["a","b"]}}"#);
+}
