@@ -28,13 +28,14 @@ async fn give(giver: &MultiMasterManager, taker: &MultiMasterManager) {
 }
 
 async fn same_state(left: &MultiMasterManager, right: &MultiMasterManager) {
-    assert_eq!(left.state_digest().await.unwrap(), right.state_digest().await.unwrap());
+    let [left, right] = [left, right].map(MultiMasterManager::state_digest);
+    assert_eq!(left.await.expect("open"), right.await.expect("open"));
 }
 
 /// About 1.5 MB, so that an export has several parts.
 async fn fill(master: &MultiMasterManager, prefix: &str) {
     for number in 0..30 {
-        master.write(format!("{prefix}/{number}"), &"x".repeat(50_000)).await.unwrap();
+        master.write(format!("{prefix}/{number}"), &"x".repeat(50_000)).await.expect("a write");
     }
 }
 
