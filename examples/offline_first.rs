@@ -2,6 +2,7 @@
 //! as bytes: here through a folder, as a stick would carry them; a request or a message does as well.
 //!
 //! `cargo run -p archipelago-examples --example offline_first`
+#![allow(clippy::print_stdout, reason = "an example is there to be watched")]
 
 use std::{collections::BTreeMap, error::Error, path::Path};
 
