@@ -1,21 +1,40 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use archipelago_clock::{Hlc, ReplicaId};
 use archipelago_proto::{BatchEncoder, EncodeError, EntityId, Event, Limits, Op, Record, ReplicaTable, Slot};
 
 use crate::effect::{Commit, Outboxed};
 
-/// Changes since the last commit, kept decoded: a second change of an entity finds the first. Ordered, so that the same
-/// inputs give the same bytes.
+/// Changes since the last commit, kept decoded: a second change of an entity finds the first. In an order that inputs
+/// decide, so that the same inputs give the same bytes.
 #[derive(Debug, Default)]
 pub(crate) struct OpenCommit {
-    pub(crate) entities: BTreeMap<EntityId, Record>,
+    /// In the order of their first changes.
+    entities: Vec<(EntityId, Record)>,
+    /// Where in `entities` each is.
+    places: HashMap<EntityId, usize>,
     pub(crate) pending: BTreeMap<EntityId, bool>,
     pub(crate) local_events: Vec<Event>,
     pub(crate) vector: BTreeMap<ReplicaId, u64>,
 }
 
 impl OpenCommit {
+    /// The entity as it is after the changes so far; `None` if there are none.
+    pub(crate) fn entity(&self, entity: &EntityId) -> Option<&Record> {
+        self.places.get(entity).map(|place| &self.entities[*place].1)
+    }
+
+    /// The entity is this from now on.
+    pub(crate) fn set_entity(&mut self, entity: &EntityId, record: Record) {
+        match self.places.get(entity) {
+            Some(place) => self.entities[*place].1 = record,
+            None => {
+                self.places.insert(entity.clone(), self.entities.len());
+                self.entities.push((entity.clone(), record));
+            }
+        }
+    }
+
     /// What to store; afterwards nothing is open. `table` has grown by the replicas that were new.
     pub(crate) fn close(
         &mut self,
@@ -26,10 +45,9 @@ impl OpenCommit {
     ) -> Result<Commit, EncodeError> {
         let known = table.replicas().len();
         let mut commit = Commit { hlc_ceiling, ..Commit::default() };
-        commit.entities = std::mem::take(&mut self.entities)
-            .into_iter()
-            .map(|(entity, record)| (entity, record.encode(table)))
-            .collect();
+        self.places.clear();
+        commit.entities =
+            self.entities.drain(..).map(|(entity, record)| (entity, record.encode(table))).collect();
         commit.pending = std::mem::take(&mut self.pending).into_iter().collect();
         commit.vector = std::mem::take(&mut self.vector)
             .iter()

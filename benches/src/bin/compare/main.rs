@@ -3,7 +3,7 @@
 //! | module | noun |
 //! |---|---|
 //! | `options` | the arguments |
-//! | `measure` | rounds of turns, and the median of each library |
+//! | `measure` | rounds of turns, and the best of each library |
 //! | `memory` | what a record costs, from the program `memory` |
 //! | `report` | the results as a table and as JSON |
 

@@ -8,8 +8,8 @@ use crate::measure::Effort;
 /// Measures Archipelago and other libraries side by side.
 ///
 /// Every library does the same job, in turns, for several rounds after a round that does not count; after each turn the
-/// result is checked. The time of a library is the median of its rounds. A ratio is the time of the fastest rival
-/// divided by ours: above 1, ours is faster.
+/// result is checked. The time of a library is that of its best round, as whatever else the machine does only adds to it.
+/// A ratio is the time of the fastest rival divided by ours: above 1, ours is faster.
 ///
 /// Numbers of one machine mean little and ratios more; leave the machine alone while it runs. Progress goes to standard
 /// error, results to standard output. docs/PERFORMANCE.md says what is measured.

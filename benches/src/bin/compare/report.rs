@@ -43,7 +43,7 @@ impl Report {
         let mut report = json!({
             "quick": self.quick,
             "rounds": self.rounds,
-            "statistic": "median",
+            "statistic": "minimum",
             "ratio_is": "time of the fastest rival divided by ours; above 1, ours is faster",
             "versions": versions(),
             "cases": cases,
@@ -78,7 +78,7 @@ impl Report {
             table.column_mut(0).expect("five columns").set_cell_alignment(CellAlignment::Right);
             text += &format!("{table}\n");
             text += "A ratio is the time of the fastest rival divided by ours: above 1, ours is faster. Times are of one\n";
-            text += &format!("operation, medians of {} rounds in turns.\n", self.rounds);
+            text += &format!("operation, the best of {} rounds in turns.\n", self.rounds);
         }
         if let Some(memory) = &self.memory {
             text += &format!(
