@@ -24,7 +24,8 @@ fn local_writes(criterion: &mut Criterion) {
 fn remote_events(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("remote-events");
     for strategy in Strategy::ALL {
-        let (mut east, mut west) = (EngineReplica::new("east", strategy), EngineReplica::new("west", strategy));
+        let (mut east, mut west) =
+            (EngineReplica::new("east", strategy), EngineReplica::new("west", strategy));
         for message in east.write(ENTITIES) {
             west.receive(message);
         }

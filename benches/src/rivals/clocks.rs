@@ -164,7 +164,9 @@ fn merge<A: Ord + Clone + Debug + 'static>(kind: &str, actors: usize, actor: fn(
     );
     let case = Case {
         name: format!("clock-merge/{kind}/{actors}"),
-        about: format!("Merge two vector clocks of the same {actors} actors, each ahead in every second entry."),
+        about: format!(
+            "Merge two vector clocks of the same {actors} actors, each ahead in every second entry."
+        ),
         operations: states as u64,
         goal: if actors == 100 { 3.0 } else { 1.0 },
     };

@@ -127,7 +127,9 @@ fn by_value<C: Debug + 'static>(
 fn contest(name: &str, what: &str, actors: usize, contenders: Vec<Contender>) -> Contest {
     let case = Case {
         name: format!("{name}/{actors}"),
-        about: format!("Merge two {what} of the same {actors} actors (u64), each ahead in every second entry."),
+        about: format!(
+            "Merge two {what} of the same {actors} actors (u64), each ahead in every second entry."
+        ),
         operations: states_per_lap(actors) as u64,
         goal: if actors == 100 { 3.0 } else { 1.0 },
     };

@@ -84,7 +84,9 @@ fn add<T: Ord + Hash + Clone + Debug + 'static>(
     );
     let case = Case {
         name: format!("set-add/{kind}"),
-        about: format!("Add {count} elements in random order, one by one, to an empty set. Ours gives a delta for each."),
+        about: format!(
+            "Add {count} elements in random order, one by one, to an empty set. Ours gives a delta for each."
+        ),
         operations: count as u64,
         goal: 1.0,
     };
@@ -154,7 +156,9 @@ fn merge<T: Ord + Hash + Clone + Debug + 'static>(
     );
     let case = Case {
         name: format!("set-merge/{kind}"),
-        about: format!("Merge two sets of {count} elements, half of them in common. One operation is one merge."),
+        about: format!(
+            "Merge two sets of {count} elements, half of them in common. One operation is one merge."
+        ),
         operations: 1,
         goal: 1.0,
     };

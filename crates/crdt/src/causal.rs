@@ -66,6 +66,7 @@ impl<S: DotStore> Causal<S> {
     }
 
     /// The delta of a change that left `store` new and killed the dots of `removed`.
+    #[inline]
     pub(crate) fn delta(mut store: S, removed: Option<impl DotStore<Actor = S::Actor>>) -> Self {
         let mut context = CausalContext::new();
         store.visit_dots(&mut |dot| {

@@ -24,7 +24,9 @@ use crate::{options::Options, report::Report};
 fn main() -> ExitCode {
     let options = Options::parse();
     if cfg!(debug_assertions) {
-        eprintln!("warning: built without optimisation, so the numbers mean nothing; use `cargo run --release`");
+        eprintln!(
+            "warning: built without optimisation, so the numbers mean nothing; use `cargo run --release`"
+        );
     }
     match run(&options) {
         Ok(report) => {

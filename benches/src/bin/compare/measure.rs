@@ -40,7 +40,8 @@ pub(crate) fn contest(contest: Contest, effort: &Effort) -> Vec<CaseResult> {
         }
     }
     let results = cases.into_iter().enumerate().map(|(at, case)| {
-        let times = contenders.iter().zip(&best).map(|(contender, best)| (contender.library, best[at])).collect();
+        let times =
+            contenders.iter().zip(&best).map(|(contender, best)| (contender.library, best[at])).collect();
         CaseResult { case, times }
     });
     results.collect()
@@ -71,8 +72,9 @@ mod tests {
     fn a_time_is_the_best_of_the_rounds_that_count_by_operation() {
         // The first lap is the warm-up; the others are of 1,000 operations each.
         let mut laps = [1, 40, 20, 30].into_iter();
-        let contender =
-            Contender::new(OURS, move || vec![Duration::from_millis(laps.next().expect("four turns of a lap"))]);
+        let contender = Contender::new(OURS, move || {
+            vec![Duration::from_millis(laps.next().expect("four turns of a lap"))]
+        });
         let case = Case { name: "case".into(), about: String::new(), operations: 1_000, goal: 1.0 };
         let effort = Effort { rounds: 3, turn: Duration::from_micros(1) };
         let results = super::contest(Contest { cases: vec![case], contenders: vec![contender] }, &effort);

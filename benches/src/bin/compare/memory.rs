@@ -13,7 +13,8 @@ pub(crate) const BYTES_MAX: f64 = 150.0;
 pub(crate) fn measure(records: usize) -> Result<Value, String> {
     eprintln!("[memory] {records} records, in a program of its own");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let arguments = ["run", "--quiet", "--release", "--package", "archipelago-benches", "--bin", "memory", "--"];
+    let arguments =
+        ["run", "--quiet", "--release", "--package", "archipelago-benches", "--bin", "memory", "--"];
     let output = Command::new(&cargo)
         .args(arguments)
         .arg(records.to_string())

@@ -71,8 +71,14 @@ fn contest(workload: &Rc<Workload>, grouping: Grouping) -> Contest {
     };
     Contest {
         cases: vec![
-            case("document-write", "Two replicas with a base of keys each write as many keys, half of them in common."),
-            case("document-merge", "The replicas of document-write encode, decode and apply what the other one wrote."),
+            case(
+                "document-write",
+                "Two replicas with a base of keys each write as many keys, half of them in common.",
+            ),
+            case(
+                "document-merge",
+                "The replicas of document-write encode, decode and apply what the other one wrote.",
+            ),
         ],
         contenders: vec![
             contender::<archipelago::Replica>(workload, grouping),
