@@ -1,8 +1,8 @@
 //! The contests: what is measured against whom.
 //!
-//! The rivals are used as their documentation shows, and choices are made in their favour: a rival that takes the other
-//! state by value is given one that it may consume, and neither side pays for clones of inputs. The type of actors and
-//! elements is the same for all who take part.
+//! The rivals are used as their documentation shows. One that takes the other state by value is given one that it may
+//! consume: it pays for freeing it, as it would anywhere, and neither side pays for clones of inputs. The types of actors
+//! and elements are the same for all who take part.
 
 use crate::contest::Contest;
 
