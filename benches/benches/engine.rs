@@ -1,6 +1,6 @@
 //! Writing locally and applying what others wrote, on a replica that holds its entities in memory.
 
-use archipelago_benches::{ENTITIES, Replica};
+use archipelago_benches::{ENTITIES, EngineReplica};
 use archipelago_conflict::Strategy;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -11,7 +11,7 @@ fn local_writes(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("local-writes");
     for strategy in Strategy::ALL {
         for writes in [1, GROUP] {
-            let mut replica = Replica::new("east", strategy);
+            let mut replica = EngineReplica::new("east", strategy);
             replica.write(ENTITIES);
             group.throughput(Throughput::Elements(writes as u64));
             group.bench_function(BenchmarkId::new(strategy.name(), writes), |bencher| {
@@ -24,7 +24,8 @@ fn local_writes(criterion: &mut Criterion) {
 fn remote_events(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("remote-events");
     for strategy in Strategy::ALL {
-        let (mut east, mut west) = (Replica::new("east", strategy), Replica::new("west", strategy));
+        let (mut east, mut west) =
+            (EngineReplica::new("east", strategy), EngineReplica::new("west", strategy));
         for message in east.write(ENTITIES) {
             west.receive(message);
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::totals::Totals;
-use crate::{Outcome, step};
+use crate::{Outcome, ci, step};
 
 /// A run of the tests that came to its end.
 pub(crate) struct TestRun {
@@ -14,7 +14,8 @@ pub(crate) struct TestRun {
     pub(crate) verdict: Outcome,
 }
 
-/// Runs the tests that `cargo_args` name, of the whole workspace unless they name a package, against `server`.
+/// Runs the tests that `cargo_args` name, against `server`: of the whole workspace but the benches, which have none that
+/// do without the libraries they measure against, unless they name a package.
 ///
 /// Plain `cargo test` is what is wanted: unit, integration and doc tests, and the examples built. `--all-targets`
 /// would leave the doc tests out and run every benchmark once, unoptimised.
@@ -22,7 +23,7 @@ pub(crate) fn run(server: &Path, cargo_args: &[String]) -> Outcome<TestRun> {
     let mut command = step::cargo();
     command.args(["test", "--no-fail-fast"]);
     if !names_packages(cargo_args) {
-        command.arg("--workspace");
+        command.args(["--workspace", "--exclude", ci::BENCHES]);
     }
     command.args(cargo_args).env("NATS_SERVER", server).stdout(Stdio::piped());
     stream(&mut command)

@@ -39,7 +39,7 @@ Run every check that a change must pass.
 Usage: cargo xtask ci
 
   1. cargo fmt --all --check
-  2. cargo clippy --workspace --all-targets -- -D warnings
+  2. cargo clippy --workspace --all-targets -- -D warnings, the benches without their rivals
   3. cargo doc --workspace --no-deps, warnings denied
   4. cargo check of the crates that build for wasm32-unknown-unknown
   5. cargo xtask test

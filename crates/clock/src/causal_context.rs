@@ -48,8 +48,8 @@ pub enum MintError {
 
 impl<A> CausalContext<A> {
     /// The context that has seen nothing.
-    pub fn new() -> Self {
-        CausalContext { clock: VectorClock::new(), cloud: SmallVec::new() }
+    pub const fn new() -> Self {
+        CausalContext { clock: VectorClock::new(), cloud: SmallVec::new_const() }
     }
 
     /// True if nothing was seen.
@@ -161,6 +161,11 @@ impl<A: Ord + Clone> CausalContext<A> {
 
     /// Takes note of a dot; true if it was not seen before. A dot counts from 1: there is no dot 0 to see.
     pub fn insert(&mut self, dot: Dot<A>) -> bool {
+        if self.is_empty() && dot.sequence > 1 {
+            // The first dot of a delta, which is the only one most often.
+            self.cloud.push(Run { actor: dot.actor, first: dot.sequence, last: dot.sequence });
+            return true;
+        }
         let new = !self.contains(&dot);
         if new {
             self.insert_run(dot.actor, dot.sequence, dot.sequence);

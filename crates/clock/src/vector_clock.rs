@@ -37,8 +37,8 @@ pub enum ClockOrdering {
 
 impl<A> VectorClock<A> {
     /// The clock that has seen nothing.
-    pub fn new() -> Self {
-        VectorClock { entries: SmallVec::new() }
+    pub const fn new() -> Self {
+        VectorClock { entries: SmallVec::new_const() }
     }
 
     /// True if nothing was seen.
@@ -111,34 +111,28 @@ impl<A: Ord> VectorClock<A> {
 
     /// How this clock relates to `other`.
     pub fn compare(&self, other: &Self) -> ClockOrdering {
+        let (mut left, mut right) = (&self.entries[..], &other.entries[..]);
         let (mut less, mut greater) = (false, false);
-        let (mut left, mut right) = (self.entries.iter().peekable(), other.entries.iter().peekable());
-        loop {
-            let by_actor = match (left.peek(), right.peek()) {
-                (None, None) => break,
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
-                (Some(l), Some(r)) => l.0.cmp(&r.0),
+        // Between replicas that know each other only sequences differ: as far as the actors are the same, nothing needs
+        // to be ordered.
+        let same = left.iter().zip(right).take_while(|(l, r)| l.0 == r.0);
+        let same = same.map(|(l, r)| (less, greater) = (less | (l.1 < r.1), greater | (l.1 > r.1))).count();
+        (left, right) = (&left[same..], &right[same..]);
+        while !(less && greater) {
+            let by_actor = match (left, right) {
+                ([], []) => break,
+                (_, []) => Ordering::Less,
+                ([], _) => Ordering::Greater,
+                ([l, ..], [r, ..]) => l.0.cmp(&r.0),
             };
-            match by_actor {
-                Ordering::Less => {
-                    greater = true;
-                    left.next();
-                }
-                Ordering::Greater => {
-                    less = true;
-                    right.next();
-                }
-                Ordering::Equal => {
-                    if let (Some(l), Some(r)) = (left.next(), right.next()) {
-                        less |= l.1 < r.1;
-                        greater |= l.1 > r.1;
-                    }
-                }
+            if by_actor == Ordering::Equal {
+                less |= left[0].1 < right[0].1;
+                greater |= left[0].1 > right[0].1;
             }
-            if less && greater {
-                break;
-            }
+            less |= by_actor == Ordering::Greater;
+            greater |= by_actor == Ordering::Less;
+            left = &left[usize::from(by_actor != Ordering::Greater)..];
+            right = &right[usize::from(by_actor != Ordering::Less)..];
         }
         match (less, greater) {
             (false, false) => ClockOrdering::Equal,

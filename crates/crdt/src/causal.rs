@@ -2,6 +2,7 @@ use std::ops::Deref;
 
 use archipelago_clock::{CLOUD_RUNS_MAX, CausalContext};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+use smallvec::SmallVec;
 
 use crate::{
     Crdt, DeltaCrdt, DotStore, Kind,
@@ -65,15 +66,18 @@ impl<S: DotStore> Causal<S> {
     }
 
     /// The delta of a change that left `store` new and killed the dots of `removed`.
+    #[inline]
     pub(crate) fn delta(mut store: S, removed: Option<impl DotStore<Actor = S::Actor>>) -> Self {
         let mut context = CausalContext::new();
         store.visit_dots(&mut |dot| {
             context.insert(dot.clone());
         });
         if let Some(removed) = removed {
-            let mut dots = removed.dots();
+            // One or two, unless a whole store was removed.
+            let mut dots = SmallVec::<[_; 4]>::new();
+            removed.visit_dots(&mut |dot| dots.push(dot));
             dots.sort_unstable();
-            context.extend(dots);
+            context.extend(dots.into_iter().cloned());
         }
         store.settle(&context);
         Causal { store, context }

@@ -2,21 +2,22 @@ use std::slice;
 
 use archipelago_clock::{CausalContext, Dot};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+use smallvec::SmallVec;
 
 use crate::{Crdt, DotStore};
 
 /// A content for each live dot, sorted by dot: a [`DotStore`] for few dots.
 ///
-/// The content of a dot is written once. If a reused dot has two, they are joined, so that replicas agree.
+/// A single dot, which is the common case, takes no heap. The content of a dot is written once. If a reused dot has two, they are joined, so that replicas agree.
 /// Encoded as `[["us",5,content]]`.
 ///
 /// Almeida et al. 2018, section 7.1.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct DotFun<C, A>(Vec<(Dot<A>, C)>);
+pub(crate) struct DotFun<C, A>(SmallVec<[(Dot<A>, C); 1]>);
 
 impl<C, A> DotFun<C, A> {
     pub(crate) const fn new() -> Self {
-        DotFun(Vec::new())
+        DotFun(SmallVec::new_const())
     }
 
     pub(crate) fn iter(&self) -> slice::Iter<'_, (Dot<A>, C)> {
@@ -32,7 +33,7 @@ impl<C, A: Ord> DotFun<C, A> {
 
     /// From decoded entries: `None` unless their dots ascend.
     pub(crate) fn from_entries(entries: Vec<(Dot<A>, C)>) -> Option<Self> {
-        entries.is_sorted_by(|a, b| a.0 < b.0).then_some(DotFun(entries))
+        entries.is_sorted_by(|a, b| a.0 < b.0).then(|| DotFun(entries.into()))
     }
 
     /// Takes out what an actor's dots hold.

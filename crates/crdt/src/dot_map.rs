@@ -25,6 +25,11 @@ impl<K, D> DotMap<K, D> {
         DotMap { single: None, many: BTreeMap::new() }
     }
 
+    /// The map with this entry alone, whose dots are not empty.
+    pub(crate) const fn of(key: K, dots: D) -> Self {
+        DotMap { single: Some((key, dots)), many: BTreeMap::new() }
+    }
+
     pub(crate) fn len(&self) -> usize {
         usize::from(self.single.is_some()) + self.many.len()
     }

@@ -15,7 +15,8 @@ pub struct DotSet<A = ReplicaId>(Dots<A>);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Dots<A> {
-    AtMostOne(Option<Dot<A>>),
+    None,
+    One(Dot<A>),
     // Two or more, ascending, so that equal sets are equal values.
     Many(Vec<Dot<A>>),
 }
@@ -23,13 +24,14 @@ enum Dots<A> {
 impl<A> DotSet<A> {
     /// The empty set.
     pub const fn new() -> Self {
-        DotSet(Dots::AtMostOne(None))
+        DotSet(Dots::None)
     }
 
     /// The dots, ascending.
     pub fn as_slice(&self) -> &[Dot<A>] {
         match &self.0 {
-            Dots::AtMostOne(dot) => dot.as_slice(),
+            Dots::None => &[],
+            Dots::One(dot) => slice::from_ref(dot),
             Dots::Many(dots) => dots,
         }
     }
@@ -41,7 +43,7 @@ impl<A> DotSet<A> {
 
     /// From dots that ascend.
     fn from_ascending(mut dots: Vec<Dot<A>>) -> Self {
-        if dots.len() > 1 { DotSet(Dots::Many(dots)) } else { DotSet(Dots::AtMostOne(dots.pop())) }
+        if dots.len() > 1 { DotSet(Dots::Many(dots)) } else { dots.pop().map_or(Self::new(), Self::from) }
     }
 }
 
@@ -53,7 +55,7 @@ impl<A> Default for DotSet<A> {
 
 impl<A> From<Dot<A>> for DotSet<A> {
     fn from(dot: Dot<A>) -> Self {
-        DotSet(Dots::AtMostOne(Some(dot)))
+        DotSet(Dots::One(dot))
     }
 }
 

@@ -1,6 +1,6 @@
-use std::collections::BTreeMap;
+use std::{cmp::Ordering, collections::BTreeMap};
 
-use archipelago_clock::ReplicaId;
+use archipelago_clock::{ReplicaId, VectorClock};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
@@ -27,30 +27,31 @@ use crate::{
 /// assert_eq!(us.value(), 8);
 /// # Ok::<(), archipelago_crdt::CounterError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct GCounter<A: Ord = ReplicaId> {
-    counts: BTreeMap<A, u64>,
+    /// A vector in all but name: an entry for each actor, none of them zero, joined by the greater.
+    counts: VectorClock<A>,
 }
 
 impl<A: Ord> GCounter<A> {
     /// A counter at zero.
     pub const fn new() -> Self {
-        GCounter { counts: BTreeMap::new() }
+        GCounter { counts: VectorClock::new() }
     }
 
     /// The sum of what all actors have counted. It cannot overflow: fewer than 2^64 counts of 64 bits fit in 128.
     pub fn value(&self) -> u128 {
-        self.counts.values().map(|&count| u128::from(count)).sum()
+        self.counts.iter().map(|(_, count)| u128::from(count)).sum()
     }
 
     /// What one actor has counted.
     pub fn count(&self, actor: &A) -> u64 {
-        self.counts.get(actor).copied().unwrap_or(0)
+        self.counts.get(actor)
     }
 
     /// The actors that have counted anything, in order, with their counts.
     pub fn iter(&self) -> impl Iterator<Item = (&A, u64)> {
-        self.counts.iter().map(|(actor, &count)| (actor, count))
+        self.counts.iter()
     }
 }
 
@@ -65,10 +66,23 @@ impl<A: Ord + Clone> GCounter<A> {
         let grown = count.checked_add(by).ok_or(CounterError::Overflow { count, by })?;
         let mut delta = GCounter::new();
         if by > 0 {
-            self.counts.insert(actor.clone(), grown);
-            delta.counts.insert(actor, grown);
+            self.counts.raise(actor.clone(), grown);
+            delta.counts.raise(actor, grown);
         }
         Ok(delta)
+    }
+}
+
+/// An order of states as values, for ordered collections; what knows more than what is [`covers`](Crdt::covers).
+impl<A: Ord> Ord for GCounter<A> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.iter().cmp(other.iter())
+    }
+}
+
+impl<A: Ord> PartialOrd for GCounter<A> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -84,24 +98,7 @@ impl<A: Ord + Clone> Crdt for GCounter<A> {
     }
 
     fn merge(&mut self, other: &Self) {
-        // Replicas that know each other have counts of the same actors: side by side, no place need be searched.
-        let same = if self.counts.len() == other.counts.len() {
-            let pairs = self.counts.iter_mut().zip(&other.counts);
-            pairs
-                .take_while(|((ours, _), (theirs, _))| ours == theirs)
-                .map(|((_, ours), (_, theirs))| *ours = *theirs.max(ours))
-                .count()
-        } else {
-            0
-        };
-        for (actor, &theirs) in other.counts.iter().skip(same) {
-            match self.counts.get_mut(actor) {
-                Some(ours) => *ours = theirs.max(*ours),
-                None => {
-                    self.counts.insert(actor.clone(), theirs);
-                }
-            }
-        }
+        self.counts.merge(&other.counts);
     }
 }
 
@@ -113,8 +110,8 @@ impl<A: Ord + Clone> DeltaCrdt for GCounter<A> {
     }
 
     fn delta_since(&self, since: &Self) -> Option<Self> {
-        let news = self.counts.iter().filter(|&(actor, &count)| count > since.count(actor));
-        let counts: BTreeMap<A, u64> = news.map(|(actor, &count)| (actor.clone(), count)).collect();
+        let news = self.counts.iter().filter(|(actor, count)| *count > since.count(actor));
+        let counts: VectorClock<A> = news.map(|(actor, count)| (actor.clone(), count)).collect();
         (!counts.is_empty()).then_some(GCounter { counts })
     }
 }
@@ -123,15 +120,14 @@ carry_kind!([A: Ord] GCounter<A>, Some(Kind::GCounter));
 
 impl<A: Ord + Serialize> SerializeState for GCounter<A> {
     fn serialize_state<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.counts.serialize(serializer)
+        serializer.collect_map(self.counts.iter())
     }
 }
 
 impl<'de, A: Ord + Deserialize<'de>> DeserializeState<'de> for GCounter<A> {
     fn deserialize_state<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut counts: BTreeMap<A, u64> = encoding::map_of_unique_keys(deserializer)?;
-        counts.retain(|_, count| *count > 0);
-        Ok(GCounter { counts })
+        let counts: BTreeMap<A, u64> = encoding::map_of_unique_keys(deserializer)?;
+        Ok(GCounter { counts: counts.into_iter().collect() })
     }
 }
 
@@ -145,10 +141,8 @@ mod tests {
     fn counters() -> impl Strategy<Value = GCounter<String>> {
         // Few actors, so that states overlap; counts of both small and extreme size, so that ties occur.
         let count = prop_oneof![0..4u64, any::<u64>(), Just(u64::MAX)];
-        proptest::collection::btree_map("[a-d]", count, 0..4).prop_map(|mut counts| {
-            counts.retain(|_, count| *count > 0);
-            GCounter { counts }
-        })
+        proptest::collection::btree_map("[a-d]", count, 0..4)
+            .prop_map(|counts| GCounter { counts: counts.into_iter().collect() })
     }
 
     #[test]

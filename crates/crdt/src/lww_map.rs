@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -118,10 +118,13 @@ impl<K: Ord + Clone, V: Clone, S: Ord + Clone> LwwMap<K, V, S> {
     }
 
     fn write(&mut self, key: K, write: Write<V, S>) -> Result<Self, RegisterError> {
-        if self.stamp(&key).is_some_and(|current| *current >= write.stamp) {
-            return Err(RegisterError::StaleStamp);
+        match self.writes.entry(key.clone()) {
+            Entry::Occupied(current) if current.get().stamp >= write.stamp => {
+                return Err(RegisterError::StaleStamp);
+            }
+            Entry::Occupied(mut current) => current.get_mut().clone_from(&write),
+            Entry::Vacant(place) => drop(place.insert(write.clone())),
         }
-        self.writes.insert(key.clone(), write.clone());
         Ok(LwwMap { writes: BTreeMap::from([(key, write)]) })
     }
 }

@@ -68,12 +68,11 @@ impl<T: Ord + Clone, A: Ord + Clone> OrSet<T, A> {
     /// # Errors
     /// [`MintError`] if this is not the actor's own current state, or its sequence is exhausted; the set is
     /// unchanged.
+    #[inline]
     pub fn insert(&mut self, actor: A, element: T) -> Result<Self, MintError> {
         let live = DotSet::from(self.context.mint(actor)?);
         let replaced = self.store.elements.replace(element.clone(), live.clone());
-        let mut delta = OrSetDots::default();
-        delta.elements.replace(element, live);
-        Ok(Causal::delta(delta, replaced))
+        Ok(Causal::delta(OrSetDots { elements: DotMap::of(element, live) }, replaced))
     }
 
     /// Removes `element` as far as it was seen and returns the delta, which is empty if it was not there.

@@ -174,11 +174,11 @@ impl Engine {
             };
             self.notices.push(Notice::Conflict(Arc::new(conflict)));
         }
-        self.open.entities.insert(event.entity.clone(), record);
+        self.open.set_entity(&event.entity, record);
     }
 
     pub(crate) fn record(&self, entity: &EntityId, records: &dyn Records) -> Result<Record, ReadError> {
-        if let Some(record) = self.open.entities.get(entity) {
+        if let Some(record) = self.open.entity(entity) {
             return Ok(record.clone());
         }
         let stored = records.record(entity).map_err(|source| ReadError { entity: entity.clone(), source })?;

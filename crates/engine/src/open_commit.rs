@@ -1,51 +1,66 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use archipelago_clock::{Dot, Hlc, ReplicaId};
 use archipelago_proto::{BatchEncoder, EncodeError, EntityId, Event, Limits, Op, Record, ReplicaTable, Slot};
 
+use smallvec::SmallVec;
+
 use crate::effect::{Commit, Outboxed};
 
-/// Changes since the last commit, kept decoded: a second change of an entity finds the first. Ordered, so that the same
-/// inputs give the same bytes.
+/// Changes since the last commit, kept decoded: a second change of an entity finds the first. In an order that inputs
+/// decide, so that the same inputs give the same bytes.
 #[derive(Debug, Default)]
 pub(crate) struct OpenCommit {
-    pub(crate) entities: BTreeMap<EntityId, Record>,
-    /// The dots that were live in each of these entities before.
-    dots: BTreeMap<EntityId, Vec<Dot>>,
+    /// In the order of their first changes.
+    entities: Vec<Changed>,
+    /// Where in `entities` each is.
+    places: HashMap<EntityId, usize>,
     pub(crate) pending: BTreeMap<EntityId, bool>,
     pub(crate) local_events: Vec<Event>,
     pub(crate) vector: BTreeMap<ReplicaId, u64>,
 }
 
+/// An entity that changes with this commit.
+#[derive(Debug)]
+struct Changed {
+    entity: EntityId,
+    /// The dots that were live in it before.
+    before: SmallVec<[Dot; 1]>,
+    record: Record,
+}
+
+impl Changed {
+    /// Which dots become live with the commit, and which cease to be.
+    fn tell_live(&self, table: &mut ReplicaTable, live: &mut Vec<(u32, u64, EntityId, bool)>) {
+        let after = self.record.versions.iter().map(|version| &version.dot);
+        let gone = self.before.iter().filter(|dot| !after.clone().any(|after| after == *dot));
+        let come = after.clone().filter(|dot| !self.before.contains(dot));
+        for (dot, is_live) in gone.map(|dot| (dot, false)).chain(come.map(|dot| (dot, true))) {
+            live.push((table.intern(&dot.actor), dot.sequence, self.entity.clone(), is_live));
+        }
+    }
+}
+
 impl OpenCommit {
+    /// The entity as it is after the changes so far; `None` if there are none.
+    pub(crate) fn entity(&self, entity: &EntityId) -> Option<&Record> {
+        self.places.get(entity).map(|place| &self.entities[*place].record)
+    }
+
     /// The entity is about to change from `record`.
     pub(crate) fn touch(&mut self, entity: &EntityId, record: &Record) {
-        if !self.dots.contains_key(entity) {
-            let dots = record.versions.iter().map(|version| version.dot.clone()).collect();
-            self.dots.insert(entity.clone(), dots);
+        if !self.places.contains_key(entity) {
+            self.places.insert(entity.clone(), self.entities.len());
+            let before = record.versions.iter().map(|version| version.dot.clone()).collect();
+            self.entities.push(Changed { entity: entity.clone(), before, record: Record::default() });
         }
     }
 
-    /// The entity changes from `old` to `new`.
-    pub(crate) fn replace(&mut self, entity: EntityId, old: &Record, new: Record) {
-        self.touch(&entity, old);
-        self.entities.insert(entity, new);
-    }
-
-    /// What becomes of live dots.
-    fn live(&mut self, table: &mut ReplicaTable) -> Vec<(u32, u64, EntityId, bool)> {
-        let mut live = Vec::new();
-        for (entity, old) in std::mem::take(&mut self.dots) {
-            let new = self.entities.get(&entity).map_or(&[][..], |record| &record.versions);
-            let mut tell = |dot: &Dot, is_live| {
-                live.push((table.intern(&dot.actor), dot.sequence, entity.clone(), is_live));
-            };
-            let gone = old.iter().filter(|dot| !new.iter().any(|version| version.dot == **dot));
-            gone.for_each(|dot| tell(dot, false));
-            let come = new.iter().map(|version| &version.dot).filter(|dot| !old.contains(dot));
-            come.for_each(|dot| tell(dot, true));
+    /// The entity, which was [touched](Self::touch), is this from now on.
+    pub(crate) fn set_entity(&mut self, entity: &EntityId, record: Record) {
+        if let Some(place) = self.places.get(entity) {
+            self.entities[*place].record = record;
         }
-        live
     }
 
     /// What to store; afterwards nothing is open. `table` has grown by the replicas that were new.
@@ -57,11 +72,12 @@ impl OpenCommit {
         hlc_ceiling: Option<Hlc>,
     ) -> Result<Commit, EncodeError> {
         let known = table.replicas().len();
-        let mut commit = Commit { hlc_ceiling, live: self.live(table), ..Commit::default() };
-        commit.entities = std::mem::take(&mut self.entities)
-            .into_iter()
-            .map(|(entity, record)| (entity, record.encode(table)))
-            .collect();
+        let mut commit = Commit { hlc_ceiling, ..Commit::default() };
+        self.places.clear();
+        for changed in self.entities.drain(..) {
+            changed.tell_live(table, &mut commit.live);
+            commit.entities.push((changed.entity, changed.record.encode(table)));
+        }
         commit.pending = std::mem::take(&mut self.pending).into_iter().collect();
         commit.vector = std::mem::take(&mut self.vector)
             .iter()

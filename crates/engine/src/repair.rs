@@ -186,7 +186,8 @@ impl Engine {
         let old = entity_digest(&entity, &ours, family, &mut self.scratch);
         let new = entity_digest(&entity, &record, family, &mut self.scratch);
         self.digest.replace(&entity, old, new);
-        self.open.replace(entity, &ours, record);
+        self.open.touch(&entity, &ours);
+        self.open.set_entity(&entity, record);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use archipelago_clock::{Dot, Hlc, VersionVector};
+use archipelago_clock::{ClockError, Dot, Hlc, VersionVector};
 use archipelago_conflict::{Family, Join};
 use archipelago_crdt::dynamic;
 use archipelago_proto::{
@@ -65,8 +65,9 @@ impl Engine {
         let op = self.op(&write.entity, write.change, &record, write.context.as_ref())?;
         let mut clock = self.clock.clone();
         let hlc = clock.tick(now_unix_ms)?;
-        let mut vector = self.vector.clone();
-        let dot = vector.increment(self.config.replica.clone())?;
+        let own = &self.config.replica;
+        let sequence = self.vector.get(own).checked_add(1).ok_or(ClockError::SequenceExhausted)?;
+        let dot = Dot::new(own.clone(), sequence);
         let context = write.context.map(Arc::new);
         let event =
             Event { dot: dot.clone(), hlc, deps: self.deps.clone(), context, entity: write.entity, op };
@@ -74,7 +75,7 @@ impl Engine {
 
         // From here on nothing can fail.
         self.clock = clock;
-        self.vector = vector;
+        self.vector.raise(dot.actor.clone(), sequence);
         self.place(record, &event);
         self.open.vector.insert(dot.actor.clone(), dot.sequence);
         self.open.local_events.push(event);

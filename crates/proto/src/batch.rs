@@ -86,13 +86,14 @@ impl<'a> BatchEncoder<'a> {
             Some(first) => {
                 let follows = first.dot.actor == event.dot.actor
                     && first.dot.sequence.checked_add(self.len as u64) == Some(event.dot.sequence);
-                let new_deps = if self.has_last_deps(event) { 0 } else { event.deps.len() };
+                let has_last_deps = self.has_last_deps(event);
+                let new_deps = if has_last_deps { 0 } else { event.deps.len() };
                 let vector_entries = self.vector_entries + new_deps + context_entries(event);
                 let full = self.len >= self.limits.batch_events_max
                     || self.events.len() >= self.limits.batch_bytes_target
                     || vector_entries > self.limits.batch_vector_entries_max
                     || self.replicas_with(event) > self.limits.replicas_max;
-                if !follows || full || !event.deps.dominates(&self.last_deps) {
+                if !follows || full || !(has_last_deps || event.deps.dominates(&self.last_deps)) {
                     return false;
                 }
                 self.vector_entries = vector_entries;

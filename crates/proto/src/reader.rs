@@ -1,11 +1,15 @@
+use std::ops::Deref;
+
 use bytes::Bytes;
 use rmp::{Marker, decode};
 
 use crate::{DecodeError, Text};
 
-/// Reads MessagePack from shared bytes without copying and without recursion. Lengths are checked before use.
-pub(crate) struct Reader {
-    bytes: Bytes,
+/// Reads MessagePack without copying and without recursion. Lengths are checked before use.
+///
+/// What is taken out of shared bytes shares them; a borrowed slice can only be looked through.
+pub(crate) struct Reader<B = Bytes> {
+    bytes: B,
     at: usize,
 }
 
@@ -24,13 +28,40 @@ pub(crate) fn within(limit: &'static str, found: usize, max: usize) -> Result<()
 }
 
 impl Reader {
-    pub(crate) fn new(bytes: Bytes) -> Self {
-        Reader { bytes, at: 0 }
-    }
-
     /// The bytes from `start` up to here.
     pub(crate) fn since(&self, start: usize) -> Bytes {
         self.bytes.slice(start..self.at)
+    }
+
+    pub(crate) fn text(&mut self, what: &'static str, limit: &'static str, max: usize) -> Result<Text> {
+        let len = self.read(what, |rest| decode::read_str_len(rest))? as usize;
+        within(limit, len, max)?;
+        Text::from_utf8(self.take(what, len)?).ok_or_else(|| malformed(what, "it is not UTF-8"))
+    }
+
+    pub(crate) fn binary(&mut self, what: &'static str, limit: &'static str, max: usize) -> Result<Bytes> {
+        let len = self.read(what, |rest| decode::read_bin_len(rest))? as usize;
+        within(limit, len, max)?;
+        self.take(what, len)
+    }
+
+    /// A number of 128 bits, as 16 big-endian bytes.
+    pub(crate) fn u128(&mut self, what: &'static str) -> Result<u128> {
+        let bytes = self.binary(what, "number bytes", size_of::<u128>())?;
+        let bytes = bytes[..].try_into().map_err(|_| malformed(what, "expected 16 bytes"))?;
+        Ok(u128::from_be_bytes(bytes))
+    }
+
+    fn take(&mut self, what: &'static str, len: usize) -> Result<Bytes> {
+        self.at_least(what, len)?;
+        self.at += len;
+        Ok(self.since(self.at - len))
+    }
+}
+
+impl<B: Deref<Target = [u8]>> Reader<B> {
+    pub(crate) fn new(bytes: B) -> Self {
+        Reader { bytes, at: 0 }
     }
 
     pub(crate) fn at(&self) -> usize {
@@ -120,31 +151,6 @@ impl Reader {
 
     pub(crate) fn is_at_text(&self, what: &'static str) -> Result<bool> {
         Ok(matches!(self.peek(what)?, Marker::FixStr(_) | Marker::Str8 | Marker::Str16 | Marker::Str32))
-    }
-
-    pub(crate) fn text(&mut self, what: &'static str, limit: &'static str, max: usize) -> Result<Text> {
-        let len = self.read(what, |rest| decode::read_str_len(rest))? as usize;
-        within(limit, len, max)?;
-        Text::from_utf8(self.take(what, len)?).ok_or_else(|| malformed(what, "it is not UTF-8"))
-    }
-
-    pub(crate) fn binary(&mut self, what: &'static str, limit: &'static str, max: usize) -> Result<Bytes> {
-        let len = self.read(what, |rest| decode::read_bin_len(rest))? as usize;
-        within(limit, len, max)?;
-        self.take(what, len)
-    }
-
-    /// A number of 128 bits, as 16 big-endian bytes.
-    pub(crate) fn u128(&mut self, what: &'static str) -> Result<u128> {
-        let bytes = self.binary(what, "number bytes", size_of::<u128>())?;
-        let bytes = bytes[..].try_into().map_err(|_| malformed(what, "expected 16 bytes"))?;
-        Ok(u128::from_be_bytes(bytes))
-    }
-
-    fn take(&mut self, what: &'static str, len: usize) -> Result<Bytes> {
-        self.at_least(what, len)?;
-        self.at += len;
-        Ok(self.since(self.at - len))
     }
 
     /// Skips one value of any kind, with everything inside it, however deep.

@@ -22,6 +22,16 @@ impl Text {
         &self.0
     }
 
+    /// The length in bytes.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True if there is no character.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The same text in a buffer of its own, for one that outlives a large message.
     pub fn detached(&self) -> Self {
         Text(Bytes::copy_from_slice(&self.0))

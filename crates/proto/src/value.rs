@@ -39,7 +39,7 @@ pub fn encode_value<T: Serialize + ?Sized>(value: &T, limits: &Limits) -> Result
 /// [`DecodeError::Malformed`], or [`DecodeError::OverLimit`] naming `value_bytes_max` or `value_depth_max`.
 pub fn check_value(value: &Bytes, limits: &Limits) -> Result<(), DecodeError> {
     within("value_bytes_max", value.len(), limits.value_bytes_max)?;
-    let mut reader = Reader::new(value.clone());
+    let mut reader = Reader::new(&value[..]);
     reader.skip_within("value", limits.value_depth_max)?;
     if reader.is_at_end() { Ok(()) } else { Err(malformed("value", "bytes follow its end")) }
 }

@@ -45,9 +45,10 @@ pub(super) fn place(record: &mut Record, event: &Event, keep: Keep) -> Vec<Clash
 }
 
 fn keep_greatest(record: &mut Record) {
-    let greatest = record.versions.iter().map(|version| (version.hlc, version.dot.clone())).max();
-    if let Some((_, dot)) = greatest {
-        record.versions.retain(|version| version.dot == dot);
+    let stamps = record.versions.iter().map(|version| (version.hlc, &version.dot)).enumerate();
+    if let Some((greatest, _)) = stamps.max_by_key(|(_, stamp)| *stamp) {
+        record.versions.swap(0, greatest);
+        record.versions.truncate(1);
     }
 }
 

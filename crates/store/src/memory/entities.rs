@@ -2,7 +2,7 @@ use std::{
     borrow::Borrow,
     cmp::Ordering,
     collections::{BTreeSet, BinaryHeap},
-    hash::{DefaultHasher, Hash, Hasher},
+    hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher},
 };
 
 use bytes::Bytes;
@@ -23,7 +23,7 @@ const BUCKETS: u64 = 1_024;
 /// Invariant: nothing here touches the map while it holds a guard into it.
 #[derive(Debug, Default)]
 pub(super) struct Entities {
-    buckets: DashMap<u64, BTreeSet<PackedRow>>,
+    buckets: DashMap<u64, BTreeSet<PackedRow>, BuildHasherDefault<Spread>>,
 }
 
 impl Entities {
@@ -60,6 +60,26 @@ impl Entities {
             }
         }
         smallest.into_sorted_vec().into_iter().map(|ByKey(row)| row).collect()
+    }
+}
+
+/// The hash of a number that is a hash already, cut to a few bits: they are spread over the whole word again.
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("buckets are numbers");
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // Fibonacci hashing fills the upper bits, which choose the shard; the lower ones choose the place in it.
+        let product = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = product ^ (product >> 32);
     }
 }
 

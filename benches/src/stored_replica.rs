@@ -1,0 +1,222 @@
+//! One replica as a manager drives it, without the manager's tasks and channels.
+
+use std::{collections::BTreeMap, error::Error, ops::Bound, time::SystemTime};
+
+use archipelago_clock::{Hlc, ReplicaId};
+use archipelago_engine::{
+    Change, Commit, Effect, Engine, EngineConfig, LocalWrite, Records, Restored, StateDigest, pack,
+};
+use archipelago_proto::{EntityId, EventBatch, Limits, decode_value, encode_value};
+use archipelago_store::{Batch, Durability, MemoryStore, Row, Store, Table};
+use bytes::Bytes;
+
+use crate::replica_id;
+
+const NAMESPACE: &str = "bench";
+
+/// How many writes a manager takes into one commit at most.
+const GROUP_WRITES_MAX: usize = 256;
+
+/// How many messages a manager takes into one commit at most.
+const GROUP_MESSAGES_MAX: usize = 8;
+
+/// How many rows of the outbox are looked at for one message.
+const OUTBOX_ROWS_MAX: usize = 256;
+
+/// An engine whose commits go into a [`MemoryStore`], whole: records, vector, ceiling of the clock, outbox, checkpoint.
+/// Its messages are encoded, packed and decoded as those of a manager are.
+#[derive(Debug)]
+pub struct StoredReplica {
+    id: ReplicaId,
+    engine: Engine,
+    store: MemoryStore,
+    limits: Limits,
+    uncommitted: usize,
+    /// Of the messages received, the last one's place in the log.
+    position: u64,
+}
+
+impl StoredReplica {
+    /// A replica without records, in which the last writer wins.
+    pub fn new(name: &str) -> Self {
+        let id = replica_id(name);
+        let config = EngineConfig::new(NAMESPACE, id.clone());
+        StoredReplica {
+            id,
+            limits: config.limits.clone(),
+            engine: Engine::new(config, Restored::default()),
+            store: MemoryStore::new(),
+            uncommitted: 0,
+            position: 0,
+        }
+    }
+
+    /// Writes one record. It is committed with those after it: by [`commit`](Self::commit), or when a group is full.
+    pub fn write(&mut self, key: &str, value: &str) {
+        let value = encode_value(value, &self.limits).expect("a text is a legal value");
+        let write = LocalWrite { entity: key.into(), change: Change::Put(value), context: None };
+        self.engine.handle_write(write, now_unix_ms(), &Stored(&self.store)).expect("a legal write");
+        self.uncommitted += 1;
+        if self.uncommitted == GROUP_WRITES_MAX {
+            self.commit();
+        }
+    }
+
+    /// Commits what was written or received.
+    pub fn commit(&mut self) {
+        self.uncommitted = 0;
+        let now = now_unix_ms();
+        self.engine.handle_tick(now, &Stored(&self.store)).expect("memory is readable");
+        for effect in self.engine.flush(now) {
+            if let Effect::Commit(commit) = effect {
+                self.store.commit(self.batch(&commit), Durability::Memory).expect("memory takes every batch");
+            }
+        }
+    }
+
+    /// Takes everything out of the outbox and packs it into messages for the log.
+    pub fn send(&mut self) -> Vec<Bytes> {
+        let mut messages = Vec::new();
+        loop {
+            let rows = self.rows(Table::Outbox, Bound::Unbounded, OUTBOX_ROWS_MAX);
+            if rows.is_empty() {
+                return messages;
+            }
+            let mut bytes = 0;
+            let fitting = rows.iter().take_while(|row| {
+                bytes += row.value.len();
+                bytes <= self.limits.batch_bytes_target
+            });
+            let rows = &rows[..fitting.count().max(1)];
+            messages.extend(self.packed(rows));
+            let mut acknowledged = Batch::new();
+            for row in rows {
+                acknowledged.remove(Table::Outbox, row.key.clone());
+            }
+            self.store.commit(acknowledged, Durability::Memory).expect("memory takes every batch");
+        }
+    }
+
+    fn packed(&self, rows: &[Row]) -> Vec<Bytes> {
+        if let [row] = rows {
+            return vec![row.value.clone()];
+        }
+        let events = rows.iter().flat_map(|row| self.decode(row.value.clone()).events);
+        let messages = pack(NAMESPACE, &events.collect::<Vec<_>>(), &self.limits);
+        messages.expect("what was packed before").into_iter().map(|outboxed| outboxed.message).collect()
+    }
+
+    /// Decodes messages of another replica, applies and commits them.
+    pub fn receive(&mut self, messages: Vec<Bytes>) {
+        for group in messages.chunks(GROUP_MESSAGES_MAX) {
+            for message in group {
+                let batch = self.decode(message.clone());
+                self.position += 1;
+                self.engine
+                    .handle_events(batch.events, Some(self.position), now_unix_ms(), &Stored(&self.store))
+                    .expect("memory is readable");
+            }
+            self.commit();
+        }
+    }
+
+    fn decode(&self, message: Bytes) -> EventBatch {
+        EventBatch::decode(message, &self.limits).expect("sent by a replica")
+    }
+
+    /// The value under `key`, if there is one.
+    pub fn read(&self, key: &str) -> Option<String> {
+        self.visible(&key.into())
+    }
+
+    fn visible(&self, entity: &EntityId) -> Option<String> {
+        let visible = self.engine.visible(entity, &Stored(&self.store)).expect("memory is readable")?;
+        Some(decode_value(&visible.value, &self.limits).expect("written as text"))
+    }
+
+    /// Every record that a reader sees.
+    pub fn contents(&self) -> BTreeMap<String, String> {
+        let mut contents = BTreeMap::new();
+        let mut from = Bound::Unbounded;
+        loop {
+            let rows = self.rows(Table::Entities, from.as_ref().map(|key: &Bytes| &key[..]), 1_000);
+            let Some(last) = rows.last() else { return contents };
+            from = Bound::Excluded(last.key.clone());
+            for row in rows {
+                let entity = EntityId::from_utf8(row.key).expect("written as text");
+                contents.extend(self.visible(&entity).map(|value| (entity.as_str().to_owned(), value)));
+            }
+        }
+    }
+
+    /// The digest of the state.
+    pub fn digest(&self) -> &StateDigest {
+        self.engine.digest()
+    }
+
+    fn rows(&self, table: Table, from: Bound<&[u8]>, limit: usize) -> Vec<Row> {
+        self.store.scan(table, from, Bound::Unbounded, limit).expect("memory is readable")
+    }
+
+    /// The rows that a manager stores for a commit.
+    fn batch(&self, commit: &Commit) -> Batch {
+        let mut batch = Batch::new();
+        for (entity, record) in &commit.entities {
+            batch.put(Table::Entities, entity.as_bytes().clone(), record.clone());
+        }
+        for (replica, sequence, entity, is_live) in &commit.live {
+            let row = [&replica.to_be_bytes()[..], &sequence.to_be_bytes(), entity.as_bytes()].concat();
+            match is_live {
+                true => batch.put(Table::Live, row, Bytes::new()),
+                false => batch.remove(Table::Live, row),
+            }
+        }
+        if let Some((first, replicas)) = &commit.replicas {
+            for (number, replica) in (*first..).zip(replicas) {
+                batch.put(Table::Meta, numbered(b"replica/", number), replica.to_string());
+            }
+        }
+        for (number, sequence) in &commit.vector {
+            batch.put(Table::Meta, numbered(b"vector/", *number), sequence.to_be_bytes().to_vec());
+        }
+        if let Some(ceiling) = commit.hlc_ceiling {
+            batch.put(Table::Meta, &b"hlc_ceiling"[..], Hlc::bits(ceiling).to_be_bytes().to_vec());
+        }
+        for outboxed in &commit.outbox {
+            let words = [self.id.incarnation().bits(), outboxed.first_sequence, outboxed.last_sequence];
+            let key: Vec<u8> = words.into_iter().flat_map(u64::to_be_bytes).collect();
+            batch.put(Table::Outbox, key, outboxed.message.clone());
+        }
+        if let Some(checkpoint) = commit.checkpoint {
+            batch.put(Table::Meta, &b"checkpoint"[..], checkpoint.to_be_bytes().to_vec());
+        }
+        batch
+    }
+}
+
+fn numbered(table: &[u8], number: u32) -> Vec<u8> {
+    [table, &number.to_be_bytes()].concat()
+}
+
+fn now_unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    u64::try_from(since.as_millis()).expect("before the year 500 million")
+}
+
+/// The records in a store, as the engine asks for them.
+struct Stored<'a>(&'a MemoryStore);
+
+impl Records for Stored<'_> {
+    fn record(&self, entity: &EntityId) -> Result<Option<Bytes>, Box<dyn Error + Send + Sync>> {
+        Ok(self.0.get(Table::Entities, entity.as_bytes())?)
+    }
+
+    fn live_dots(
+        &self,
+        _: u32,
+        _: u64,
+        _: usize,
+    ) -> Result<Vec<(u64, EntityId)>, Box<dyn Error + Send + Sync>> {
+        unreachable!("nothing is repaired here")
+    }
+}
