@@ -143,6 +143,7 @@ mod or_set;
 mod pncounter;
 mod rw_set;
 mod state;
+mod text;
 mod two_phase_set;
 mod value;
 
@@ -172,5 +173,7 @@ pub use or_map::{OrMap, OrMapDots};
 pub use or_set::{OrSet, OrSetDots};
 pub use pncounter::PnCounter;
 pub use rw_set::{RwSet, RwSetDots};
+#[cfg(feature = "text")]
+pub use text::{Text, TextError};
 pub use two_phase_set::TwoPhaseSet;
 pub use value::{MAX_DEPTH, Value};
