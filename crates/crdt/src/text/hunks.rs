@@ -86,7 +86,8 @@ fn trace<'n>(
         let from = came_from(reached, diagonal, differences, most);
         let before_x = reached[from];
         let before_y = before_x + most + 1 - from;
-        let (end_x, end_y) = if from < diagonal { (before_x + 1, before_y) } else { (before_x, before_y + 1) };
+        let (end_x, end_y) =
+            if from < diagonal { (before_x + 1, before_y) } else { (before_x, before_y + 1) };
         match edits.last_mut() {
             Some((range, inserted)) if (range.start, inserted.start) == (end_x, end_y) => {
                 (range.start, inserted.start) = (before_x, before_y);

@@ -98,7 +98,8 @@ fn end(runs: &[Run], count: usize) -> u32 {
 /// An editor that counts in units may insert between the halves of a character. As in Yjs, both become U+FFFD.
 fn tear<'r>(run: &'r Run, torn: Option<&BTreeSet<u32>>) -> Cow<'r, Run> {
     let within = torn.is_some_and(|torn| torn.range(run.clock + 1..run.end()).next().is_some());
-    let (Some(text), Some(torn), true) = (run.text.as_deref().filter(|text| has_pairs(text)), torn, within) else {
+    let (Some(text), Some(torn), true) = (run.text.as_deref().filter(|text| has_pairs(text)), torn, within)
+    else {
         return Cow::Borrowed(run);
     };
     let mut clock = run.clock;

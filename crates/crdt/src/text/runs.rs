@@ -164,7 +164,8 @@ fn join_same(client: u64, one: &Run, other: &Run, joined: &mut Joined) {
             let text = both_text.map(|(ours, theirs)| {
                 agreement(ours, theirs, |unit| unit > 0 && place.right == other_place.right)
             });
-            let run = Run { clock: one.clock, len: one.len, place: Some(Place { origin: None, right }), text };
+            let run =
+                Run { clock: one.clock, len: one.len, place: Some(Place { origin: None, right }), text };
             let mut cut = Cut::new(client, [Cow::Owned(run)].into_iter());
             if let Some(first) = cut.take(1) {
                 let behind = one.clock.checked_sub(1).map(|clock| Id { client, clock });
@@ -188,7 +189,8 @@ fn agreement(ours: &str, theirs: &str, may_agree: impl Fn(usize) -> bool) -> Str
         return ours.to_owned();
     }
     let mut both = units(ours).zip(units(theirs)).enumerate();
-    let mut agreed = both.by_ref().map(|(at, (one, other))| Some(one).filter(|_| one == other && may_agree(at)));
+    let mut agreed =
+        both.by_ref().map(|(at, (one, other))| Some(one).filter(|_| one == other && may_agree(at)));
     let mut text = String::with_capacity(ours.len());
     while let Some(unit) = agreed.next() {
         match unit {

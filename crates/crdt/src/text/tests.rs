@@ -114,7 +114,8 @@ impl Subject for Texts {
         let mut updates: Vec<(usize, Vec<u8>)> = Vec::new();
         for (event, op) in history.iter() {
             let past = updates.iter().filter(|(earlier, _)| history.before(*earlier, event));
-            let (doc, root) = document(client_of(history.actor(event)), past.map(|(_, update)| update.clone()));
+            let (doc, root) =
+                document(client_of(history.actor(event)), past.map(|(_, update)| update.clone()));
             let mut transaction = doc.transact_mut();
             let old = root.get_string(&transaction);
             let new = text_after(&old, op);
@@ -165,7 +166,8 @@ fn forged() -> impl Strategy<Value = Text> {
                 let earlier = |id: &run::Id| id.client != client || id.clock < clock;
                 let (origin, right) = (place.origin.filter(earlier), place.right.filter(earlier));
                 let place = Some(run::Place { origin, right });
-                let len = text.as_deref().map_or(len, |text| u32::try_from(run::units_in(text)).expect("short"));
+                let len =
+                    text.as_deref().map_or(len, |text| u32::try_from(run::units_in(text)).expect("short"));
                 runs.push(run::Run { clock, len, place, text });
                 clock += len;
             }
@@ -285,7 +287,9 @@ fn the_client_of_an_actor_never_changes() {
     let json = serde_json::to_string(&of(&us, "a")).unwrap();
     assert_eq!(json, r#""0101fcbdf1f59084d60d0004010474657874016100""#);
     assert_eq!(serde_json::from_str::<Text>(&json).unwrap(), of(&us, "a"));
-    for wrong in [r#""0""#, r#""zz""#, r#""0000 0""#, r#""000000""#, r#""ff""#, r#""""#, "[0,0]", "{}", "null"] {
+    for wrong in
+        [r#""0""#, r#""zz""#, r#""0000 0""#, r#""000000""#, r#""ff""#, r#""""#, "[0,0]", "{}", "null"]
+    {
         assert!(serde_json::from_str::<Text>(wrong).is_err(), "{wrong}");
     }
 }
@@ -309,7 +313,8 @@ fn yjs(client: u64, between: Option<(u32, u32)>, text: &str) -> Vec<u8> {
     let id = |clock| Some(run::Id { client: 7, clock });
     let (origin, right) = between.map_or((None, None), |(origin, right)| (id(origin), id(right)));
     let len = u32::try_from(run::units_in(text)).expect("short");
-    let run = run::Run { clock: 0, len, place: Some(run::Place { origin, right }), text: Some(text.to_owned()) };
+    let run =
+        run::Run { clock: 0, len, place: Some(run::Place { origin, right }), text: Some(text.to_owned()) };
     let mut known = TextRuns::default();
     known.join_runs(client, &[run]);
     update::encode(&known, "text")

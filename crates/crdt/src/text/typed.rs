@@ -215,10 +215,15 @@ fn byte_range(text: &str, range: impl RangeBounds<usize>) -> Result<Range<usize>
     let start_byte = byte_of(text, start, start)?;
     let end_byte = match end {
         None => text.len(),
-        Some(end) => start_byte + byte_of(&text[start_byte..], end - start, end).map_err(|error| match error {
-            TextError::OutOfBounds { index, len } => TextError::OutOfBounds { index, len: start + len },
-            other => other,
-        })?,
+        Some(end) => {
+            start_byte
+                + byte_of(&text[start_byte..], end - start, end).map_err(|error| match error {
+                    TextError::OutOfBounds { index, len } => {
+                        TextError::OutOfBounds { index, len: start + len }
+                    }
+                    other => other,
+                })?
+        }
     };
     Ok(start_byte..end_byte)
 }

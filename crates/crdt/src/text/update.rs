@@ -35,7 +35,9 @@ impl fmt::Display for UpdateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             UpdateError::Malformed(reason) => write!(f, "malformed update of Yjs: {reason}"),
-            UpdateError::NotPlain(what) => write!(f, "an update of Yjs with more than one plain text: {what}"),
+            UpdateError::NotPlain(what) => {
+                write!(f, "an update of Yjs with more than one plain text: {what}")
+            }
         }
     }
 }
@@ -188,7 +190,11 @@ impl<'a> Reader<'a> {
             }
             number |= bits << shift;
             if byte < 0x80 {
-                return if number <= max { Ok(number) } else { Err(UpdateError::Malformed("a number too great")) };
+                return if number <= max {
+                    Ok(number)
+                } else {
+                    Err(UpdateError::Malformed("a number too great"))
+                };
             }
         }
         Err(UpdateError::Malformed("a number too great"))
