@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::cargo_test::FEATURES;
 use crate::{Outcome, cargo_test, nats, step};
 
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
@@ -47,11 +48,15 @@ fn format() -> Outcome {
 }
 
 fn clippy() -> Outcome {
-    step::run(step::cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    let mut clippy = step::cargo();
+    clippy.args(["clippy", "--workspace", "--all-targets", "--features", FEATURES, "--", "-D", "warnings"]);
+    step::run(&mut clippy)
 }
 
 fn docs() -> Outcome {
-    step::run(step::cargo().args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+    let mut docs = step::cargo();
+    docs.args(["doc", "--workspace", "--no-deps", "--features", FEATURES]);
+    step::run(docs.env("RUSTDOCFLAGS", "-D warnings"))
 }
 
 fn wasm(remarks: &mut Vec<String>) -> Outcome {
@@ -64,6 +69,9 @@ fn wasm(remarks: &mut Vec<String>) -> Outcome {
     for name in WASM_CRATES {
         check.args(["-p", name]);
     }
+    step::run(&mut check)?;
+    // The first check was without the features.
+    check.args(["--features", "archipelago-crdt/text"]);
     step::run(&mut check)
 }
 

@@ -73,10 +73,12 @@ impl Document {
         for hunk in hunks.iter().rev() {
             // The text is within the 2 GiB.
             let at = |byte| u32::try_from(byte).unwrap_or(u32::MAX);
-            if !hunk.range.is_empty() {
-                self.root.remove_range(&mut transaction, at(hunk.range.start), at(hunk.range.len()));
-            }
+            // In front of what is removed: so what others append to that meanwhile stays behind it.
             self.root.insert(&mut transaction, at(hunk.range.start), hunk.text);
+            if !hunk.range.is_empty() {
+                let start = at(hunk.range.start + hunk.text.len());
+                self.root.remove_range(&mut transaction, start, at(hunk.range.len()));
+            }
             self.shown.replace_range(hunk.range.clone(), hunk.text);
         }
         let update = transaction.encode_update_v1();

@@ -120,9 +120,10 @@ impl Subject for Texts {
             let old = root.get_string(&transaction);
             let new = text_after(&old, op);
             for hunk in hunks_of(&old, &new, op).into_iter().rev() {
-                let at = u32::try_from(hunk.0.start).expect("short");
-                root.remove_range(&mut transaction, at, u32::try_from(hunk.0.len()).expect("short"));
-                root.insert(&mut transaction, at, &hunk.1);
+                let short = |len: usize| u32::try_from(len).expect("short");
+                root.insert(&mut transaction, short(hunk.0.start), &hunk.1);
+                let start = short(hunk.0.start + hunk.1.len());
+                root.remove_range(&mut transaction, start, short(hunk.0.len()));
             }
             let update = transaction.encode_update_v1();
             updates.push((event, update));
@@ -204,6 +205,18 @@ fn an_insertion_into_removed_text_stays() {
     here.remove(3..7).unwrap();
     there.insert(&eu, 5, "x").unwrap();
     assert_eq!(merged(&here, &there).as_str(), "onex three");
+}
+
+#[test]
+fn what_is_appended_to_a_replaced_word_stays_behind_it() {
+    for (one, other) in [(1, 2), (2, 1)] {
+        let (us, eu) = (replica(one), replica(other));
+        let mut here = of(&us, "Hello world");
+        let mut there = here.clone();
+        here.push_str(&us, "!").unwrap();
+        there.replace(&eu, 6.., "islands").unwrap();
+        assert_eq!(merged(&here, &there).as_str(), "Hello islands!");
+    }
 }
 
 #[test]

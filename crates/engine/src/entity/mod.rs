@@ -11,6 +11,7 @@ use archipelago_conflict::{Family, Join};
 use archipelago_proto::{Body, Event, Limits, Op, Record, Slot, Version};
 use bytes::Bytes;
 
+pub(crate) use crdts::has_unknown_crdt;
 pub(crate) use fields::{change, difference};
 pub(crate) use view::live_fields;
 pub use view::{FieldView, Visible, is_held_elsewhere, visible};

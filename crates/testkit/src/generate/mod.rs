@@ -19,6 +19,8 @@
 
 mod crdts;
 mod replicas;
+#[cfg(feature = "text")]
+mod text;
 
 use archipelago_clock::{Dot, VectorClock};
 use archipelago_crdt::Value;
@@ -29,6 +31,8 @@ pub use crdts::{
     mv_registers, or_sets, pn_counters, rw_sets, two_phase_sets,
 };
 pub use replicas::replicas;
+#[cfg(feature = "text")]
+pub use text::texts;
 
 /// Dots of three actors with sequences from 1 to 4.
 pub fn dots() -> impl Strategy<Value = Dot<u8>> {
