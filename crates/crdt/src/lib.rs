@@ -42,14 +42,14 @@
 //! | [`LwwMap`] | values by key; removals are kept | stamps | for each key the greater stamp wins | Shapiro 3.2.1, 3.3.3 |
 //! | [`OrMap`] | CRDTs by key, without tombstones | own state | an update wins over a removal, which takes what it saw | Almeida 7.3.4 |
 //! | [`List`] | items in order; removals are kept until stable | own state | all insertions stay, runs unmixed; removing wins | Weidner |
-//! | `Text`, with the feature `text` | text that many edit at once | own state | all insertions stay, runs unmixed; removing wins | Nicolaescu |
+//! | `Text`, with the feature `text` | text that many edit at once | own state | all insertions stay, runs typed forwards unmixed; removing wins | Nicolaescu |
 //!
 //! Papers: Shapiro, Preguiça, Baquero, Zawirski, *A comprehensive study of convergent and commutative replicated
 //! data types*, INRIA RR-7506, 2011; Almeida, Shoker, Baquero, *Delta state replicated data types*, J. Parallel
 //! Distrib. Comput. 111, 2018; Bieniusa et al., *An optimized conflict-free replicated set*, INRIA RR-8083, 2012;
 //! Balegas et al., *Extending eventually consistent cloud databases for enforcing numeric invariants*, SRDS 2015;
-//! Weidner, Kleppmann, *The art of the Fugue*, 2023; Nicolaescu, Jahns, Derntl, Klamma, *Near real-time peer-to-peer shared
-//! editing on extensible data types*, GROUP 2016.
+//! Weidner, Kleppmann, *The art of the Fugue*, 2023; Nicolaescu, Jahns, Derntl, Klamma, *Near real-time peer-to-peer
+//! shared editing on extensible data types*, GROUP 2016.
 //!
 //! # Fields of plain structs
 //!

@@ -21,8 +21,8 @@ use crate::{
     state::carry_kind,
 };
 
-/// Text that many edit at once: each character stays where it was typed, and runs typed concurrently at one place come
-/// one after the other, unmixed. Of a deletion and whatever else happens nearby, both count.
+/// Text that many edit at once: each character stays where it was typed, and runs typed forwards at one place come one
+/// after the other, unmixed. Of a deletion and whatever else happens nearby, both count.
 ///
 /// An adapter to [yrs], which decides what the text is and what an edit of it means. States, deltas and encoding are
 /// updates of [Yjs] in their first version, so that editors in browsers can take part: see
