@@ -34,5 +34,6 @@ fn canonical(payload: &[u8]) -> Option<Vec<u8>> {
     assert_eq!(dynamic::delta(&canonical, &canonical), Ok(None), "nothing is new in itself");
     let value: Value = rmp_serde::from_slice(&canonical).expect("a CRDT is a value");
     assert_eq!(rmp_serde::to_vec_named(&value).expect("what was read can be written"), canonical);
+    value.readable();
     Some(canonical)
 }

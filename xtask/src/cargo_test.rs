@@ -7,6 +7,9 @@ use std::process::{Command, Stdio};
 use crate::totals::Totals;
 use crate::{Outcome, ci, step};
 
+/// What is checked of the workspace beyond the default features.
+pub(crate) const FEATURES: &str = "archipelago-examples/text,archipelago-testkit/text";
+
 /// A run of the tests that came to its end.
 pub(crate) struct TestRun {
     pub(crate) totals: Totals,
@@ -23,7 +26,7 @@ pub(crate) fn run(server: &Path, cargo_args: &[String]) -> Outcome<TestRun> {
     let mut command = step::cargo();
     command.args(["test", "--no-fail-fast"]);
     if !names_packages(cargo_args) {
-        command.args(["--workspace", "--exclude", ci::BENCHES]);
+        command.args(["--workspace", "--exclude", ci::BENCHES, "--features", FEATURES]);
     }
     command.args(cargo_args).env("NATS_SERVER", server).stdout(Stdio::piped());
     stream(&mut command)

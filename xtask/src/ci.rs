@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::cargo_test::FEATURES;
 use crate::{Outcome, cargo_test, nats, step};
 
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
@@ -51,8 +52,9 @@ fn format() -> Outcome {
 }
 
 fn clippy() -> Outcome {
-    let args = ["clippy", "--workspace", "--exclude", BENCHES, "--all-targets", "--", "-D", "warnings"];
-    step::run(step::cargo().args(args))
+    let mut clippy = step::cargo();
+    clippy.args(["clippy", "--workspace", "--exclude", BENCHES, "--all-targets", "--features", FEATURES]);
+    step::run(clippy.args(["--", "-D", "warnings"]))
 }
 
 fn clippy_benches() -> Outcome {
@@ -61,8 +63,9 @@ fn clippy_benches() -> Outcome {
 }
 
 fn docs() -> Outcome {
-    let args = ["doc", "--workspace", "--exclude", BENCHES, "--no-deps"];
-    step::run(step::cargo().args(args).env("RUSTDOCFLAGS", "-D warnings"))
+    let mut docs = step::cargo();
+    docs.args(["doc", "--workspace", "--exclude", BENCHES, "--no-deps", "--features", FEATURES]);
+    step::run(docs.env("RUSTDOCFLAGS", "-D warnings"))
 }
 
 fn wasm(remarks: &mut Vec<String>) -> Outcome {
@@ -75,6 +78,9 @@ fn wasm(remarks: &mut Vec<String>) -> Outcome {
     for name in WASM_CRATES {
         check.args(["-p", name]);
     }
+    step::run(&mut check)?;
+    // The first check was without the features.
+    check.args(["--features", "archipelago-crdt/text"]);
     step::run(&mut check)
 }
 

@@ -26,6 +26,7 @@
 //! |---|---|---|
 //! | `nats` | yes | `NatsPipeline`: events travel through NATS JetStream |
 //! | `fjall` | yes | `FjallStore`: state in a folder, on the embedded engine fjall |
+//! | `text` | no | `crdt::Text`: text that many edit at once, on yrs |
 //!
 //! | module | crate | what it is for |
 //! |---|---|---|

@@ -25,6 +25,7 @@ pub(crate) const KIND_PATH_MAX: usize = 15;
 /// | 14 | lww-map | [`LwwMap`](crate::LwwMap) |
 /// | 15 | or-map | [`OrMap`](crate::OrMap) |
 /// | 16 | list | [`List`](crate::List) |
+/// | 17 | text | `Text`, with the feature `text` |
 ///
 /// A code is never given to another type, and a type whose encoding changes incompatibly gets a new one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,6 +63,8 @@ pub enum Kind {
     OrMap(Box<Kind>),
     /// A sequence of items.
     List,
+    /// A text that many edit at once.
+    Text,
 }
 
 const OR_MAP: u8 = 15;
@@ -86,6 +89,7 @@ impl Kind {
             Kind::LwwMap => 14,
             Kind::OrMap(_) => OR_MAP,
             Kind::List => 16,
+            Kind::Text => 17,
         }
     }
 
@@ -108,6 +112,7 @@ impl Kind {
             Kind::LwwMap => "crdt:lww-map",
             Kind::OrMap(_) => "crdt:or-map",
             Kind::List => "crdt:list",
+            Kind::Text => "crdt:text",
         }
     }
 
@@ -133,6 +138,7 @@ impl Kind {
             13 => Kind::DwFlag,
             14 => Kind::LwwMap,
             16 => Kind::List,
+            17 => Kind::Text,
             _ => return None,
         })
     }
@@ -198,7 +204,7 @@ mod tests {
     #[test]
     fn every_kind_survives_encoding_and_is_named() {
         let mut kinds: Vec<Kind> = (0..=u8::MAX).filter_map(Kind::from_code).collect();
-        assert_eq!(kinds.len(), 15);
+        assert_eq!(kinds.len(), 16);
         kinds.extend([nested(1), nested(KIND_PATH_MAX - 1)]);
         for kind in kinds {
             let mut bytes = Vec::new();
@@ -212,7 +218,7 @@ mod tests {
     #[test]
     fn paths_are_strict_and_bounded() {
         assert_eq!(nested(KIND_PATH_MAX).encode(&mut Vec::new()), Err(ExtensionError::TooDeep));
-        for bytes in [&[][..], &[0], &[15], &[17], &[0x91, 6], &[0x92, 15], &[0x92, 6, 6], &[0xcc, 6]] {
+        for bytes in [&[][..], &[0], &[15], &[18], &[0x91, 6], &[0x92, 15], &[0x92, 6, 6], &[0xcc, 6]] {
             assert!(Kind::decode(&mut &bytes[..]).is_err(), "{bytes:?}");
         }
     }

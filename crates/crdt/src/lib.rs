@@ -42,12 +42,14 @@
 //! | [`LwwMap`] | values by key; removals are kept | stamps | for each key the greater stamp wins | Shapiro 3.2.1, 3.3.3 |
 //! | [`OrMap`] | CRDTs by key, without tombstones | own state | an update wins over a removal, which takes what it saw | Almeida 7.3.4 |
 //! | [`List`] | items in order; removals are kept until stable | own state | all insertions stay, runs unmixed; removing wins | Weidner |
+//! | `Text`, with the feature `text` | text that many edit at once | own state | all insertions stay, runs typed forwards unmixed; removing wins | Nicolaescu |
 //!
 //! Papers: Shapiro, Preguiça, Baquero, Zawirski, *A comprehensive study of convergent and commutative replicated
 //! data types*, INRIA RR-7506, 2011; Almeida, Shoker, Baquero, *Delta state replicated data types*, J. Parallel
 //! Distrib. Comput. 111, 2018; Bieniusa et al., *An optimized conflict-free replicated set*, INRIA RR-8083, 2012;
 //! Balegas et al., *Extending eventually consistent cloud databases for enforcing numeric invariants*, SRDS 2015;
-//! Weidner, Kleppmann, *The art of the Fugue*, 2023.
+//! Weidner, Kleppmann, *The art of the Fugue*, 2023; Nicolaescu, Jahns, Derntl, Klamma, *Near real-time peer-to-peer
+//! shared editing on extensible data types*, GROUP 2016.
 //!
 //! # Fields of plain structs
 //!
@@ -95,6 +97,7 @@
 //! | `causal` | [`Causal`]: a store of dots with the context of those that were seen |
 //! | `dot_store` | [`DotStore`]: how stores join; `dot_set`, `dot_fun`, `dot_map` are the three of the paper |
 //! | `ew_flag`, `dw_flag`, `mv_register`, `or_set`, `rw_set`, `or_map`, `list` | one causal type each |
+//! | `text` | the states of texts, joined without a feature; `Text` on yrs, behind it |
 //! | `nested` | [`Nested`]: what can be a value of an [`OrMap`]; `contributions`: what has no dots of its own, there |
 //! | `value` | [`Value`]: the dynamic value, its order, encoding and conversions; [`value!`] |
 //! | `kind` | [`Kind`]: which type a CRDT is of; `extension`, `state`: how encodings say it |
@@ -143,6 +146,7 @@ mod or_set;
 mod pncounter;
 mod rw_set;
 mod state;
+mod text;
 mod two_phase_set;
 mod value;
 
@@ -172,5 +176,7 @@ pub use or_map::{OrMap, OrMapDots};
 pub use or_set::{OrSet, OrSetDots};
 pub use pncounter::PnCounter;
 pub use rw_set::{RwSet, RwSetDots};
+#[cfg(feature = "text")]
+pub use text::{Text, TextError};
 pub use two_phase_set::TwoPhaseSet;
 pub use value::{MAX_DEPTH, Value};

@@ -4,7 +4,7 @@ use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{
         self, DeserializeSeed, MapAccess, SeqAccess, Visitor,
-        value::{MapAccessDeserializer, SeqAccessDeserializer, UnitDeserializer},
+        value::{MapAccessDeserializer, SeqAccessDeserializer, StrDeserializer, UnitDeserializer},
     },
     ser,
 };
@@ -94,6 +94,10 @@ impl<'de, C: DeserializeState<'de>> Visitor<'de> for StateOrExtension<C> {
 
     fn visit_seq<S: SeqAccess<'de>>(self, list: S) -> Result<C, S::Error> {
         C::deserialize_state(SeqAccessDeserializer::new(list))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<C, E> {
+        C::deserialize_state(StrDeserializer::new(text))
     }
 
     fn visit_unit<E: de::Error>(self) -> Result<C, E> {

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use archipelago_clock::{Dot, Hlc};
+use archipelago_conflict::{Family, Join};
 use archipelago_proto::{Event, Record};
 
 use crate::{
     Engine, Notice, ReadError, Records,
     causal_buffer::{Buffered, Waiting, follows},
+    entity,
 };
 
 /// What became of an event from elsewhere.
@@ -23,10 +25,16 @@ pub enum Received {
     TurnedAway,
     /// It carries this replica's identity, but is not this replica's.
     Fenced,
+    /// It, or another event of its message, has a CRDT to join of a kind or version that only a newer build knows.
+    /// Nothing of the message was taken.
+    Unreadable,
 }
 
 impl Engine {
     /// Takes in the events of one message: of the log at `position`, or of another road.
+    ///
+    /// If one of them has a CRDT to join of which this build does not know the kind, the message as a whole is left to a
+    /// newer build, as by [`handle_unreadable`](Self::handle_unreadable): whoever cannot join would lose what is new.
     ///
     /// # Errors
     /// [`ReadError`]: events before the failing one are applied, the others are not, and the checkpoint stays before
@@ -38,7 +46,14 @@ impl Engine {
         now_unix_ms: u64,
         records: &dyn Records,
     ) -> Result<Vec<Received>, ReadError> {
-        let mut received = Vec::new();
+        let events: Vec<Event> = events.into_iter().collect();
+        if events.iter().any(|event| self.has_unknown_crdt(event)) {
+            if let Some(position) = position {
+                self.handle_unreadable(position);
+            }
+            return Ok(vec![Received::Unreadable; events.len()]);
+        }
+        let mut received = Vec::with_capacity(events.len());
         for event in events {
             received.push(self.receive(event, position, now_unix_ms, records)?);
         }
@@ -46,6 +61,12 @@ impl Engine {
             self.progress.handled(position);
         }
         Ok(received)
+    }
+
+    fn has_unknown_crdt(&self, event: &Event) -> bool {
+        let family = self.config.strategies.strategy(&event.entity).family();
+        matches!(family, Family::Joined(Join::Crdts))
+            && entity::has_unknown_crdt(&event.op, &self.config.limits)
     }
 
     fn receive(

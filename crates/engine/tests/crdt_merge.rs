@@ -104,6 +104,26 @@ fn only_what_is_new_in_a_crdt_travels() {
 }
 
 #[test]
+fn a_kind_from_a_newer_build_is_left_to_it() {
+    let [mut a, mut b] = pair();
+    let known = update(&mut a, 1_000, |post, me| drop(post.views.increment(me, 1).unwrap()));
+    let mut newer = update(&mut a, 2_000, |post, me| drop(post.views.increment(me, 1).unwrap()));
+    let views = Slot::Field(FieldName::from("views"));
+    let of_kind_99 = Bytes::from_static(&[0xd6, 67, 0x93, 1, 99, 0xc0]);
+    newer.op = Op::Patch(vec![(views, Some(of_kind_99))]);
+    let later = update(&mut a, 3_000, |post, me| drop(post.views.increment(me, 1).unwrap()));
+    assert_eq!(b.receive(&known, Some(1), 9_000_000), Received::Applied);
+    assert_eq!(b.receive(&newer, Some(2), 9_000_000), Received::Unreadable);
+    assert_eq!(b.receive(&newer, None, 9_000_000), Received::Unreadable);
+    assert_eq!(b.receive(&later, Some(3), 9_000_000), Received::Waits, "it builds on what was not taken");
+    assert_eq!(read(&b).unwrap().views.value(), 1);
+    assert_eq!(b.disk.checkpoint, 1, "a newer build reads on from here");
+    let mut opaque = Replica::new(config("c", Strategy::Lww));
+    assert_eq!(opaque.receive(&known, Some(1), 9_000_000), Received::Applied);
+    assert_eq!(opaque.receive(&newer, Some(2), 9_000_000), Received::Applied, "nothing is joined here");
+}
+
+#[test]
 fn writing_a_record_back_unchanged_or_with_an_older_counter_takes_nothing_away() {
     let [mut a, mut b] = pair();
     let first = update(&mut a, 1_000, |post, me| drop(post.views.increment(me, 5)));

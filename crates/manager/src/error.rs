@@ -140,6 +140,9 @@ pub enum ApplyError {
     /// The event carries this master's own identity, but is not its own. It was not taken.
     #[error("the event carries this master's identity but is not its own; the master takes no more writes")]
     ForeignIdentity,
+    /// The event has a CRDT to join of a kind that only a newer build knows. It was not taken.
+    #[error("the event has a CRDT of a kind or version that only a newer build can join")]
+    NeedsNewerBuild,
     /// The store failed. The manager takes no more writes until it is started again.
     #[error("the store failed: {reason}")]
     StoreFailed {

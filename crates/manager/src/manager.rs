@@ -371,6 +371,7 @@ impl MultiMasterManager {
                 Err(ApplyError::BufferFull { events_max: self.running.event_buffer_size })
             }
             Received::Fenced => Err(ApplyError::ForeignIdentity),
+            Received::Unreadable => Err(ApplyError::NeedsNewerBuild),
             Received::Waits => {
                 let timeout = self.running.apply_timeout;
                 match tokio::time::timeout(timeout, vector.wait_for(|vector| vector.contains(&dot))).await {

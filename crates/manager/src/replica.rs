@@ -291,8 +291,17 @@ impl Replica {
             }
             Content::Events(events) => {
                 let records = Stored(&*self.shared.store);
-                if let Err(error) = self.engine.handle_events(events, Some(message.sequence), now, &records) {
-                    self.fail(error.to_string());
+                match self.engine.handle_events(events, Some(message.sequence), now, &records) {
+                    Ok(received) if received.contains(&Received::Unreadable) => {
+                        metrics::add(&self.shared.counters.messages_unreadable, 1);
+                        let sequence = message.sequence;
+                        tracing::error!(
+                            sequence,
+                            "a CRDT in the log needs a newer build; its message is kept for one"
+                        );
+                    }
+                    Ok(_) => {}
+                    Err(error) => self.fail(error.to_string()),
                 }
             }
         }

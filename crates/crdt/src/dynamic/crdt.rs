@@ -9,6 +9,7 @@ use crate::{
     encoding::{DeserializeState, State},
     extension,
     state::{self, FromPayload},
+    text::TextRuns,
 };
 
 /// A CRDT of any [`Kind`], over [`Value`]s and with [`ReplicaId`](archipelago_clock::ReplicaId)s as actors.
@@ -97,6 +98,7 @@ typed! {
     DwFlag(DwFlag),
     LwwMap(LwwMap<Value, Value, Stamp>),
     List(List<Value>),
+    Text(TextRuns),
 }
 
 impl DynamicCrdt {

@@ -29,6 +29,8 @@
 //! of maps. A CRDT as an element or value of another, such as a register of a counter, is a value like any other and
 //! is not joined; maps of CRDTs are [`OrMap`](crate::OrMap)s.
 //!
+//! Texts are understood without the feature `text` as well, except that [`DynamicCrdt::value`] cannot show them then.
+//!
 //! # Order
 //!
 //! Values have the order of [`Value`](crate::Value), and sets are encoded in it. An encoding that a typed CRDT wrote

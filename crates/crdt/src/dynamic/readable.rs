@@ -10,6 +10,7 @@ impl DynamicCrdt {
     /// - of a set, the list of its elements, and of a list, of its items;
     /// - of a register, its value, or null; of a multi-value register, the list of its values;
     /// - of a flag, whether it is enabled;
+    /// - of a text, the text, if the feature `text` is on, and else the CRDT as it is;
     /// - of a map, a map of its values, or, if not all keys are text, the list of pairs of key and value.
     ///
     /// CRDTs among the values are made readable too.
@@ -30,6 +31,10 @@ impl DynamicCrdt {
             Typed::DwFlag(flag) => flag.readable(),
             Typed::LwwMap(map) => map.readable(),
             Typed::List(items) => list(items.iter()),
+            #[cfg(feature = "text")]
+            Typed::Text(runs) => Value::Text(crate::text::shown(runs)),
+            #[cfg(not(feature = "text"))]
+            Typed::Text(_) => Value::Crdt(Box::new(self.clone())),
             Typed::OrMap(entries) => map(entries.entries().map(|(key, store)| (key, store.readable()))),
         }
     }

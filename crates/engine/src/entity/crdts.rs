@@ -20,7 +20,7 @@
 
 use std::collections::BTreeSet;
 
-use archipelago_crdt::dynamic;
+use archipelago_crdt::dynamic::{self, DynamicError};
 use archipelago_proto::{Body, Event, Limits, Op, Record, Slot, Version};
 use bytes::Bytes;
 
@@ -52,6 +52,24 @@ const fn dynamic_extension_type() -> u8 {
 /// True for an update of a CRDT; every other content is plain.
 pub(super) fn is_update(content: Option<&Bytes>) -> bool {
     content.is_some_and(|content| dynamic::is_crdt(content) || content == ELSEWHERE)
+}
+
+/// Whether an operation has an update of a CRDT of which only a newer build knows the kind.
+pub(crate) fn has_unknown_crdt(op: &Op, limits: &Limits) -> bool {
+    let unknown = |content: &Bytes| {
+        dynamic::is_crdt(content)
+            && matches!(
+                dynamic::kind_of(content),
+                Err(DynamicError::UnknownKind { .. } | DynamicError::UnknownVersion { .. })
+            )
+    };
+    match op {
+        Op::Delete => false,
+        Op::Patch(fields) => fields.iter().filter_map(|(_, content)| content.as_ref()).any(unknown),
+        Op::Put(value) => {
+            as_fields(value, limits).iter().filter_map(|(_, content)| content.as_ref()).any(unknown)
+        }
+    }
 }
 
 /// What two updates of one slot say together. Of different kinds the greater stays, and of damaged ones the one that

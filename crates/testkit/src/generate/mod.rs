@@ -25,7 +25,7 @@
 //! | flags | [`ew_flags`], [`dw_flags`] |
 //! | sets | [`gsets`], [`two_phase_sets`], [`or_sets`], [`rw_sets`] |
 //! | maps | [`lww_maps`], [`or_maps_of_counters`], [`or_maps_of_sets`], [`or_maps_of_maps`]; of others [`or_maps`] |
-//! | lists | [`lists`] |
+//! | lists, texts | [`lists`], `texts` with the feature `text` |
 //! | records | [`values`], [`values_with_crdts`], [`records`] under field merge, [`siblings`] |
 //! | a CRDT of your own | [`replicas`] |
 
@@ -35,6 +35,8 @@ mod maps;
 mod replicas;
 mod siblings;
 mod stamped;
+#[cfg(feature = "text")]
+mod text;
 
 use archipelago_clock::{CausalContext, Dot, VectorClock};
 use archipelago_crdt::Value;
@@ -49,6 +51,8 @@ pub use maps::{or_maps, or_maps_of_counters, or_maps_of_maps, or_maps_of_sets};
 pub use replicas::replicas;
 pub use siblings::{hlcs, replica_ids, siblings, stamps};
 pub use stamped::{lww_maps, lww_registers, records};
+#[cfg(feature = "text")]
+pub use text::texts;
 
 /// Dots of three actors with sequences from 1 to 4.
 pub fn dots() -> impl Strategy<Value = Dot<u8>> {
