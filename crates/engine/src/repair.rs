@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use archipelago_clock::{Dot, Hlc, ReplicaId, VersionVector};
-use archipelago_conflict::Attention;
+use archipelago_conflict::{Attention, Family, Join};
 use archipelago_proto::{EntityId, Record};
 
 use crate::{
@@ -60,6 +60,12 @@ pub enum DeltaError {
         entity: EntityId,
         /// When it may be taken in, by this replica's clock.
         due_unix_ms: u64,
+    },
+    /// An entity has a CRDT of a kind or version that only a newer build can join.
+    #[error("{entity:?} has a CRDT that only a newer build can join; upgrade this one")]
+    NeedsNewerBuild {
+        /// Which entity.
+        entity: EntityId,
     },
     /// What is stored here cannot be read.
     #[error(transparent)]
@@ -146,6 +152,10 @@ impl Engine {
         }
         let mut merged = BTreeMap::new();
         for (entity, theirs) in entities {
+            let family = self.config.strategies.strategy(&entity).family();
+            if matches!(family, Family::Joined(Join::Crdts)) && entity::holds_unknown_crdt(&theirs) {
+                return Err(DeltaError::NeedsNewerBuild { entity });
+            }
             for version in &theirs.versions {
                 let due_unix_ms = self.due(version.hlc);
                 if due_unix_ms > now_unix_ms {

@@ -5,7 +5,7 @@ mod support;
 use archipelago_clock::{Dot, VersionVector};
 use archipelago_conflict::Strategy;
 use archipelago_engine::{Change, DeltaError, EngineConfig, Notice, Received};
-use archipelago_proto::Event;
+use archipelago_proto::{Body, Event, Slot};
 use support::{Replica, config, id, put};
 
 const NOW: u64 = 1_000_000;
@@ -162,4 +162,18 @@ fn a_repaired_replica_survives_a_crash_with_index_and_digest() {
     let config = EngineConfig { session: 1, ..b.engine.config().clone() };
     let b = Replica::open(config, b.disk);
     same_state(&a, &b);
+}
+
+#[test]
+fn a_crdt_of_unknown_kind_is_left_to_a_newer_build_and_takes_nothing_with_it() {
+    let replica = |name| Replica::new(config(name, Strategy::CrdtMerge));
+    let (mut a, mut b) = (replica("a"), replica("b"));
+    a.write("x", support::patch(&[("n", Some(1))]), NOW);
+    // As a newer build would hold it.
+    let mut delta = a.engine.delta_since(&VersionVector::new(), None, usize::MAX, &a.disk).unwrap();
+    let of_kind_99 = bytes::Bytes::from_static(&[0xd6, 67, 0x93, 1, 99, 0xc0]);
+    delta.entities[0].1.versions[0].body = Body::Fields(vec![(Slot::Field("n".into()), Some(of_kind_99))]);
+    let refused = b.engine.handle_delta(&delta.vector, delta.entities, NOW, &b.disk).unwrap_err();
+    assert!(matches!(&refused, DeltaError::NeedsNewerBuild { entity } if &**entity == "x"), "{refused}");
+    assert!(b.engine.vector().is_empty() && b.engine.flush(NOW).is_empty());
 }

@@ -175,6 +175,12 @@ pub enum NotTaken {
         /// When it may be taken in, from now.
         ahead: Duration,
     },
+    /// An entity has a CRDT of a kind or version that only a newer build can join.
+    #[error("{entity:?} has a CRDT that only a newer build can join; upgrade this one")]
+    NeedsNewerBuild {
+        /// The entity.
+        entity: String,
+    },
     /// The store failed. The manager takes no more writes until it is started again.
     #[error("the store failed: {reason}")]
     StoreFailed {

@@ -345,6 +345,9 @@ impl Replica {
                 let ahead = Duration::from_millis(due_unix_ms.saturating_sub(now));
                 NotTaken::Ahead { entity: entity.to_string(), ahead }
             }
+            DeltaError::NeedsNewerBuild { entity } => {
+                NotTaken::NeedsNewerBuild { entity: entity.to_string() }
+            }
             error => {
                 self.fail(error.to_string());
                 NotTaken::StoreFailed { reason: error.to_string() }

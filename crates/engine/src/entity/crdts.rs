@@ -56,20 +56,30 @@ pub(super) fn is_update(content: Option<&Bytes>) -> bool {
 
 /// Whether an operation has an update of a CRDT of which only a newer build knows the kind.
 pub(crate) fn has_unknown_crdt(op: &Op, limits: &Limits) -> bool {
-    let unknown = |content: &Bytes| {
-        dynamic::is_crdt(content)
+    match op {
+        Op::Delete => false,
+        Op::Patch(fields) => are_unknown(fields),
+        Op::Put(value) => are_unknown(&as_fields(value, limits)),
+    }
+}
+
+/// Whether a record has such an update.
+pub(crate) fn holds_unknown_crdt(record: &Record) -> bool {
+    record.versions.iter().any(|version| match &version.body {
+        Body::Fields(fields) => are_unknown(fields),
+        Body::Tombstone | Body::Whole(_) => false,
+    })
+}
+
+fn are_unknown(fields: &[(Slot, Option<Bytes>)]) -> bool {
+    fields.iter().filter_map(|(_, content)| content.as_ref()).any(|content| {
+        content != ELSEWHERE
+            && dynamic::is_crdt(content)
             && matches!(
                 dynamic::kind_of(content),
                 Err(DynamicError::UnknownKind { .. } | DynamicError::UnknownVersion { .. })
             )
-    };
-    match op {
-        Op::Delete => false,
-        Op::Patch(fields) => fields.iter().filter_map(|(_, content)| content.as_ref()).any(unknown),
-        Op::Put(value) => {
-            as_fields(value, limits).iter().filter_map(|(_, content)| content.as_ref()).any(unknown)
-        }
-    }
+    })
 }
 
 /// What two updates of one slot say together. Of different kinds the greater stays, and of damaged ones the one that

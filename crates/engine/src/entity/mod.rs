@@ -12,7 +12,7 @@ use archipelago_conflict::{Family, Join};
 use archipelago_proto::{Body, Event, Limits, Op, Record, Slot, Version};
 use bytes::Bytes;
 
-pub(crate) use crdts::has_unknown_crdt;
+pub(crate) use crdts::{has_unknown_crdt, holds_unknown_crdt};
 pub(crate) use fields::{change, difference};
 pub(crate) use merge::{Side, merge};
 pub(crate) use view::live_fields;
