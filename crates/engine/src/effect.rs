@@ -5,7 +5,7 @@ use archipelago_conflict::Attention;
 use archipelago_proto::EntityId;
 use bytes::Bytes;
 
-use crate::Clash;
+use crate::{Clash, Reincarnation};
 
 /// What the engine wants done. Carry effects out in the order in which [`Engine::flush`](crate::Engine::flush) gives
 /// them; if a commit fails, drop the engine and start again from the store.
@@ -37,6 +37,8 @@ pub struct Commit {
     /// Dots that became live (true) or ceased to be (false), each as the number of its replica and its sequence, with
     /// the entity that it is live in: the index by which repair finds what a replica lacks.
     pub live: Vec<(u32, u64, EntityId, bool)>,
+    /// The replica has another identity from here on.
+    pub reincarnation: Option<Reincarnation>,
     /// Entities that began (true) or ceased (false) to wait for someone to resolve a conflict.
     pub pending: Vec<(EntityId, bool)>,
     /// Entries of the vector: the number of a replica and its sequence.
@@ -110,7 +112,22 @@ pub enum Notice {
         /// The other replica.
         replica: ReplicaId,
     },
-    /// Another writer uses the identity of this replica, which takes no more writes.
+    /// This replica has another identity.
+    Reincarnated {
+        /// Its identity before.
+        old: ReplicaId,
+        /// Its identity now.
+        new: ReplicaId,
+        /// How many writes it made in this session go by the new identity.
+        writes: u64,
+    },
+    /// Another replica goes by the same name: two stores were given one, or the old store of this name is still in use.
+    NameShared {
+        /// The other one.
+        other: ReplicaId,
+    },
+    /// Another writer uses the identity of this replica, which takes no writes until it has
+    /// [another one](crate::Engine::reincarnate).
     Fenced {
         /// A write under this replica's name that it did not make.
         dot: Dot,

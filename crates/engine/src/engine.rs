@@ -7,7 +7,11 @@ use bytes::Bytes;
 
 use crate::{
     Conflict, Effect, EngineConfig, Notice, ReadError, Restored, StateDigest, Visible,
-    causal_buffer::CausalBuffer, digest::entity_digest, entity, open_commit::OpenCommit, peers::Peers,
+    causal_buffer::CausalBuffer,
+    digest::entity_digest,
+    entity,
+    open_commit::OpenCommit,
+    peers::{Peers, Twin},
     progress::Progress,
 };
 
@@ -65,7 +69,16 @@ pub struct Engine {
     pub(crate) notices: Vec<Notice>,
     pub(crate) counters: Counters,
     pub(crate) fenced: Option<Dot>,
+    /// The own sequence when the engine was made, or was given its identity.
+    pub(crate) session_start: u64,
+    /// The checkpoint when the engine was made, or was given another log.
+    pub(crate) start_checkpoint: u64,
+    /// True if the identity was made for this session, so that no copy of the store has it.
+    pub(crate) is_exclusive: bool,
+    /// Whether the log is to be read again from the checkpoint.
+    pub(crate) reread: bool,
     pub(crate) peers: Peers,
+    pub(crate) twin: Option<Twin>,
     pub(crate) beats: u64,
     pub(crate) repair_from: Option<ReplicaId>,
     pub(crate) scratch: Vec<u8>,
@@ -76,6 +89,7 @@ impl Engine {
     ///
     /// Then [`restore`](Engine::restore) every stored entity, or the digest is that of the changes alone.
     pub fn new(config: EngineConfig, restored: Restored) -> Self {
+        let session_start = restored.vector.get(&config.replica);
         let mut deps = restored.vector.clone();
         deps.remove(&config.replica);
         Engine {
@@ -92,7 +106,12 @@ impl Engine {
             notices: Vec::new(),
             counters: Counters::default(),
             fenced: None,
+            session_start,
+            start_checkpoint: restored.checkpoint,
+            is_exclusive: false,
+            reread: false,
             peers: Peers::default(),
+            twin: None,
             beats: 0,
             repair_from: None,
             scratch: Vec::new(),
@@ -134,7 +153,7 @@ impl Engine {
         }
         effects.extend(self.notices.drain(..).map(Effect::Notify));
         effects.extend(self.repair_from.take().map(|from| Effect::Repair { from }));
-        if self.buffer.must_reread(&self.vector, now_unix_ms) {
+        if std::mem::take(&mut self.reread) || self.buffer.must_reread(&self.vector, now_unix_ms) {
             self.buffer.forget_log();
             effects.push(Effect::Rewind { after: self.progress.rewind() });
         }
@@ -146,6 +165,7 @@ impl Engine {
     pub fn reset_log(&mut self, checkpoint: u64) {
         self.buffer.forget_log();
         self.progress = Progress::new(checkpoint);
+        self.start_checkpoint = checkpoint;
         // The same number stands for another message now.
         self.stored_checkpoint = u64::MAX;
     }

@@ -42,6 +42,7 @@
 //! | `write` | the input of local writes |
 //! | `receive` | the input of events from elsewhere |
 //! | `repair` | what another replica lacks of the state, and the input of that: [`Delta`] |
+//! | `identity` | what becomes of a replica whose identity is in other hands: [`Reincarnation`] |
 //! | `peers` | what other replicas say of themselves: [`Peer`] |
 //! | `effect` | [`Effect`], [`Commit`], [`Notice`], [`Conflict`]: what is to be done |
 //! | `entity` | what an event does to the state of one entity, and what of it is visible |
@@ -66,6 +67,7 @@ mod effect;
 mod engine;
 mod entity;
 mod error;
+mod identity;
 mod open_commit;
 mod peers;
 mod progress;
@@ -79,6 +81,7 @@ pub use effect::{Commit, Conflict, Effect, Notice, Outboxed};
 pub use engine::{Counters, Engine, Records};
 pub use entity::{Clash, Contender, FieldView, Visible, is_contested, is_held_elsewhere, visible};
 pub use error::{ReadError, WriteError};
+pub use identity::Reincarnation;
 pub use open_commit::pack;
 pub use peers::Peer;
 pub use receive::Received;

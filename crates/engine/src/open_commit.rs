@@ -5,7 +5,10 @@ use archipelago_proto::{BatchEncoder, EncodeError, EntityId, Event, Limits, Op, 
 
 use smallvec::SmallVec;
 
-use crate::effect::{Commit, Outboxed};
+use crate::{
+    Reincarnation,
+    effect::{Commit, Outboxed},
+};
 
 /// Changes since the last commit, kept decoded: a second change of an entity finds the first. In an order that inputs
 /// decide, so that the same inputs give the same bytes.
@@ -18,6 +21,7 @@ pub(crate) struct OpenCommit {
     pub(crate) pending: BTreeMap<EntityId, bool>,
     pub(crate) local_events: Vec<Event>,
     pub(crate) vector: BTreeMap<ReplicaId, u64>,
+    pub(crate) reincarnation: Option<Reincarnation>,
 }
 
 /// An entity that changes with this commit.
@@ -72,7 +76,8 @@ impl OpenCommit {
         hlc_ceiling: Option<Hlc>,
     ) -> Result<Commit, EncodeError> {
         let known = table.replicas().len();
-        let mut commit = Commit { hlc_ceiling, ..Commit::default() };
+        let mut commit =
+            Commit { hlc_ceiling, reincarnation: self.reincarnation.take(), ..Commit::default() };
         self.places.clear();
         for changed in self.entities.drain(..) {
             changed.tell_live(table, &mut commit.live);

@@ -7,9 +7,23 @@ use archipelago_proto::Heartbeat;
 
 use crate::{Engine, Notice};
 
-/// The latest that was heard of each other replica, by name: a new incarnation takes the place of the old one.
+/// After how long a silent replica makes room for a later incarnation of its name.
+const SUCCESSION_MS: u64 = 30_000;
+/// How many heartbeats of another session of the own identity are more than a late echo of a dead one.
+const TWIN_BEATS: u64 = 3;
+
+/// The latest that was heard of each other replica.
 #[derive(Debug, Default)]
-pub(crate) struct Peers(BTreeMap<String, Peer>);
+pub(crate) struct Peers(BTreeMap<ReplicaId, Peer>);
+
+/// Another session that speaks under the identity or the name of this replica.
+#[derive(Debug)]
+pub(crate) struct Twin {
+    session: u64,
+    last_beat: u64,
+    beats: u64,
+    is_told: bool,
+}
 
 /// What is known of another replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,26 +45,29 @@ impl Peers {
     }
 
     fn get(&self, replica: &ReplicaId) -> Option<&Peer> {
-        self.0.get(replica.name()).filter(|peer| peer.heartbeat.replica == *replica)
+        self.0.get(replica)
     }
 
-    /// Remembers the peer; beyond `replicas_max`, whoever was silent for longest is forgotten.
+    /// Remembers the peer in the place of silent earlier incarnations of its name; beyond `replicas_max`, whoever was
+    /// silent for longest is forgotten.
     fn insert(&mut self, peer: Peer, replicas_max: usize) {
-        self.0.insert(peer.heartbeat.replica.name().to_owned(), peer);
+        let (replica, now) = (peer.heartbeat.replica.clone(), peer.heard_unix_ms);
+        self.0.retain(|other, known| {
+            other.name() != replica.name() || now.saturating_sub(known.heard_unix_ms) < SUCCESSION_MS
+        });
+        self.0.insert(replica, peer);
         if self.0.len() > replicas_max {
-            let silent =
-                self.0.iter().min_by_key(|(_, peer)| peer.heard_unix_ms).map(|(name, _)| name.clone());
-            silent.and_then(|name| self.0.remove(&name));
+            let silent = self.0.iter().min_by_key(|(_, peer)| peer.heard_unix_ms).map(|(id, _)| id.clone());
+            silent.and_then(|id| self.0.remove(&id));
         }
     }
 }
 
 /// True if `heartbeat` is not older than what is known.
 fn is_news(known: Option<&Peer>, heartbeat: &Heartbeat) -> bool {
-    known.is_none_or(|Peer { heartbeat: known, .. }| {
-        let (old, new) = (known.replica.incarnation(), heartbeat.replica.incarnation());
-        // Sessions have no order: whichever speaks last is taken for the later one.
-        new > old || new == old && (known.session != heartbeat.session || known.beat < heartbeat.beat)
+    // Sessions have no order: whichever speaks last is taken for the later one.
+    known.is_none_or(|known| {
+        known.heartbeat.session != heartbeat.session || known.heartbeat.beat < heartbeat.beat
     })
 }
 
@@ -76,12 +93,11 @@ impl Engine {
     /// A writer of this replica's name that has written more than this replica fences it; other strategies than this
     /// replica's, and another state after the same writes, are [notices](Notice), each once until it changes.
     pub fn handle_heartbeat(&mut self, heartbeat: Heartbeat, now_unix_ms: u64) {
-        let own = &self.config.replica;
-        if heartbeat.namespace != self.config.namespace || heartbeat.replica == *own {
+        if heartbeat.namespace != self.config.namespace || self.is_own_or_twin(&heartbeat) {
             return;
         }
-        let name = heartbeat.replica.name();
-        if name == own.name() || !is_news(self.peers.0.get(name), &heartbeat) {
+        let own = &self.config.replica;
+        if !is_news(self.peers.get(&heartbeat.replica), &heartbeat) {
             return;
         }
         let own_elsewhere = heartbeat.vector.get(own);
@@ -135,7 +151,36 @@ impl Engine {
         lags
     }
 
-    /// What is known of other replicas, in order of name.
+    /// Whether the heartbeat comes from this replica itself, or from another session of its identity. The latter fences
+    /// both. Another replica of the same name is a notice, and a peer like others.
+    fn is_own_or_twin(&mut self, heartbeat: &Heartbeat) -> bool {
+        let own = &self.config.replica;
+        if heartbeat.session == self.config.session || heartbeat.replica.name() != own.name() {
+            return heartbeat.replica == *own;
+        }
+        let (session, last_beat) = (heartbeat.session, heartbeat.beat);
+        match &mut self.twin {
+            Some(twin) if twin.session == session => {
+                twin.beats += u64::from(last_beat > twin.last_beat);
+                twin.last_beat = twin.last_beat.max(last_beat);
+            }
+            twin => *twin = Some(Twin { session, last_beat, beats: 1, is_told: false }),
+        }
+        let Some(twin) = self.twin.as_mut().filter(|twin| twin.beats >= TWIN_BEATS) else {
+            return heartbeat.replica == *own;
+        };
+        // A later incarnation of the name, too, may have parted from a copy of this store.
+        let parted = heartbeat.replica.incarnation() > own.incarnation() && !self.is_exclusive;
+        if heartbeat.replica == *own || parted {
+            self.fence(Dot::new(self.config.replica.clone(), heartbeat.vector.get(&self.config.replica)));
+        } else if !twin.is_told {
+            twin.is_told = true;
+            self.notices.push(Notice::NameShared { other: heartbeat.replica.clone() });
+        }
+        heartbeat.replica == self.config.replica
+    }
+
+    /// What is known of other replicas, in order.
     pub fn peers(&self) -> impl Iterator<Item = &Peer> {
         self.peers.iter()
     }

@@ -94,7 +94,7 @@ impl Engine {
                 after = after.max(from.sequence - 1);
             }
             loop {
-                let dots = self.live_dots(origin, after, records)?;
+                let dots = self.live_dots(origin, after, DOTS_PAGE, records)?;
                 let Some((last, _)) = dots.last() else { break };
                 after = *last;
                 for (sequence, entity) in dots {
@@ -118,14 +118,15 @@ impl Engine {
         Ok(delta)
     }
 
-    fn live_dots(
+    pub(crate) fn live_dots(
         &self,
         origin: &ReplicaId,
         after: u64,
+        limit: usize,
         records: &dyn Records,
     ) -> Result<Vec<(u64, EntityId)>, ReadError> {
         let Some(number) = self.replicas().number(origin) else { return Ok(Vec::new()) };
-        let dots = records.live_dots(number, after, DOTS_PAGE);
+        let dots = records.live_dots(number, after, limit);
         dots.map_err(|error| unreadable(&EntityId::from(""), error))
     }
 

@@ -116,7 +116,7 @@ fn a_heartbeat_that_knows_more_own_writes_than_were_made_here_fences() {
 }
 
 #[test]
-fn late_heartbeats_and_those_of_old_incarnations_and_other_namespaces_change_nothing() {
+fn late_heartbeats_and_those_of_other_namespaces_change_nothing_and_silent_incarnations_make_room() {
     let (mut a, mut b) = (replica("a"), replica("b"));
     let early = a.engine.heartbeat(NOW);
     a.write("x", put(1), NOW);
@@ -132,9 +132,11 @@ fn late_heartbeats_and_those_of_old_incarnations_and_other_namespaces_change_not
     let reborn = ReplicaId::new("a", Incarnation::from_bits(2)).unwrap();
     let reborn = Heartbeat { replica: reborn, beat: 1, ..early };
     b.hears(&reborn);
-    b.hears(&Heartbeat { beat: 99, ..late });
+    assert_eq!(b.engine.peers().count(), 2, "both may be alive");
+    let reborn = Heartbeat { beat: 2, ..reborn };
+    b.engine.handle_heartbeat(reborn.clone(), NOW + 30_000);
     let heard: Vec<_> = b.engine.peers().map(|peer| peer.heartbeat.clone()).collect();
-    assert_eq!(heard, [reborn], "the new incarnation stands for the name");
+    assert_eq!(heard, [reborn], "the one that is silent makes room");
 }
 
 #[test]

@@ -2,9 +2,13 @@
 
 mod support;
 
-use archipelago_clock::Dot;
+use std::collections::BTreeMap;
+
+use archipelago_clock::{Dot, Incarnation, ReplicaId};
 use archipelago_conflict::Strategy;
-use archipelago_engine::{Notice, Received, WriteError};
+use archipelago_engine::{EngineConfig, Notice, Received, WriteError};
+use archipelago_proto::Event;
+use proptest::prelude::{Strategy as _, *};
 use support::{Replica, config, id, put};
 
 const NOW: u64 = 1_000_000;
@@ -96,4 +100,202 @@ fn a_fence_from_the_log_is_there_again_after_a_crash() {
     assert_eq!(a.disk.checkpoint, 0, "the log is read again from before it");
     assert_eq!(a.receive(&foreign, Some(1), NOW), Received::Fenced);
     refused(&mut a);
+}
+
+fn same_state(left: &Replica, right: &Replica) {
+    assert_eq!(left.engine.vector(), right.engine.vector());
+    assert_eq!(left.view(), right.view());
+    assert_eq!(left.engine.digest(), right.engine.digest());
+}
+
+fn reborn(incarnation: u64) -> ReplicaId {
+    ReplicaId::new("a", Incarnation::from_bits(incarnation)).unwrap()
+}
+
+/// Another session on a copy of the disk.
+fn copy(replica: &Replica, session: u64) -> Replica {
+    let config = EngineConfig { session, ..replica.engine.config().clone() };
+    Replica::open(config, replica.disk.clone())
+}
+
+#[test]
+fn a_replica_restored_from_an_old_copy_goes_on_under_a_new_identity_with_all_that_it_had_written() {
+    let (mut a, mut b) = (replica("a"), replica("b"));
+    let mut log: Vec<Event> = vec![a.write("x", put(1), NOW).1];
+    let mut restored = copy(&a, 1);
+    log.push(a.write("x", put(2), NOW).1);
+    log.push(a.write("y", put(3), NOW).1);
+    for (at, event) in (1..).zip(&log) {
+        b.receive(event, Some(at), NOW);
+    }
+    // It writes before it finds out; the sequence is taken, and the others take it for known.
+    let mine = restored.write("mine", put(4), NOW).1;
+    assert_eq!(b.receive(&mine, Some(4), NOW), Received::Duplicate);
+    log.push(mine);
+    for (at, event) in (1..).zip(&log) {
+        restored.receive(event, Some(at), NOW);
+    }
+    assert!(restored.reincarnate_if_fenced(7, NOW));
+    let reincarnated = |notice: &Notice| matches!(notice, Notice::Reincarnated { writes: 1, .. });
+    assert!(restored.notices.iter().any(reincarnated));
+    let after = restored.rewind.expect("what was not taken is read again");
+    for (at, event) in (1..).zip(&log).filter(|(at, _)| *at > after) {
+        restored.receive(event, Some(at), NOW);
+    }
+    assert_eq!(restored.read("y"), Some(3.into()));
+    assert_eq!(restored.disk.live, restored.live_dots_of_records());
+    let written = restored.write("more", put(5), NOW).0;
+    assert_eq!(written.dot, Dot::new(reborn(7), 2));
+    b.repair_from(&mut restored, 0, NOW, |_, _| {}).unwrap();
+    restored.repair_from(&mut b, 0, NOW, |_, _| {}).unwrap();
+    same_state(&restored, &b);
+    assert_eq!(
+        (b.read("mine"), b.read("x"), b.read("more")),
+        (Some(4.into()), Some(2.into()), Some(5.into()))
+    );
+    let again = restored.crash();
+    same_state(&again, &b);
+}
+
+#[test]
+fn two_sessions_of_one_identity_hear_each_other_and_part() {
+    let (mut a, mut b) = (replica("a"), replica("b"));
+    a.write("before", put(0), NOW);
+    let mut twin = copy(&a, 1);
+    let mut a = copy(&a, 2);
+    let events = [a.write("of a", put(1), NOW).1, twin.write("of the twin", put(2), NOW).1];
+    events.iter().for_each(|event| drop(b.receive(event, None, NOW)));
+    for beat in 1..=3 {
+        assert!(!a.engine.is_fenced() && !twin.engine.is_fenced(), "{beat} beats may be an echo");
+        let heard = twin.engine.heartbeat(NOW);
+        // An echo of one beat is no second one.
+        a.engine.handle_heartbeat(heard.clone(), NOW);
+        a.engine.handle_heartbeat(heard, NOW);
+        twin.engine.handle_heartbeat(a.engine.heartbeat(NOW), NOW);
+    }
+    assert!(a.reincarnate_if_fenced(7, NOW) && twin.reincarnate_if_fenced(8, NOW));
+    for _ in 0..2 {
+        for taker in 0..3 {
+            for giver in 0..3 {
+                let mut all = [&mut a, &mut twin, &mut b];
+                if let Ok([taker, giver]) = all.get_disjoint_mut([taker, giver]) {
+                    taker.repair_from(giver, 0, NOW, |_, _| {}).unwrap();
+                }
+            }
+        }
+    }
+    same_state(&a, &twin);
+    same_state(&a, &b);
+    assert_eq!(b.view().len(), 3, "{:?}", b.view());
+    // The name is still shared, which is told once.
+    for _ in 0..9 {
+        let heartbeat = twin.engine.heartbeat(NOW);
+        a.engine.handle_heartbeat(heartbeat, NOW);
+        a.flush(NOW);
+    }
+    let shared = |notice: &&Notice| matches!(notice, Notice::NameShared { other } if *other == reborn(8));
+    assert_eq!(a.notices.iter().filter(shared).count(), 1);
+    assert_eq!(fences(&a).len(), 1);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Write { replica: usize },
+    Deliver { replica: usize, event: prop::sample::Index },
+    Beat { from: usize, to: usize },
+    Repair { taker: usize, giver: usize },
+    Restart { replica: usize },
+}
+
+fn steps() -> impl proptest::strategy::Strategy<Value = Vec<Step>> {
+    let replica = || 0..4usize;
+    let step = prop_oneof![
+        5 => replica().prop_map(|replica| Step::Write { replica }),
+        6 => (replica(), any::<prop::sample::Index>()).prop_map(|(replica, event)| Step::Deliver { replica, event }),
+        4 => (replica(), replica()).prop_map(|(from, to)| Step::Beat { from, to }),
+        2 => (replica(), replica()).prop_map(|(taker, giver)| Step::Repair { taker, giver }),
+        1 => replica().prop_map(|replica| Step::Restart { replica }),
+    ];
+    proptest::collection::vec(step, 1..60)
+}
+
+/// Two sessions on copies of one store, and two other replicas: whatever is written, delivered, lost and repaired, and
+/// whenever the two find out, in the end all have the same state, and all that was ever written is in it.
+fn all_writes_survive_twins(steps: &[Step]) {
+    let original = {
+        let mut original = replica("a");
+        original.write("before", put(0), NOW);
+        original
+    };
+    let mut all = [copy(&original, 1), copy(&original, 2), replica("b"), replica("c")];
+    let (mut events, mut written, mut incarnation, mut session) =
+        (Vec::<Event>::new(), BTreeMap::new(), 10, 10);
+    let mut mend = |replica: &mut Replica| {
+        incarnation += 1;
+        replica.reincarnate_if_fenced(incarnation, NOW);
+        assert_eq!(replica.disk.live, replica.live_dots_of_records());
+    };
+    for (number, step) in steps.iter().enumerate() {
+        match step {
+            Step::Write { replica } => {
+                let entity = format!("w{number}");
+                events.push(all[*replica].write(&entity, put(number), NOW + number as u64).1);
+                written.insert(entity, serde_json::Value::from(number));
+            }
+            Step::Deliver { replica, event } if !events.is_empty() => {
+                all[*replica].receive(event.get(&events), None, NOW + 100);
+                mend(&mut all[*replica]);
+            }
+            Step::Beat { from, to } if from != to => {
+                let heartbeat = all[*from].engine.heartbeat(NOW + 100);
+                all[*to].engine.handle_heartbeat(heartbeat, NOW + 100);
+                mend(&mut all[*to]);
+            }
+            Step::Repair { taker, giver } if taker != giver => {
+                let [taker, giver] = all.get_disjoint_mut([*taker, *giver]).expect("two");
+                let _ = taker.repair_from(giver, 0, NOW + 100, |_, _| {});
+                mend(taker);
+            }
+            // A restart makes all that was written before it common to whoever has the store: not while a twin lives.
+            Step::Restart { replica } if *replica > 1 => {
+                session += 1;
+                all[*replica] = copy(&all[*replica], session);
+            }
+            _ => {}
+        }
+    }
+    for _ in 0..3 {
+        for (from, to) in [(0, 1), (1, 0)] {
+            let heartbeat = all[from].engine.heartbeat(NOW + 100);
+            all[to].engine.handle_heartbeat(heartbeat, NOW + 100);
+        }
+    }
+    all[..2].iter_mut().for_each(&mut mend);
+    // Events that wait here may need what waits there: each round may set another one free.
+    for _ in 0..20 {
+        for taker in 0..4 {
+            for giver in 0..4 {
+                if let Ok([taker, giver]) = all.get_disjoint_mut([taker, giver]) {
+                    let _ = taker.repair_from(giver, 0, NOW + 100, |_, _| {});
+                    mend(taker);
+                }
+            }
+        }
+    }
+    for replica in &all[1..] {
+        same_state(&all[0], replica);
+    }
+    let view = all[0].view();
+    for (entity, value) in &written {
+        assert_eq!(view.get(entity), Some(value), "{entity}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_write_is_lost_to_two_sessions_on_copies_of_one_store(steps in steps()) {
+        all_writes_survive_twins(&steps);
+    }
 }

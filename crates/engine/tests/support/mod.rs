@@ -7,7 +7,7 @@ use archipelago_clock::{Incarnation, ReplicaId, VersionVector};
 use archipelago_conflict::{Strategy, StrategyTable};
 use archipelago_engine::{
     Change, Commit, Conflict, DeltaError, Effect, Engine, EngineConfig, LocalWrite, Notice, Received,
-    Records, Restored, WriteError, Written,
+    Records, Reincarnation, Restored, WriteError, Written,
 };
 use archipelago_proto::{EntityId, Event, EventBatch, Limits, Record, ReplicaTable, encode_value};
 use bytes::Bytes;
@@ -19,6 +19,8 @@ pub(crate) struct Disk {
     pub(crate) live: BTreeMap<(u32, u64), EntityId>,
     pub(crate) vector: BTreeMap<u32, u64>,
     pub(crate) replicas: Vec<ReplicaId>,
+    /// Identities that the replica had before, and the last sequence of each that is its own for sure.
+    pub(crate) disowned: Vec<(ReplicaId, u64)>,
     pub(crate) hlc_ceiling: archipelago_clock::Hlc,
     pub(crate) checkpoint: u64,
 }
@@ -49,6 +51,9 @@ impl Disk {
                 false => self.live.remove(&dot),
             };
             assert_eq!(before.is_some(), !is_live, "a dot is live once, and ceases to be once");
+        }
+        if let Some(Reincarnation { old, fork, .. }) = &commit.reincarnation {
+            self.disowned.push((old.clone(), *fork));
         }
         self.vector.extend(commit.vector.iter().copied());
         if let Some((first, replicas)) = &commit.replicas {
@@ -257,5 +262,17 @@ impl Replica {
             })
         });
         dots.collect()
+    }
+
+    /// Takes another identity if the present one is in other hands, as a manager does; true if so.
+    pub(crate) fn reincarnate_if_fenced(&mut self, incarnation: u64, now: u64) -> bool {
+        let fenced = self.engine.is_fenced();
+        if fenced {
+            let name = self.engine.config().replica.name().to_owned();
+            let new = ReplicaId::new(&name, Incarnation::from_bits(incarnation)).expect("a legal name");
+            self.engine.reincarnate(new, &self.disk).expect("a sound disk");
+            self.flush(now);
+        }
+        fenced
     }
 }
