@@ -20,6 +20,8 @@ pub enum Effect {
     Repair {
         /// Who has it.
         from: ReplicaId,
+        /// Its session: two replicas may go by one name, for a while even by one identity.
+        session: u64,
     },
     /// Read the log again from behind `after`: events that found no room in the causal buffer are due. Messages that
     /// were delivered before this and not handled yet must be dropped.
@@ -68,6 +70,11 @@ impl Commit {
     /// True if there is nothing to store.
     pub fn is_empty(&self) -> bool {
         *self == Commit::default()
+    }
+
+    /// True if it must survive whatever the replica promises to survive: what is in it comes from nowhere else.
+    pub fn must_last(&self) -> bool {
+        self.has_local_writes() || self.reincarnation.is_some()
     }
 
     /// True if it stands for local writes, which are acknowledged by it.

@@ -80,7 +80,8 @@ pub struct Engine {
     pub(crate) peers: Peers,
     pub(crate) twin: Option<Twin>,
     pub(crate) beats: u64,
-    pub(crate) repair_from: Option<ReplicaId>,
+    /// From whom, and its session.
+    pub(crate) repair_from: Option<(ReplicaId, u64)>,
     pub(crate) scratch: Vec<u8>,
 }
 
@@ -152,7 +153,7 @@ impl Engine {
             self.notices.push(Notice::Quarantined { dot, ahead });
         }
         effects.extend(self.notices.drain(..).map(Effect::Notify));
-        effects.extend(self.repair_from.take().map(|from| Effect::Repair { from }));
+        effects.extend(self.repair_from.take().map(|(from, session)| Effect::Repair { from, session }));
         if std::mem::take(&mut self.reread) || self.buffer.must_reread(&self.vector, now_unix_ms) {
             self.buffer.forget_log();
             effects.push(Effect::Rewind { after: self.progress.rewind() });

@@ -35,9 +35,9 @@ pub enum WriteError {
     /// The clock or the sequence is exhausted. Permanent.
     #[error(transparent)]
     Clock(#[from] ClockError),
-    /// Another writer uses the identity of this replica. Permanent: start a replica with an empty folder.
+    /// Another writer uses the identity of this replica, which has not taken [another](crate::Engine::reincarnate) yet.
     #[error(
-        "the write {dot} carries this replica's identity but is not its own: another process runs on a copy of its store, or the store was restored from an old copy; start with an empty folder"
+        "the write {dot} carries this replica's identity but is not its own: another process runs on a copy of its store, or the store was restored from an old copy; it must take another identity first"
     )]
     Fenced {
         /// The foreign write.

@@ -293,6 +293,7 @@ impl MultiMasterBuilder {
                 pipeline: pipeline.clone(),
                 commands: commands.downgrade(),
                 interval: self.heartbeat_interval,
+                session: engine.config().session,
             };
             let repairer = Repairer {
                 shared: shared.clone(),

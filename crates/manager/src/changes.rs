@@ -72,7 +72,7 @@ impl<'a> Changes<'a> {
     async fn read(&self) -> Result<DeltaPiece, ReadError> {
         let request = DeltaRequest {
             namespace: self.master.namespace().to_owned(),
-            replica: self.master.master_id().clone(),
+            replica: self.master.master_id(),
             since: self.round_since.clone(),
             from: self.next.clone(),
             bytes_max: PIECE_BYTES_TARGET as u64,

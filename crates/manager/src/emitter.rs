@@ -148,12 +148,12 @@ impl Emitter {
         let (first, last) = first.zip(last).expect("a parcel has rows");
         let message_id = format!(
             "{}@{}:{}-{}",
-            self.shared.replica.name(),
+            self.shared.replica().name(),
             first.incarnation,
             first.first_sequence,
             last.last_sequence
         );
-        let origin = self.shared.replica.name().into();
+        let origin = self.shared.replica().name().into();
         Outgoing { origin, message_id, payload: parcel.message.clone() }
     }
 
@@ -203,8 +203,7 @@ impl Emitter {
         self.shared.store.commit(batch, Durability::Memory)?;
         let counters = &self.shared.counters;
         metrics::add(&counters.events_emitted, parcel.events());
-        let left = counters.outbox_len.fetch_sub(parcel.events(), std::sync::atomic::Ordering::Relaxed);
-        if left == parcel.events() {
+        if metrics::take(&counters.outbox_len, parcel.events()) == 0 {
             self.shared.outbox_drained.notify_waiters();
         }
         Ok(())

@@ -17,6 +17,7 @@ pub(crate) struct Heart {
     /// Weak, or the owner of the engine would never see the last handle go.
     pub(crate) commands: mpsc::WeakSender<Command>,
     pub(crate) interval: Duration,
+    pub(crate) session: u64,
 }
 
 impl Heart {
@@ -36,7 +37,7 @@ impl Heart {
             }
             // No heartbeat comes from a master whose store failed.
             let Ok(heartbeat) = heartbeat.await else { continue };
-            let announced = self.pipeline.announce(self.shared.replica.name(), heartbeat.encode());
+            let announced = self.pipeline.announce(heartbeat.replica.name(), heartbeat.encode());
             match tokio::time::timeout(ANNOUNCE_TIMEOUT, announced).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::debug!(%error, "a heartbeat was not sent"),
@@ -48,7 +49,7 @@ impl Heart {
     async fn hear(&self) {
         let mut backoff = Backoff::default();
         loop {
-            match self.pipeline.listen(self.shared.replica.name()).await {
+            match self.pipeline.listen(&repair::address(self.session)).await {
                 Ok(mut listener) => {
                     if !self.listen(&mut *listener).await {
                         return;

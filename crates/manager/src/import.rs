@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::{
-    ImportError, MultiMasterManager,
+    ImportError, MultiMasterManager, NotTaken,
     repair::{Fetched, PIECE_BYTES_MAX},
     replica::Command,
     shared::Shared,
@@ -78,9 +78,9 @@ pub(crate) async fn import(
         batch.put(Table::Staged, key.to_vec(), bytes);
         commit(shared, batch).await?;
     }
-    let mut merged = None;
+    let (mut merged, mut parted) = (None, false);
     loop {
-        let before = merged;
+        let before = (merged, parted);
         for id in exports(shared)? {
             let export = load(shared, id)?;
             let Some(last) = export.last() else { continue };
@@ -89,12 +89,19 @@ pub(crate) async fn import(
             } else if covers(shared, &last.since) {
                 let Some(fetched) = export.into_fetched() else { continue };
                 let entities = fetched.entities.len() as u64;
-                take(master, fetched).await?;
+                match take(master, fetched).await {
+                    // The master has another identity by now, and may have less under the old one: looked at anew.
+                    Err(ImportError::NotTaken(NotTaken::Fenced { .. })) if !parted => {
+                        parted = true;
+                        continue;
+                    }
+                    taken => taken?,
+                }
                 forget(shared, id).await?;
                 merged = Some(merged.unwrap_or(0) + entities);
             }
         }
-        if merged == before {
+        if (merged, parted) == before {
             break;
         }
     }

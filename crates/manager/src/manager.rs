@@ -87,9 +87,10 @@ impl MultiMasterManager {
         &self.shared().limits
     }
 
-    /// The identity of this master: its name and the incarnation that its store was given.
-    pub fn master_id(&self) -> &ReplicaId {
-        &self.shared().replica
+    /// The identity of this master: its name and the incarnation that its store was given. It changes if the store turns
+    /// out to be a copy that is behind, or used twice; [`Notification::Reincarnated`](crate::Notification) tells.
+    pub fn master_id(&self) -> ReplicaId {
+        self.shared().replica()
     }
 
     /// Gives the entity a value from now on.

@@ -48,6 +48,20 @@ pub(crate) fn add(counter: &AtomicU64, by: u64) {
     counter.fetch_add(by, Ordering::Relaxed);
 }
 
+pub(crate) fn set(counter: &AtomicU64, to: u64) {
+    counter.store(to, Ordering::Relaxed);
+}
+
+/// Gives what is left; of a gauge that was set anew meanwhile nothing is taken below zero.
+pub(crate) fn take(counter: &AtomicU64, by: u64) -> u64 {
+    let mut left = 0;
+    let _ = counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
+        left = now.saturating_sub(by);
+        Some(left)
+    });
+    left
+}
+
 pub(crate) fn value(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }

@@ -81,10 +81,26 @@ pub enum Notification {
         /// The other master.
         master_id: ReplicaId,
     },
-    /// Another writer uses the identity of this master, which takes no more writes.
+    /// Another writer uses the identity of this master: two processes run on copies of one store, or the store was
+    /// restored from an old copy. The master takes another identity at once, and goes on.
     Fenced {
         /// A write under this master's name that it did not make.
         dot: Dot,
+    },
+    /// This master has another identity. What it wrote since it was started goes by the new one; nothing of it is lost.
+    /// Inside of CRDTs, what two copies of one store counted under the old identity is the greater of the two, not the sum.
+    Reincarnated {
+        /// Its identity before.
+        old: ReplicaId,
+        /// Its identity now.
+        new: ReplicaId,
+        /// How many writes were given new names.
+        writes: u64,
+    },
+    /// Another master goes by this master's name: rename one of them, or stop the one that is not meant to be.
+    NameShared {
+        /// The other one.
+        other: ReplicaId,
     },
     /// The store failed; the master takes no more writes until it is started again.
     StoreFailed {

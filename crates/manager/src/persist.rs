@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ops::Bound};
 
 use archipelago_clock::{Hlc, Incarnation, ReplicaId, VersionVector};
-use archipelago_engine::{Commit, Restored};
+use archipelago_engine::{Commit, Reincarnation, Restored};
 use archipelago_pipeline::LogId;
 use archipelago_proto::{EntityId, Limits, Record, ReplicaTable};
 use archipelago_store::{Batch, Durability, Row, Store, Table};
@@ -164,6 +164,9 @@ pub(crate) fn put(batch: &mut Batch, commit: &Commit, replica: &ReplicaId, log: 
     if let Some(ceiling) = commit.hlc_ceiling {
         batch.put(Table::Meta, HLC_CEILING_ROW, ceiling.bits().to_be_bytes().to_vec());
     }
+    if let Some(Reincarnation { new, .. }) = &commit.reincarnation {
+        batch.put(Table::Meta, IDENTITY_ROW, new.to_string());
+    }
     for outboxed in &commit.outbox {
         let key = OutboxKey {
             incarnation: replica.incarnation(),
@@ -226,6 +229,18 @@ pub(crate) fn put_checkpoint(batch: &mut Batch, checkpoint: &Checkpoint) {
     batch.put(Table::Meta, CHECKPOINT_ROW, bytes);
 }
 
+/// Removes from the outbox what another identity than `change.old` stands for now.
+pub(crate) fn disown(batch: &mut Batch, store: &dyn Store, change: &Reincarnation) -> Result<(), StartError> {
+    let first_sequence = change.fork + 1;
+    let from = OutboxKey { incarnation: change.old.incarnation(), first_sequence, last_sequence: 0 };
+    for waiting in outbox(store, Bound::Included(from), usize::MAX)? {
+        if waiting.key.incarnation == change.old.incarnation() {
+            batch.remove(Table::Outbox, waiting.key.bytes());
+        }
+    }
+    Ok(())
+}
+
 /// A message that waits for the pipeline.
 #[derive(Clone, Debug)]
 pub(crate) struct Waiting {
@@ -280,7 +295,7 @@ pub(crate) fn outbox(
         .collect()
 }
 
-fn count_outbox(store: &dyn Store) -> Result<u64, StartError> {
+pub(crate) fn count_outbox(store: &dyn Store) -> Result<u64, StartError> {
     let (mut events, mut from) = (0, Bound::Unbounded);
     loop {
         let page = outbox(store, from, PAGE_ROWS)?;

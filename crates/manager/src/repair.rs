@@ -28,8 +28,8 @@ pub(crate) struct Repairer {
     pub(crate) pipeline: Arc<dyn Pipeline>,
     /// Weak, or the owner of the engine would never see the last handle go.
     pub(crate) commands: mpsc::WeakSender<Command>,
-    /// From whom.
-    pub(crate) wanted: mpsc::Receiver<ReplicaId>,
+    /// From whom, and its session.
+    pub(crate) wanted: mpsc::Receiver<(ReplicaId, u64)>,
     pub(crate) bytes_max: usize,
 }
 
@@ -63,10 +63,10 @@ enum RepairError {
 impl Repairer {
     /// Runs until the owner of the engine is gone.
     pub(crate) async fn run(mut self) {
-        while let Some(from) = self.wanted.recv().await {
+        while let Some((from, session)) = self.wanted.recv().await {
             let started = Instant::now();
             tracing::info!(%from, "another master has what the log does not bring; repairing from its state");
-            match self.repair(&from).await {
+            match self.repair(&from, session).await {
                 Ok(entities) => {
                     let elapsed = started.elapsed();
                     tracing::info!(%from, entities, ?elapsed, "repaired");
@@ -82,8 +82,8 @@ impl Repairer {
         }
     }
 
-    async fn repair(&self, from: &ReplicaId) -> Result<u64, RepairError> {
-        let fetched = self.fetch(from).await?;
+    async fn repair(&self, from: &ReplicaId, session: u64) -> Result<u64, RepairError> {
+        let fetched = self.fetch(from, session).await?;
         let entities = fetched.entities.len() as u64;
         let commands = self.commands.upgrade().ok_or(RepairError::Closed)?;
         let (reply, taken) = oneshot::channel();
@@ -93,15 +93,15 @@ impl Repairer {
     }
 
     /// Asks round by round until nothing came meanwhile; see [`Delta::is_whole`](archipelago_engine::Delta::is_whole).
-    async fn fetch(&self, from: &ReplicaId) -> Result<Fetched, RepairError> {
+    async fn fetch(&self, from: &ReplicaId, session: u64) -> Result<Fetched, RepairError> {
         let mut since = self.shared.vector.borrow().clone();
         let (mut entities, mut bytes) = (BTreeMap::new(), 0);
-        let mut source = None;
+        let mut reclaims = None;
         for _ in 0..ROUNDS_MAX {
             let (mut next, mut first_vector) = (None, None);
             loop {
-                let (piece, piece_bytes) = self.ask(from, &since, next).await?;
-                if *source.get_or_insert((piece.session, piece.reclaims)) != (piece.session, piece.reclaims) {
+                let (piece, piece_bytes) = self.ask((from, session), &since, next).await?;
+                if piece.session != session || *reclaims.get_or_insert(piece.reclaims) != piece.reclaims {
                     return Err(RepairError::Changed);
                 }
                 bytes += piece_bytes;
@@ -126,20 +126,20 @@ impl Repairer {
     /// One piece, and its size.
     async fn ask(
         &self,
-        of: &ReplicaId,
+        (of, session): (&ReplicaId, u64),
         since: &VersionVector,
         from: Option<Dot>,
     ) -> Result<(DeltaPiece, usize), RepairError> {
         let request = DeltaRequest {
             namespace: self.shared.namespace.clone(),
-            replica: self.shared.replica.clone(),
+            replica: self.shared.replica(),
             since: since.clone(),
             from,
             bytes_max: PIECE_BYTES_TARGET as u64,
         };
         let mut attempts = 1;
         let answer = loop {
-            match self.pipeline.ask(of.name(), request.encode(), ANSWER_TIMEOUT).await {
+            match self.pipeline.ask(&address(session), request.encode(), ANSWER_TIMEOUT).await {
                 Err(error) if error.is_retryable() && attempts < ATTEMPTS_MAX => attempts += 1,
                 answer => break answer?,
             }
@@ -151,6 +151,11 @@ impl Repairer {
         }
         Ok((piece, bytes))
     }
+}
+
+/// The name under which the master of a session is asked: names of masters may be shared by mistake.
+pub(crate) fn address(session: u64) -> String {
+    format!("{session:016x}")
 }
 
 /// What is asked of this master, if it is a question about its namespace.

@@ -1,6 +1,6 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use archipelago_clock::{ReplicaId, VersionVector};
+use archipelago_clock::{Incarnation, ReplicaId, VersionVector};
 use archipelago_engine::{
     Change, Commit, DeltaError, Effect, Engine, LocalWrite, Notice, Peer, Received, Records, StateDigest,
     Written,
@@ -12,8 +12,8 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    ApplyError, ConflictReport, Metrics, NotTaken, Notification, PeerView, SessionToken, WallClock,
-    WriteError, WriteReceipt,
+    ApplyError, ConflictReport, Metrics, NotTaken, Notification, PeerView, SessionToken, StartError,
+    WallClock, WriteError, WriteReceipt,
     journal::Journal,
     metrics, persist,
     repair::{Fetched, PIECE_BYTES_TARGET},
@@ -129,7 +129,7 @@ pub(crate) struct Replica {
     pub(crate) gives: Vec<(DeltaRequest, oneshot::Sender<DeltaPiece>)>,
     pub(crate) taken: Vec<oneshot::Sender<Result<(), NotTaken>>>,
     /// Whom the repairer is to ask; full while it is at work.
-    pub(crate) repair_from: mpsc::Sender<ReplicaId>,
+    pub(crate) repair_from: mpsc::Sender<(ReplicaId, u64)>,
     pub(crate) changed_logs: Vec<oneshot::Sender<()>>,
     pub(crate) failed: Option<String>,
 }
@@ -180,6 +180,10 @@ impl Replica {
             let more = std::iter::from_fn(|| messages.try_recv().ok());
             for message in first_message.into_iter().chain(more).take(GROUP_MESSAGES_MAX) {
                 self.handle_message(message);
+            }
+            if self.engine.is_fenced() {
+                // No write is refused for an identity that is about to change.
+                self.flush().await;
             }
             let more = std::iter::from_fn(|| commands.try_recv().ok());
             for command in first_command.into_iter().chain(more).take(GROUP_COMMANDS_MAX) {
@@ -318,7 +322,7 @@ impl Replica {
         match delta {
             Ok(delta) => Some(DeltaPiece {
                 namespace: self.shared.namespace.clone(),
-                replica: self.shared.replica.clone(),
+                replica: self.shared.replica(),
                 session: self.engine.config().session,
                 reclaims: 0,
                 vector: delta.vector,
@@ -367,6 +371,26 @@ impl Replica {
 
     /// Carries out what the engine wants done, and then acknowledges.
     async fn flush(&mut self) {
+        self.carry_out().await;
+        if self.failed.is_none() && self.engine.is_fenced() {
+            self.reincarnate();
+            self.carry_out().await;
+        }
+        self.publish_counts();
+        self.acknowledge();
+        self.answer();
+    }
+
+    /// Takes another identity, as the present one is in other hands.
+    fn reincarnate(&mut self) {
+        let incarnation = Incarnation::mint(self.clock.now_unix_ms(), rand::random());
+        let new = ReplicaId::new(self.shared.replica().name(), incarnation).expect("the name is in use");
+        if let Err(error) = self.engine.reincarnate(new, &Stored(&*self.shared.store)) {
+            self.fail(error.to_string());
+        }
+    }
+
+    async fn carry_out(&mut self) {
         if self.failed.is_none() {
             let effects = self.engine.flush(self.clock.now_unix_ms());
             // What is reported of the commit is stored with it.
@@ -382,7 +406,7 @@ impl Replica {
                     Effect::Notify(Notice::Conflict(_)) => self.report(conflicts.pop_front()),
                     Effect::Notify(notice) => self.notify(notice),
                     // Busy with another one; the next heartbeats ask again if need be.
-                    Effect::Repair { from } => drop(self.repair_from.try_send(from)),
+                    Effect::Repair { from, session } => drop(self.repair_from.try_send((from, session))),
                     Effect::Rewind { after } => {
                         self.read_from
                             .send_modify(|from| *from = ReadFrom { reading: from.reading + 1, after });
@@ -390,8 +414,10 @@ impl Replica {
                 }
             }
         }
-        self.publish_counts();
-        self.acknowledge();
+    }
+
+    /// What others asked for, now that all of it is stored.
+    fn answer(&mut self) {
         for (request, reply) in std::mem::take(&mut self.gives) {
             if let Some(piece) = self.give(&request) {
                 let _ = reply.send(piece);
@@ -426,19 +452,27 @@ impl Replica {
             self.shared.replicas_grew(new);
         }
         let mut batch = Batch::new();
-        persist::put(&mut batch, &commit, &self.shared.replica, self.log.as_deref());
+        if let Some(change) = &commit.reincarnation {
+            persist::disown(&mut batch, &*self.shared.store, change).map_err(not_readable)?;
+            self.shared.replica_is(change.new.clone());
+        }
+        persist::put(&mut batch, &commit, &self.shared.replica(), self.log.as_deref());
         for conflict in conflicts {
             self.journal.put(&mut batch, conflict);
         }
         // What came from the log can be read from it again: it need not be synced before its checkpoint is.
         let durability =
-            if commit.has_local_writes() { self.durability } else { self.durability.min(Durability::Os) };
+            if commit.must_last() { self.durability } else { self.durability.min(Durability::Os) };
         let store = self.shared.store.clone();
         if store.strongest_durability() == Durability::Memory {
             store.commit(batch, durability)?;
         } else {
             let committing = tokio::task::spawn_blocking(move || store.commit(batch, durability));
             committing.await.map_err(|error| StoreError::Io { action: "commit", source: error.into() })??;
+        }
+        if commit.reincarnation.is_some() {
+            let left = persist::count_outbox(&*self.shared.store).map_err(not_readable)?;
+            metrics::set(&self.shared.counters.outbox_len, left);
         }
         if commit.has_local_writes() {
             let events =
@@ -459,8 +493,16 @@ impl Replica {
                 Notification::EventQuarantined { dot, ahead }
             }
             Notice::Fenced { dot } => {
-                tracing::error!(%dot, "another writer uses this master's identity; it takes no more writes");
+                tracing::error!(%dot, "another writer uses this master's identity; it takes another one");
                 Notification::Fenced { dot }
+            }
+            Notice::Reincarnated { old, new, writes } => {
+                tracing::warn!(%old, %new, writes, "this master has another identity");
+                Notification::Reincarnated { old, new, writes }
+            }
+            Notice::NameShared { other } => {
+                tracing::error!(%other, "another master goes by this master's name; rename one of them");
+                Notification::NameShared { other }
             }
             Notice::StrategyMismatch { replica, ours, theirs } => {
                 tracing::error!(%replica, ours, theirs, "another master resolves conflicts by other rules");
@@ -520,7 +562,7 @@ impl Replica {
                 None => Ok(WriteReceipt {
                     dot: written.dot,
                     entity_id,
-                    master_id: self.shared.replica.clone(),
+                    master_id: self.shared.replica(),
                     hlc: written.hlc,
                     token: SessionToken(written.token),
                     queued,
@@ -552,6 +594,10 @@ impl Replica {
             self.failed = Some(reason);
         }
     }
+}
+
+fn not_readable(error: StartError) -> StoreError {
+    StoreError::Io { action: "read the outbox", source: error.into() }
 }
 
 /// The records in a store, as the engine asks for them.

@@ -22,7 +22,7 @@ pub const CONFLICTS_MAX: usize = 1_024;
 /// What the tasks of one manager share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) replica: ReplicaId,
+    replica: RwLock<ReplicaId>,
     pub(crate) namespace: String,
     pub(crate) limits: Limits,
     pub(crate) strategies: StrategyTable,
@@ -48,7 +48,7 @@ impl Shared {
     pub(crate) fn new(replica: ReplicaId, store: Arc<dyn Store>, engine: &Engine, link: LinkState) -> Self {
         let config = engine.config();
         Shared {
-            replica,
+            replica: RwLock::new(replica),
             namespace: config.namespace.clone(),
             limits: config.limits.clone(),
             strategies: config.strategies.clone(),
@@ -64,6 +64,15 @@ impl Shared {
             engine: Mutex::default(),
             replicas: RwLock::new(engine.replicas().clone()),
         }
+    }
+
+    /// The identity of this master. Only its name never changes.
+    pub(crate) fn replica(&self) -> ReplicaId {
+        self.replica.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn replica_is(&self, replica: ReplicaId) {
+        *self.replica.write().unwrap_or_else(PoisonError::into_inner) = replica;
     }
 
     /// Tells whoever listens; nobody need to.
@@ -115,7 +124,7 @@ impl Shared {
         });
         if changed {
             metrics::add(&self.counters.logs_lost, 1);
-            tracing::error!(replica = %self.replica, %reason, "the shared log is lost");
+            tracing::error!(replica = %self.replica(), %reason, "the shared log is lost");
             self.notify(Notification::LogLost { reason });
         }
     }
@@ -131,7 +140,7 @@ impl Shared {
             changes
         });
         if changed {
-            tracing::info!(replica = %self.replica, "the shared log is followed again");
+            tracing::info!(replica = %self.replica(), "the shared log is followed again");
             self.notify(Notification::LogReopened);
         }
     }

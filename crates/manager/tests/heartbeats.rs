@@ -40,14 +40,14 @@ async fn masters_with_different_strategies_are_told_of_it_on_both_sides() {
     for (told, other) in [(&mut told_east, &west), (&mut told_west, &east)] {
         let (master_id, ours, theirs) = notified(told, |notification| match notification {
             Notification::StrategyMismatch { master_id, ours, theirs }
-                if master_id == *other.master.master_id() =>
+                if master_id == other.master.master_id() =>
             {
                 Some((master_id, ours, theirs))
             }
             _ => None,
         })
         .await;
-        assert_eq!(&master_id, other.master.master_id());
+        assert_eq!(master_id, other.master.master_id());
         assert_ne!(ours, theirs);
     }
     let peers = peers_until(&east, |peers| peers.len() == 2).await;
@@ -69,7 +69,7 @@ async fn peers_tell_how_far_each_is_and_nothing_is_said_of_equals() {
     assert_eq!(east.master.metrics().active_peers, 0, "nobody was heard through a cut link");
     west.link.heal();
     let peers = peers_until(&east, |peers| peers.iter().any(|peer| peer.behind_events == 0)).await;
-    assert_eq!((&peers[0].master_id, peers[0].ahead_events), (west.master.master_id(), 0));
+    assert_eq!((peers[0].master_id.clone(), peers[0].ahead_events), (west.master.master_id(), 0));
     assert!(peers[0].same_strategies && !peers[0].diverged);
     assert!(peers[0].clock_ahead_ms.abs() < 60_000, "the same clock: {}", peers[0].clock_ahead_ms);
     converge(&[&east.master, &west.master]).await;
@@ -103,7 +103,7 @@ async fn garbage_among_the_announcements_is_counted_and_skipped() {
     tokio::time::timeout(support::DEADLINE, garbage).await.expect("it is counted");
     let west = island(&broker, "eu-west", Strategy::Lww).await;
     let peers = peers_until(&east, |peers| peers.len() == 1).await;
-    assert_eq!(&peers[0].master_id, west.master.master_id());
+    assert_eq!(peers[0].master_id, west.master.master_id());
     let unreadable = east.master.metrics().messages_unreadable;
     let forged = {
         let mut heard = stranger.listen("stranger").await.unwrap();

@@ -29,7 +29,7 @@ async fn a_write_is_read_at_once_here_and_soon_everywhere() {
     let [us, eu, ap] = islands.each_ref().map(|island| &island.master);
     let receipt = us.write("user/7", &user("Alice", None)).await.unwrap();
     assert_eq!(receipt.dot.sequence, 1);
-    assert_eq!(&receipt.master_id, us.master_id());
+    assert_eq!(receipt.master_id, us.master_id());
     assert_eq!(us.read("user/7").await.unwrap(), Some(user("Alice", None)));
     for other in [eu, ap] {
         assert!(other.wait_for(&receipt.token, DEADLINE).await);
@@ -120,11 +120,11 @@ async fn a_restarted_master_goes_on_where_it_was() {
     us.link.cut();
     // Two writes of one millisecond contend by name, so either may have won.
     let won: Option<i32> = us.master.read("n/3").await.unwrap();
-    let identity = us.master.master_id().clone();
+    let identity = us.master.master_id();
     let queued = us.master.write("queued", &1).await.unwrap();
     drop(us.master);
     let us = Island::on(&broker, options("us-east", Strategy::Lww), us.store.reopen()).await;
-    assert_eq!(us.master.master_id(), &identity, "the same incarnation on the same store");
+    assert_eq!(us.master.master_id(), identity, "the same incarnation on the same store");
     assert_eq!(us.master.read("n/3").await.unwrap(), won);
     let next = us.master.write("next", &2).await.unwrap();
     assert_eq!(next.dot.sequence, queued.dot.sequence + 1);

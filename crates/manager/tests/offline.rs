@@ -5,12 +5,12 @@ mod support;
 use std::time::Duration;
 
 use archipelago_conflict::Strategy;
-use archipelago_manager::{ImportError, Imported, LinkState, MultiMasterManager, NotTaken, SessionToken};
+use archipelago_manager::{ImportError, Imported, LinkState, MultiMasterManager, Notification, SessionToken};
 use archipelago_pipeline::MemoryBroker;
 use archipelago_store::{MemoryStore, Store, Table};
 use bytes::Bytes;
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
-use support::{Island, broker, converge, options};
+use support::{Island, broker, converge, notified, options};
 
 async fn client(name: &str, store: MemoryStore) -> MultiMasterManager {
     options(name, Strategy::FieldMerge).store(store).start().await.expect("a sound store")
@@ -165,7 +165,7 @@ async fn bad_parts_are_refused_by_name_and_change_nothing() {
 }
 
 #[tokio::test]
-async fn a_replica_that_was_restored_from_an_old_copy_is_told_by_what_others_have_of_it() {
+async fn a_replica_that_was_restored_from_an_old_copy_goes_on_under_a_new_identity() {
     let store = MemoryStore::new();
     let phone = client("phone", store.clone()).await;
     let laptop = client("laptop", MemoryStore::new()).await;
@@ -174,10 +174,25 @@ async fn a_replica_that_was_restored_from_an_old_copy_is_told_by_what_others_hav
     phone.write("a", &2).await.unwrap();
     give(&phone, &laptop).await;
     let restored = client("phone", backup).await;
-    let parts = changes(&laptop, &restored).await;
-    let refused = restored.import(parts[0].clone()).await.unwrap_err();
-    assert!(matches!(refused, ImportError::NotTaken(NotTaken::Fenced { .. })), "{refused}");
-    assert!(restored.write("b", &1).await.is_err());
+    // Before it finds out, it writes under a sequence that is taken.
+    restored.write("mine", &3).await.unwrap();
+    let (identity, mut told) = (restored.master_id(), restored.subscribe());
+    phone.write("b", &1).await.unwrap();
+    phone.write("c", &1).await.unwrap();
+    give(&phone, &laptop).await;
+    give(&laptop, &restored).await;
+    let writes = notified(&mut told, |notification| match notification {
+        Notification::Reincarnated { old, writes, .. } => Some((old, writes)),
+        _ => None,
+    });
+    assert_eq!(writes.await, (identity, 1));
+    restored.write("more", &4).await.unwrap();
+    give(&laptop, &restored).await;
+    give(&restored, &laptop).await;
+    same_state(&laptop, &restored).await;
+    for (entity, value) in [("a", 2), ("b", 1), ("mine", 3), ("more", 4)] {
+        assert_eq!(laptop.read(entity).await.unwrap(), Some(value), "{entity}");
+    }
 }
 
 /// Clients that are offline most of the time and masters on a pipeline that meet now and then, in any pairs.

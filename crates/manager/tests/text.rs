@@ -33,7 +33,7 @@ async fn of_an_edit_only_the_difference_travels() {
     let islands = archipelago(&broker, Strategy::CrdtMerge).await;
     let [us, eu, ap] = islands.each_ref().map(|island| &island.master);
     let mut page = Page { title: "Islands".into(), body: Text::new() };
-    page.body.push_str(us.master_id(), &"All islands are one. ".repeat(2_500)).unwrap();
+    page.body.push_str(&us.master_id(), &"All islands are one. ".repeat(2_500)).unwrap();
     us.write("page/1", &page).await.unwrap();
     converge(&[us, eu, ap]).await;
     let pipeline = broker.pipeline(NAMESPACE);

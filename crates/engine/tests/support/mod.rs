@@ -173,7 +173,7 @@ impl Replica {
                 }
                 Effect::Notify(notice) => self.notices.push(notice),
                 Effect::Rewind { after } => self.rewind = Some(after),
-                Effect::Repair { from } => self.repair = Some(from),
+                Effect::Repair { from, .. } => self.repair = Some(from),
             }
         }
         events

@@ -1,0 +1,105 @@
+//! A master whose store is an old copy, or is used twice, goes on under a new identity and loses nothing.
+
+mod support;
+
+use std::time::Duration;
+
+use archipelago_clock::ReplicaId;
+use archipelago_conflict::Strategy;
+use archipelago_manager::{Notification, Notifications};
+use archipelago_pipeline::MemoryBroker;
+use archipelago_store::MemoryStore;
+use support::{Island, broker, converge, notified, options};
+
+async fn island(broker: &MemoryBroker, name: &str, store: MemoryStore) -> Island {
+    let options = options(name, Strategy::Lww).heartbeat_interval(Duration::from_millis(20));
+    Island::on(broker, options, store).await
+}
+
+async fn reincarnated(notifications: &mut Notifications) -> (ReplicaId, ReplicaId) {
+    notified(notifications, |notification| match notification {
+        Notification::Reincarnated { old, new, .. } => Some((old, new)),
+        _ => None,
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_master_restored_from_an_old_copy_of_its_store_is_told_and_goes_on() {
+    let broker = broker();
+    let (us, eu) = (
+        island(&broker, "us-east", MemoryStore::new()).await,
+        island(&broker, "eu-west", MemoryStore::new()).await,
+    );
+    us.master.write("before", &1).await.unwrap();
+    converge(&[&us.master, &eu.master]).await;
+    let backup = us.store.copy();
+    for n in 0..20 {
+        us.master.write(format!("since/{n}"), &n).await.unwrap();
+    }
+    converge(&[&us.master, &eu.master]).await;
+    us.master.close().await.unwrap();
+
+    // Cut off, so that it writes before it can find out.
+    let restored = {
+        let link =
+            archipelago_pipeline::Switch::new(std::sync::Arc::new(broker.pipeline(support::NAMESPACE)));
+        link.cut();
+        let options = options("us-east", Strategy::Lww).heartbeat_interval(Duration::from_millis(20));
+        let master = options.store(backup.clone()).pipeline(link.clone()).start().await.unwrap();
+        Island { master, link, store: backup }
+    };
+    let identity = restored.master.master_id();
+    for n in 0..5 {
+        restored.master.write(format!("mine/{n}"), &n).await.unwrap();
+    }
+    let mut told = restored.master.subscribe();
+    restored.link.heal();
+    let (old, new) = reincarnated(&mut told).await;
+    assert_eq!((&old, &new), (&identity, &restored.master.master_id()));
+    assert_eq!(new.name(), "us-east");
+    restored.master.write("after", &1).await.unwrap();
+    converge(&[&restored.master, &eu.master]).await;
+    for n in 0..20 {
+        assert_eq!(restored.master.read(&format!("since/{n}")).await.unwrap(), Some(n));
+    }
+    for n in 0..5 {
+        assert_eq!(eu.master.read(&format!("mine/{n}")).await.unwrap(), Some(n));
+    }
+    // The new identity is in the store.
+    restored.master.close().await.unwrap();
+    let again = island(&broker, "us-east", restored.store.reopen()).await;
+    assert_eq!(again.master.master_id(), new);
+    converge(&[&again.master, &eu.master]).await;
+}
+
+#[tokio::test]
+async fn two_masters_on_copies_of_one_store_part_and_lose_nothing() {
+    let broker = broker();
+    let (us, eu) = (
+        island(&broker, "us-east", MemoryStore::new()).await,
+        island(&broker, "eu-west", MemoryStore::new()).await,
+    );
+    us.master.write("before", &1).await.unwrap();
+    converge(&[&us.master, &eu.master]).await;
+    us.master.close().await.unwrap();
+    let one = island(&broker, "us-east", us.store.copy()).await;
+    let two = island(&broker, "us-east", us.store.copy()).await;
+    let (mut told_one, mut told_two) = (one.master.subscribe(), two.master.subscribe());
+    for n in 0..30 {
+        one.master.write(format!("one/{n}"), &n).await.unwrap();
+        two.master.write(format!("two/{n}"), &n).await.unwrap();
+    }
+    let (_, new_one) = reincarnated(&mut told_one).await;
+    let (_, new_two) = reincarnated(&mut told_two).await;
+    assert_ne!(new_one, new_two);
+    for n in 30..40 {
+        one.master.write(format!("one/{n}"), &n).await.unwrap();
+        two.master.write(format!("two/{n}"), &n).await.unwrap();
+    }
+    converge(&[&one.master, &two.master, &eu.master]).await;
+    for n in 0..40 {
+        assert_eq!(eu.master.read(&format!("one/{n}")).await.unwrap(), Some(n));
+        assert_eq!(eu.master.read(&format!("two/{n}")).await.unwrap(), Some(n));
+    }
+}
