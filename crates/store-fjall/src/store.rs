@@ -176,8 +176,8 @@ fn keyspaces(database: &Database) -> fjall::Result<[(Table, Keyspace); Table::AL
     let open = |table: Table| -> fjall::Result<_> {
         Ok((table, database.keyspace(table.name(), || create_options(table))?))
     };
-    let [meta, entities, outbox, pending, journal] = Table::ALL;
-    Ok([open(meta)?, open(entities)?, open(outbox)?, open(pending)?, open(journal)?])
+    let [meta, entities, outbox, pending, journal, dead_letters] = Table::ALL;
+    Ok([open(meta)?, open(entities)?, open(outbox)?, open(pending)?, open(journal)?, open(dead_letters)?])
 }
 
 /// How a new table is laid out. The tables that hold little at a time, but are written with every commit, are flushed
