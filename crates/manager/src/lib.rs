@@ -35,6 +35,7 @@
 //! | `replica` | the task that owns the engine: group commit, acknowledgement |
 //! | `emitter` | from the outbox to the log |
 //! | `receiver` | from the log to the engine |
+//! | `log_reader` | follows a log and notices when it is no longer the one that was read |
 //! | `heart` | heartbeats, sent and heard |
 //! | `persist`, `journal` | the rows of a replica in its store; those of past conflicts |
 //! | `shared` | what these tasks share |
@@ -55,6 +56,7 @@ mod error;
 mod heart;
 mod journal;
 mod link;
+mod log_reader;
 mod manager;
 mod metrics;
 mod notification;
