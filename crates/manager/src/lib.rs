@@ -1,4 +1,5 @@
-//! The engine driven by tokio over a store and a pipeline: [`MultiMasterManager`].
+//! The engine driven by tokio over a store and a pipeline: [`MultiMasterManager`]; and [`EventSubscriber`], for
+//! applications that follow the events.
 //!
 //! ```
 //! use archipelago_manager::MultiMasterManager;
@@ -39,6 +40,7 @@
 //! | `heart` | heartbeats, sent and heard |
 //! | `persist`, `journal` | the rows of a replica in its store; those of past conflicts |
 //! | `shared` | what these tasks share |
+//! | [`subscriber`] | [`EventSubscriber`], which needs none of the above but `log_reader` |
 //! | `notification`, `receipt`, `view`, `peer`, `metrics`, `link` | what users get to see |
 //! | `wall_clock` | [`WallClock`]: time of day, injected |
 //!
@@ -66,6 +68,7 @@ mod receipt;
 mod receiver;
 mod replica;
 mod shared;
+pub mod subscriber;
 mod view;
 mod wall_clock;
 
@@ -78,6 +81,7 @@ pub use notification::{NOTIFICATIONS_MAX, Notification, Notifications};
 pub use peer::PeerView;
 pub use receipt::{SessionToken, WriteReceipt};
 pub use shared::CONFLICTS_MAX;
+pub use subscriber::EventSubscriber;
 pub use view::{
     ClashReport, ClashSide, ConflictReport, EntityView, Explanation, VersionContent, VersionView,
 };
