@@ -11,8 +11,8 @@ use std::{
 };
 
 use archipelago_manager::subscriber::{
-    CheckpointMode, DeadLetterError, EventSubscriber, EventSubscriberBuilder, ReplayError, ReplayFrom,
-    SubscriberError, SubscriberNotice,
+    CheckpointMode, CheckpointStore, DeadLetterError, EventSubscriber, EventSubscriberBuilder, ReplayError,
+    ReplayFrom, SubscriberError, SubscriberNotice,
 };
 use archipelago_pipeline::{
     Incoming, Listener, LogState, MemoryBroker, Outgoing, PendingAck, Pipeline, PipelineError,
@@ -256,6 +256,32 @@ async fn what_the_checkpoint_has_no_room_for_is_remembered_for_the_window() {
     subscriber.close().await.unwrap();
 }
 
+#[tokio::test(start_paused = true)]
+async fn interval_saves_also_while_there_is_always_more_to_do() {
+    let (harness, store) = (Memory::new(), MemoryStore::new());
+    let writer = Writer::new(&harness).await;
+    writer.write("us", 1..=4).await;
+    let (saved, mut saves) = mpsc::unbounded_channel();
+    let stored = store.clone();
+    let options = options(&harness).await.checkpoint_store(store).checkpoint_mode(CheckpointMode::INTERVAL);
+    let subscriber = options.on_event(move |_| {
+        let checkpoint = stored.load("test").unwrap();
+        saved
+            .send(checkpoint.map_or(0, |checkpoint| checkpoint.vector().iter().map(|(_, n)| n).sum()))
+            .unwrap();
+        async {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            Ok(())
+        }
+    });
+    let subscriber = subscriber.start().await.unwrap();
+    // After 6 s, in the middle of a message.
+    for expected in [0, 0, 2, 2] {
+        assert_eq!(saves.recv().await, Some(expected));
+    }
+    subscriber.close().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_full_window_stops_and_loses_nothing() {
     let harness = Memory::new();
@@ -379,6 +405,26 @@ async fn a_handler_that_would_wait_for_itself_is_told_so() {
     assert!(matches!(retry, Err(DeadLetterError::WithinHandler)));
     assert!(within("the close takes effect", subscriber.stopped()).await.is_none());
     assert!(subscriber.checkpoint().unwrap().contains(&dot("us", 1)), "the call was finished");
+}
+
+#[tokio::test]
+async fn what_no_broker_will_ever_allow_stops_the_subscriber() {
+    let (saw, _seen) = Seen::channel();
+    let forbidden = |_: usize, _: Box<dyn Subscription>| -> Box<dyn Subscription> { Box::new(Forbidden) };
+    let harness = Memory::new();
+    Writer::new(&harness).await;
+    let subscriber = bent(&harness, forbidden).await.on_event(tell(saw)).start().await.unwrap();
+    let error = stopped(&subscriber).await;
+    assert!(matches!(&*error, SubscriberError::Pipeline(PipelineError::Unauthorized { .. })), "{error}");
+}
+
+struct Forbidden;
+
+#[async_trait]
+impl Subscription for Forbidden {
+    async fn next(&mut self) -> Result<Incoming, PipelineError> {
+        Err(PipelineError::Unauthorized { reason: "no".into() })
+    }
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ pub trait CheckpointStore: Send + Sync + 'static {
     fn save(&self, subscriber: &str, checkpoint: &Checkpoint) -> Result<(), HandlerError>;
 }
 
-/// In the row [`checkpoint_row`] of [`Table::Meta`]. A checkpoint lost with the power costs a redelivery and nothing
+/// In the row `subscriber/<name>/checkpoint` of [`Table::Meta`]. A checkpoint lost with the power costs a redelivery and nothing
 /// else, so it is not synced.
 impl<S: Store> CheckpointStore for S {
     fn load(&self, subscriber: &str) -> Result<Option<Checkpoint>, HandlerError> {

@@ -386,7 +386,8 @@ impl Delivery {
             metrics.window_events = self.window.len() as u64;
         });
         self.proceed(next);
-        if self.options.checkpoint_mode == CheckpointMode::Auto && !events.is_empty() {
+        let at_once = self.options.checkpoint_mode == CheckpointMode::Auto && !events.is_empty();
+        if at_once || self.save_at().is_some_and(|at| at <= Instant::now()) {
             self.save().await?;
         }
         Ok(())
@@ -525,6 +526,10 @@ impl Delivery {
     async fn replay(&mut self, from: ReplayFrom) -> Result<u64, ReplayError> {
         let Some(mut progress) = self.progress.clone() else { return Err(ReplayError::Stopped) };
         let state = self.pipeline.state().await?;
+        if state.id != *progress.log() {
+            let (expected, found) = (progress.log().clone(), state.id);
+            return Err(PipelineError::LogReplaced { expected, found }.into());
+        }
         let next_sequence = progress.sequence() + 1;
         let first = match from {
             ReplayFrom::Start => state.first_sequence,
@@ -616,7 +621,7 @@ impl Delivery {
         self.shared.status.send_replace(status);
     }
 
-    /// When the checkpoint is to be saved although nothing happens.
+    /// When the checkpoint is to be saved at the latest.
     fn save_at(&self) -> Option<Instant> {
         let interval = match self.options.checkpoint_mode {
             CheckpointMode::Auto => self.options.poll_interval,
