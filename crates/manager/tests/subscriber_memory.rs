@@ -11,8 +11,8 @@ use std::{
 };
 
 use archipelago_manager::subscriber::{
-    CheckpointMode, CheckpointStore, DeadLetterError, EventSubscriber, EventSubscriberBuilder, ReplayError,
-    ReplayFrom, SubscriberError, SubscriberNotice,
+    CheckpointMode, CheckpointStore, DeadLetterError, EventSubscriber, EventSubscriberBuilder, GapAction,
+    ReplayError, ReplayFrom, SubscriberError, SubscriberNotice,
 };
 use archipelago_pipeline::{
     Incoming, Listener, LogState, MemoryBroker, Outgoing, PendingAck, Pipeline, PipelineError,
@@ -405,6 +405,40 @@ async fn a_handler_that_would_wait_for_itself_is_told_so() {
     assert!(matches!(retry, Err(DeadLetterError::WithinHandler)));
     assert!(within("the close takes effect", subscriber.stopped()).await.is_none());
     assert!(subscriber.checkpoint().unwrap().contains(&dot("us", 1)), "the call was finished");
+}
+
+/// Delivers one message, and ends as if the log had been deleted right after it.
+struct Ending(Option<Box<dyn Subscription>>);
+
+#[async_trait]
+impl Subscription for Ending {
+    async fn next(&mut self) -> Result<Incoming, PipelineError> {
+        match self.0.take() {
+            Some(mut inner) => inner.next().await,
+            None => Err(PipelineError::LogMissing { name: NAMESPACE.into() }),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_read_of_a_lost_log_is_delivered_before_the_gap_is_told() {
+    let harness = Memory::new();
+    Writer::new(&harness).await.write("us", 1..=2).await;
+    let (saw, mut seen) = Seen::channel();
+    let gap = saw.clone();
+    let ending = |_, inner| -> Box<dyn Subscription> { Box::new(Ending(Some(inner))) };
+    let options = bent(&harness, ending).await.on_gap(move |told| {
+        assert!(told.checkpoint.contains(&dot("us", 2)));
+        let _ = gap.send("gap".into());
+        async { GapAction::Stop }
+    });
+    let subscriber = options.on_batch(move |delivery| {
+        let _ = saw.send(subscriber_suite::batch_names(&delivery));
+        async { Ok(()) }
+    });
+    let subscriber = subscriber.start().await.unwrap();
+    assert!(matches!(&*stopped(&subscriber).await, SubscriberError::LogLost { .. }));
+    assert_eq!(seen.rest(), ["us/1 us/2", "gap"]);
 }
 
 #[tokio::test]

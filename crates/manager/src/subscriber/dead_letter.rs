@@ -195,3 +195,44 @@ fn failed(error: &dyn std::error::Error) -> DeadLetterError {
 fn unix(time: SystemTime, unit: impl FnOnce(Duration) -> u128) -> u64 {
     u64::try_from(unit(time.duration_since(UNIX_EPOCH).unwrap_or_default())).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use archipelago_clock::{Hlc, Incarnation};
+    use archipelago_proto::Op;
+    use archipelago_store::MemoryStore;
+
+    use super::*;
+
+    #[test]
+    fn rows_of_the_first_format_are_read_for_ever() {
+        let dot = Dot::new(ReplicaId::new("us-east", Incarnation::from_bits(1)).unwrap(), 3);
+        let letter = DeadLetter {
+            id: DeadLetterId { sequence: 2, event: dot.clone() },
+            event: Event {
+                dot,
+                hlc: Hlc::new(1_000, 0),
+                deps: Arc::default(),
+                context: None,
+                entity: "user/7".into(),
+                op: Op::Delete,
+            },
+            log: LogId { name: "people".into(), created_unix_ns: 7 },
+            stored_at: UNIX_EPOCH + Duration::from_nanos(99),
+            attempts: 4,
+            reason: "no luck".into(),
+            failed_at: UNIX_EPOCH + Duration::from_millis(1_000),
+        };
+        let store = MemoryStore::new();
+        let letters = DeadLetters::new(Arc::new(store.clone()), "mailer", "people", &Limits::default());
+        letters.put(&letter).unwrap();
+        let row = store.scan(Table::DeadLetters, Bound::Unbounded, Bound::Unbounded, 1).unwrap().remove(0);
+        assert_eq!(&row.key[..], b"mailer/\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x03us-east@0000000000000001");
+        let frozen = &include_bytes!("../../tests/golden/dead-letter-v1.bin")[..];
+        assert_eq!(row.value, frozen);
+        let mut batch = Batch::new();
+        batch.put(Table::DeadLetters, row.key, frozen);
+        store.commit(batch, Durability::Memory).unwrap();
+        assert_eq!(letters.list(None, 10).unwrap(), [letter]);
+    }
+}
