@@ -169,6 +169,31 @@ pub(crate) async fn a_full_dead_letter_store_stops_and_loses_nothing(harness: &i
     subscriber.close().await.expect("a sound store");
 }
 
+pub(crate) async fn an_event_put_aside_twice_is_one_dead_letter(harness: &impl Harness) {
+    let writer = Writer::new(harness).await;
+    let (checkpoints, letters, failures) = (Checkpoints::default(), MemoryStore::new(), Failures::default());
+    failures.fail("us/1", 2);
+    let bounded = async || {
+        let options = options(harness).await.checkpoint_store(checkpoints.clone()).max_retries(0);
+        options.dead_letter_store(letters.clone())
+    };
+    // The process ends after the event was put aside, and before the checkpoint says so.
+    let (subscriber, _, _) = start(bounded().await, &failures).await;
+    assert!(subscriber.wait_for(|_| true).await);
+    while subscriber.metrics().checkpoints_saved == 0 {
+        tokio::task::yield_now().await;
+    }
+    checkpoints.refuse.store(true, Ordering::SeqCst);
+    writer.write("us", 1..=2).await;
+    stopped(&subscriber).await;
+    checkpoints.refuse.store(false, Ordering::SeqCst);
+    let (subscriber, mut seen, _) = start(bounded().await, &failures).await;
+    seen.expect(names("us", [2])).await;
+    assert_eq!(subscriber.dead_letters(None, 10).await.expect("a sound store").len(), 1);
+    assert_eq!(subscriber.metrics().dead_letters, 1);
+    subscriber.close().await.expect("a sound store");
+}
+
 pub(crate) async fn one_bad_event_does_not_take_its_batch_along(harness: &impl Harness) {
     let writer = Writer::new(harness).await;
     writer.write("us", 1..=6).await;

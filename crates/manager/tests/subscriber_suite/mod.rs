@@ -67,6 +67,7 @@ macro_rules! subscriber_tests {
             a_dead_letter_is_listed_retried_and_discarded,
             without_a_dead_letter_store_the_subscriber_stops_and_loses_nothing,
             a_full_dead_letter_store_stops_and_loses_nothing,
+            an_event_put_aside_twice_is_one_dead_letter,
             one_bad_event_does_not_take_its_batch_along,
             a_panic_is_a_failure,
             a_checkpoint_that_cannot_be_saved_stops_the_subscriber,
