@@ -4,11 +4,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use archipelago_clock::{Dot, VECTOR_ENTRIES_MAX};
-use archipelago_pipeline::{LogState, Pipeline, PipelineError};
+use archipelago_clock::VECTOR_ENTRIES_MAX;
+use archipelago_pipeline::Pipeline;
 use archipelago_proto::{Event, Limits};
 use futures::future::BoxFuture;
-use rand::RngExt;
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -16,23 +15,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Cause, Checkpoint, CheckpointMode, CheckpointStore, DeadLetter, DeadLetterError, DeadLetterId,
-    DeliveryFailure, Gap, GapAction, LoggedEvent, NextStep, ReplayError, ReplayFrom, SubscriberError,
-    SubscriberNotice, SubscriberStatus,
-    dead_letter::DeadLetters,
-    handler::{Handler, guarded},
-    seek::first_since,
-    shared::Shared,
+    Cause, Checkpoint, CheckpointMode, CheckpointStore, DeadLetterError, DeadLetterId, DeliveryFailure, Gap,
+    GapAction, LoggedEvent, ReplayError, ReplayFrom, SubscriberError, SubscriberNotice, SubscriberStatus,
+    attempt::Delivered, dead_letter::DeadLetters, handler::Handler, place::lost_for_good, shared::Shared,
     window::Window,
 };
 use crate::{
-    backoff::Backoff,
     error::LogLost,
-    log_reader::{Decoded, LogReader, Read, compare, decode},
+    log_reader::{Decoded, LogReader, Read, decode},
 };
-
-/// The longest wait before a handler is called again.
-const RETRY_DELAY_MAX: Duration = Duration::from_secs(30);
 
 pub(super) type OnError = Box<dyn FnMut(&DeliveryFailure) + Send>;
 pub(super) type OnGap = Box<dyn FnMut(Gap) -> BoxFuture<'static, GapAction> + Send>;
@@ -92,7 +83,7 @@ pub(super) enum Item {
 }
 
 /// Why reading comes to a halt.
-enum Halt {
+pub(super) enum Halt {
     /// The subscriber is closed.
     Closed,
     /// Reading goes on from the checkpoint, which was moved.
@@ -111,14 +102,6 @@ impl From<SubscriberError> for Halt {
     fn from(error: SubscriberError) -> Self {
         Halt::Failed(error)
     }
-}
-
-/// What became of events that were delivered.
-enum Delivered {
-    /// They are handled, or put aside.
-    Done,
-    /// They are to be delivered each by itself.
-    OneByOne,
 }
 
 impl Delivery {
@@ -180,72 +163,6 @@ impl Delivery {
             // Where everything is ready at once, others get a turn all the same.
             tokio::task::yield_now().await;
         }
-    }
-
-    /// The log at the checkpoint.
-    async fn open(&mut self) -> Result<LogReader, Halt> {
-        self.shared.status.send_replace(SubscriberStatus::Connecting);
-        (self.pending_events, self.one_by_one, self.held_back) = (0, 0, false);
-        self.pending.clear();
-        let state = self.log_state(self.progress.is_none()).await?;
-        let progress = match &self.progress {
-            Some(progress) => progress.clone(),
-            None => {
-                let after = self.begin(&state).await?;
-                let progress = Checkpoint::new(state.id.clone(), after);
-                // Should the log be lost while the subscriber is away, that is noticed at the next start.
-                self.proceed(progress.clone());
-                self.save().await?;
-                progress
-            }
-        };
-        compare(progress.log(), progress.sequence(), &state)?;
-        let mut reader = LogReader::new(self.pipeline.clone(), state, self.options.stall_timeout);
-        tokio::select! {
-            biased;
-            () = self.stop.cancelled() => return Err(Halt::Closed),
-            sought = reader.seek(progress.sequence(), progress.stored_at()) => sought?,
-        }
-        Ok(reader)
-    }
-
-    /// The state of the log, once it can be had. A log that is not there yet may be waited for.
-    async fn log_state(&mut self, wait_for_log: bool) -> Result<LogState, Halt> {
-        let mut backoff = Backoff::default();
-        loop {
-            let state = tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return Err(Halt::Closed),
-                state = self.pipeline.state() => state,
-            };
-            match state {
-                Ok(state) => return Ok(state),
-                Err(PipelineError::LogMissing { .. }) if wait_for_log => {}
-                Err(error) if error.is_retryable() => {}
-                Err(error) => return Err(LogLost::from(error).into()),
-            }
-            tokio::select! {
-                () = self.stop.cancelled() => return Err(Halt::Closed),
-                () = backoff.wait() => {}
-            }
-        }
-    }
-
-    /// The message after which a subscriber without a checkpoint begins.
-    async fn begin(&mut self, state: &LogState) -> Result<u64, Halt> {
-        let refused = |error| Halt::from(SubscriberError::StartFrom(error));
-        let first = match self.options.start_from {
-            // A log that no longer has its first message is a gap, which is noticed as any other.
-            ReplayFrom::Start => 1,
-            ReplayFrom::Sequence(asked) => {
-                check_held(asked.max(1), state, state.last_sequence + 1).map_err(refused)?
-            }
-            ReplayFrom::Time(time) => tokio::select! {
-                () = self.stop.cancelled() => return Err(Halt::Closed),
-                first = first_since(&*self.pipeline, state, time) => first.map_err(refused)?,
-            },
-        };
-        Ok(first - 1)
     }
 
     /// Waits for something to do: a message, a command, or a checkpoint that is to be saved.
@@ -393,112 +310,6 @@ impl Delivery {
         Ok(())
     }
 
-    /// Calls the handler until it succeeds or its retries are used up.
-    async fn deliver(&mut self, events: &[LoggedEvent], next: &Checkpoint) -> Result<Delivered, Halt> {
-        let mut attempt = 0;
-        loop {
-            attempt += 1;
-            let Err(reason) = self.call(events.to_vec(), attempt, next.clone()).await else {
-                self.shared.count(|metrics| metrics.events_handled += events.len() as u64);
-                return Ok(Delivered::Done);
-            };
-            if attempt <= self.options.max_retries {
-                let after = self.retry_delay(attempt);
-                self.failed(events, attempt, reason, NextStep::Retry { after });
-                tokio::select! {
-                    biased;
-                    () = self.stop.cancelled() => return Err(Halt::Closed),
-                    () = tokio::time::sleep(after) => {}
-                }
-                continue;
-            }
-            if events.len() > 1 {
-                self.failed(events, attempt, reason, NextStep::OneByOne);
-                return Ok(Delivered::OneByOne);
-            }
-            return self.put_aside(&events[0], next, attempt, reason).await;
-        }
-    }
-
-    async fn put_aside(
-        &mut self,
-        event: &LoggedEvent,
-        next: &Checkpoint,
-        attempts: u32,
-        reason: String,
-    ) -> Result<Delivered, Halt> {
-        let (dot, sequence) = (event.event.dot.clone(), event.sequence);
-        let Some(letters) = self.letters.clone() else {
-            self.failed(std::slice::from_ref(event), attempts, reason.clone(), NextStep::Stop);
-            return Err(SubscriberError::HandlerFailed { event: dot, sequence, attempts, reason }.into());
-        };
-        let dead_letters = self.shared.metrics().dead_letters;
-        if dead_letters >= self.options.dead_letters_max {
-            self.failed(std::slice::from_ref(event), attempts, reason, NextStep::Stop);
-            return Err(SubscriberError::DeadLettersFull { dead_letters }.into());
-        }
-        self.failed(std::slice::from_ref(event), attempts, reason.clone(), NextStep::DeadLetter);
-        let letter = DeadLetter {
-            id: DeadLetterId { sequence, event: dot.clone() },
-            event: event.event.clone(),
-            log: next.log().clone(),
-            stored_at: event.stored_at,
-            attempts,
-            reason: reason.clone(),
-            failed_at: SystemTime::now(),
-        };
-        let put = move || match letters.find(&letter.id) {
-            // Put aside before a crash that kept the checkpoint from moving.
-            Ok(_) => letters.put(&letter).map(|()| 0),
-            Err(DeadLetterError::Unknown { .. }) => letters.put(&letter).map(|()| 1),
-            Err(error) => Err(error),
-        };
-        let failed = |reason: String| SubscriberError::DeadLetterStore { reason };
-        let new = tokio::task::spawn_blocking(put).await.map_err(|error| failed(error.to_string()))?;
-        let new = new.map_err(|error| failed(error.to_string()))?;
-        self.shared.count(|metrics| {
-            metrics.dead_letters += new;
-            metrics.events_dead_lettered += 1;
-        });
-        self.shared.notify(SubscriberNotice::DeadLettered { event: dot, reason });
-        Ok(Delivered::Done)
-    }
-
-    /// Calls the handler once, and tells if it takes suspiciously long.
-    async fn call(&mut self, events: Vec<LoggedEvent>, attempt: u32, next: Checkpoint) -> Result<(), String> {
-        let (began, event) = (Instant::now(), events[0].event.dot.clone());
-        let calling = self.handler.call(events, attempt, next);
-        tokio::pin!(calling);
-        loop {
-            tokio::select! {
-                biased;
-                outcome = &mut calling => return outcome,
-                () = tokio::time::sleep(self.options.stall_timeout) => {
-                    let busy = began.elapsed();
-                    tracing::warn!(%event, ?busy, "the handler is busy for a long time");
-                    self.shared.notify(SubscriberNotice::HandlerStalled { event: event.clone(), busy });
-                }
-            }
-        }
-    }
-
-    fn failed(&mut self, events: &[LoggedEvent], attempt: u32, reason: String, next: NextStep) {
-        let sequence = events[0].sequence;
-        tracing::warn!(sequence, attempt, %reason, ?next, "the handler failed");
-        self.shared.count(|metrics| metrics.failures += 1);
-        let events: Vec<Dot> = events.iter().map(|event| event.event.dot.clone()).collect();
-        if let Some(told) = &mut self.on_error {
-            told(&DeliveryFailure { events, sequence, attempt, reason, next });
-        }
-    }
-
-    /// Twice as long after each failure, with jitter.
-    fn retry_delay(&self, failures: u32) -> Duration {
-        let doubled = self.options.retry_delay.saturating_mul(1 << (failures - 1).min(20));
-        let share: f64 = rand::rng().random_range(0.5..=1.0);
-        doubled.min(RETRY_DELAY_MAX).mul_f64(share)
-    }
-
     async fn obey(&mut self, command: Command) -> Result<(), Halt> {
         match command {
             Command::Replay { from, reply } => {
@@ -522,86 +333,7 @@ impl Delivery {
         }
     }
 
-    /// Moves the checkpoint back.
-    async fn replay(&mut self, from: ReplayFrom) -> Result<u64, ReplayError> {
-        let Some(mut progress) = self.progress.clone() else { return Err(ReplayError::Stopped) };
-        let state = self.pipeline.state().await?;
-        if state.id != *progress.log() {
-            let (expected, found) = (progress.log().clone(), state.id);
-            return Err(PipelineError::LogReplaced { expected, found }.into());
-        }
-        let next_sequence = progress.sequence() + 1;
-        let first = match from {
-            ReplayFrom::Start => state.first_sequence,
-            ReplayFrom::Sequence(asked) => asked.max(1),
-            ReplayFrom::Time(time) => first_since(&*self.pipeline, &state, time).await?.min(next_sequence),
-        };
-        let first = check_held(first, &state, next_sequence)?;
-        progress.replay(first - 1, state.last_sequence);
-        self.window.clear();
-        self.proceed(progress);
-        Ok(first)
-    }
-
-    async fn retry(&mut self, id: DeadLetterId) -> Result<(), DeadLetterError> {
-        let letters = self.letters.clone().ok_or(DeadLetterError::NoStore)?;
-        let checkpoint = self.progress.clone().ok_or(DeadLetterError::Stopped)?;
-        let store = |error: tokio::task::JoinError| DeadLetterError::Store { reason: error.to_string() };
-        let found = tokio::task::spawn_blocking({
-            let (letters, id) = (letters.clone(), id.clone());
-            move || letters.find(&id)
-        });
-        let mut letter = found.await.map_err(store)??;
-        letter.attempts = letter.attempts.saturating_add(1);
-        let event = LoggedEvent {
-            event: letter.event.clone(),
-            sequence: id.sequence,
-            stored_at: letter.stored_at,
-            cause: Cause::DeadLetter,
-        };
-        match self.call(vec![event], letter.attempts, checkpoint).await {
-            Ok(()) => {
-                tokio::task::spawn_blocking(move || letters.remove(&id)).await.map_err(store)??;
-                self.shared.count(|metrics| {
-                    metrics.dead_letters = metrics.dead_letters.saturating_sub(1);
-                    metrics.events_handled += 1;
-                });
-                Ok(())
-            }
-            Err(reason) => {
-                self.shared.count(|metrics| metrics.failures += 1);
-                (letter.reason, letter.failed_at) = (reason.clone(), SystemTime::now());
-                tokio::task::spawn_blocking(move || letters.put(&letter)).await.map_err(store)??;
-                Err(DeadLetterError::Failed { reason })
-            }
-        }
-    }
-
-    /// The log is not what it was: the application decides.
-    async fn gap(&mut self, lost: LogLost) -> Result<(), Halt> {
-        let Some(mut progress) = self.progress.clone().filter(|_| is_loss(&lost)) else {
-            return Err(Halt::Lost(lost));
-        };
-        let reason = lost.to_string();
-        tracing::error!(%reason, "the log is not what it was");
-        self.shared.notify(SubscriberNotice::Gap { reason: reason.clone() });
-        let gap = Gap { reason: reason.clone(), checkpoint: progress.clone() };
-        let action = guarded(async { (self.on_gap)(gap).await }).await;
-        if let Err(panic) = &action {
-            tracing::error!(%panic, "on_gap failed");
-        }
-        if action != Ok(GapAction::Resume) {
-            return Err(SubscriberError::LogLost { reason }.into());
-        }
-        let state = self.log_state(true).await?;
-        let after = state.first_sequence - 1;
-        progress.move_to(state.id, after);
-        self.proceed(progress);
-        self.shared.notify(SubscriberNotice::Resumed { after });
-        Ok(self.save().await?)
-    }
-
-    fn proceed(&mut self, progress: Checkpoint) {
+    pub(super) fn proceed(&mut self, progress: Checkpoint) {
         let before = self.progress.as_ref().and_then(Checkpoint::replaying_until);
         self.shared.count(|metrics| metrics.sequence = progress.sequence());
         self.shared.checkpoint.send_replace(Some(progress.clone()));
@@ -632,7 +364,7 @@ impl Delivery {
     }
 
     /// Saves the checkpoint, unless that is up to the application or there is nothing new.
-    async fn save(&mut self) -> Result<(), SubscriberError> {
+    pub(super) async fn save(&mut self) -> Result<(), SubscriberError> {
         let manual = self.options.checkpoint_mode == CheckpointMode::Manual;
         let (Some(checkpoints), Some(progress)) = (&self.checkpoints, &self.progress) else { return Ok(()) };
         if manual || !self.unsaved {
@@ -680,36 +412,5 @@ impl Drop for EndGuard {
             let closed = self.stop.is_cancelled();
             self.shared.ended(if closed { Ok(()) } else { Err(SubscriberError::Aborted) });
         }
-    }
-}
-
-fn check_held(asked: u64, state: &LogState, next_sequence: u64) -> Result<u64, ReplayError> {
-    let first_sequence = state.first_sequence;
-    if asked < first_sequence {
-        return Err(ReplayError::Gone { asked, first_sequence });
-    }
-    if asked > next_sequence {
-        return Err(ReplayError::Ahead { asked, next_sequence });
-    }
-    Ok(asked)
-}
-
-/// True if the log lost something; otherwise nobody may read it.
-fn is_loss(lost: &LogLost) -> bool {
-    match lost {
-        LogLost::Gap { .. } => true,
-        LogLost::Pipeline(error) => matches!(
-            error,
-            PipelineError::LogMissing { .. }
-                | PipelineError::LogReplaced { .. }
-                | PipelineError::LogRegressed { .. }
-        ),
-    }
-}
-
-fn lost_for_good(lost: &LogLost) -> SubscriberError {
-    match lost {
-        LogLost::Pipeline(error) if !is_loss(lost) => SubscriberError::Pipeline(error.clone()),
-        lost => SubscriberError::LogLost { reason: lost.to_string() },
     }
 }

@@ -39,7 +39,9 @@
 //! | module | noun |
 //! |---|---|
 //! | `builder`, `handle` | [`EventSubscriberBuilder`], [`EventSubscriber`]: what users call |
-//! | `delivery` | the task: reads, calls the handler, retries, moves the checkpoint |
+//! | `delivery` | the task: takes in messages, hands over events, moves the checkpoint |
+//! | `place` | where the log is read: the beginning, replays, gaps |
+//! | `attempt` | calls the handler, retries, puts aside |
 //! | `handler`, `event` | the application's functions, and what they are called with |
 //! | `checkpoint`, `checkpoint_store` | [`Checkpoint`], [`CheckpointStore`] |
 //! | `window` | ids of handled events for which the checkpoint has no room |
@@ -55,6 +57,7 @@
 //! - Nothing is passed over in silence: a log that lost something asks `on_gap`, a full store of dead letters stops.
 //! - What was read ahead is bounded by one message and one batch; commands, notices, gaps and the window have limits.
 
+mod attempt;
 mod builder;
 mod checkpoint;
 mod checkpoint_store;
@@ -65,6 +68,7 @@ mod event;
 mod handle;
 mod handler;
 mod notice;
+mod place;
 mod seek;
 mod shared;
 mod window;
