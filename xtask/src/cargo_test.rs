@@ -8,7 +8,8 @@ use crate::totals::Totals;
 use crate::{Outcome, ci, step};
 
 /// What is checked of the workspace beyond the default features.
-pub(crate) const FEATURES: &str = "archipelago-examples/text,archipelago-testkit/text";
+pub(crate) const FEATURES: &str =
+    "archipelago-examples/text,archipelago-examples/sqlite,archipelago-testkit/text";
 
 /// A run of the tests that came to its end.
 pub(crate) struct TestRun {

@@ -38,7 +38,7 @@
 //! | [`engine`] | `archipelago-engine` | the deterministic core, without I/O |
 //! | [`store`], `store_fjall` | `archipelago-store`, `archipelago-store-fjall` | where a replica keeps its state |
 //! | [`pipeline`], `pipeline_nats` | `archipelago-pipeline`, `archipelago-pipeline-nats` | what carries events |
-//! | [`manager`] | `archipelago-manager` | the managers |
+//! | [`manager`] | `archipelago-manager` | the managers, and the subscriber |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -67,6 +67,9 @@ pub use archipelago_store_fjall as store_fjall;
 
 pub use archipelago_conflict::{ConflictResolver, ConflictStrategy, Custom, Sibling, Strategy};
 pub use archipelago_crdt::Value;
+pub use archipelago_manager::subscriber::{
+    BatchDelivery, Checkpoint, CheckpointMode, CheckpointStore, EventDelivery, EventSubscriber, ReplayFrom,
+};
 pub use archipelago_manager::{
     Changes, ConflictReport, EntityView, Explanation, Imported, LinkState, Metrics, MultiMasterManager,
     Notification, Notifications, PeerView, SessionToken, UpdateError, WriteReceipt,
@@ -83,8 +86,8 @@ pub mod prelude {
     #[cfg(feature = "fjall")]
     pub use crate::FjallStore;
     pub use crate::{
-        Durability, MemoryBroker, MemoryStore, MultiMasterManager, Notification, Strategy, Value,
-        WriteReceipt,
+        Durability, EventSubscriber, MemoryBroker, MemoryStore, MultiMasterManager, Notification, Strategy,
+        Value, WriteReceipt,
     };
     #[cfg(feature = "nats")]
     pub use crate::{NatsConfig, NatsPipeline};

@@ -109,7 +109,7 @@ fn same_state(left: &Replica, right: &Replica) {
 }
 
 fn reborn(incarnation: u64) -> ReplicaId {
-    ReplicaId::new("a", Incarnation::from_bits(incarnation)).unwrap()
+    ReplicaId::new("a", Incarnation::from_bits(incarnation)).expect("a legal name")
 }
 
 /// Another session on a copy of the disk.
@@ -164,7 +164,9 @@ fn two_sessions_of_one_identity_hear_each_other_and_part() {
     let mut twin = copy(&a, 1);
     let mut a = copy(&a, 2);
     let events = [a.write("of a", put(1), NOW).1, twin.write("of the twin", put(2), NOW).1];
-    events.iter().for_each(|event| drop(b.receive(event, None, NOW)));
+    for event in &events {
+        b.receive(event, None, NOW);
+    }
     for beat in 1..=3 {
         assert!(!a.engine.is_fenced() && !twin.engine.is_fenced(), "{beat} beats may be an echo");
         let heard = twin.engine.heartbeat(NOW);

@@ -88,11 +88,7 @@ impl Emitter {
                 }
                 Err(Failure::Pipeline(error)) => {
                     tracing::error!(%error, "the pipeline refuses messages; writes stay queued");
-                    if error.is_loss() {
-                        self.shared.log_is_lost(error.to_string());
-                        continue;
-                    }
-                    // Connected or not, nothing travels until someone mends this.
+                    // Connected or not, nothing travels until someone mends this, or the receiver finds the log lost.
                     self.shared.pipeline_is(PipelineStatus::Down { reason: error.to_string() });
                 }
             }

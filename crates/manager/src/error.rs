@@ -240,7 +240,7 @@ pub enum CloseError {
 pub(crate) enum LogLost {
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
-    #[error("the log {name:?} no longer holds messages {from} to {to}, which this master has not read")]
+    #[error("the log {name:?} no longer holds messages {from} to {to}, which were not read here")]
     Gap { name: String, from: u64, to: u64 },
 }
 

@@ -1,4 +1,5 @@
-//! The engine driven by tokio over a store and a pipeline: [`MultiMasterManager`].
+//! The engine driven by tokio over a store and a pipeline: [`MultiMasterManager`]; and [`EventSubscriber`], for
+//! applications that follow the events.
 //!
 //! ```
 //! use archipelago_manager::MultiMasterManager;
@@ -38,8 +39,10 @@
 //! | `heart` | heartbeats, sent and heard; what other masters ask |
 //! | `repair` | what the log does not bring, from the state of another master |
 //! | `changes`, `import` | the same by any other road |
+//! | `log_reader` | follows a log and notices when it is no longer the one that was read |
 //! | `persist`, `journal` | the rows of a replica in its store; those of past conflicts |
 //! | `shared` | what these tasks share |
+//! | [`subscriber`] | [`EventSubscriber`], which needs none of the above but `log_reader` |
 //! | `notification`, `receipt`, `view`, `peer`, `metrics`, `link` | what users get to see |
 //! | `wall_clock` | [`WallClock`]: time of day, injected |
 //!
@@ -59,6 +62,7 @@ mod heart;
 mod import;
 mod journal;
 mod link;
+mod log_reader;
 mod manager;
 mod metrics;
 mod notification;
@@ -69,6 +73,7 @@ mod receiver;
 mod repair;
 mod replica;
 mod shared;
+pub mod subscriber;
 mod view;
 mod wall_clock;
 
@@ -85,6 +90,7 @@ pub use notification::{NOTIFICATIONS_MAX, Notification, Notifications};
 pub use peer::PeerView;
 pub use receipt::{SessionToken, WriteReceipt};
 pub use shared::CONFLICTS_MAX;
+pub use subscriber::EventSubscriber;
 pub use view::{
     ClashReport, ClashSide, ConflictReport, EntityView, Explanation, VersionContent, VersionView,
 };

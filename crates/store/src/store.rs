@@ -1,4 +1,4 @@
-use std::{fmt::Debug, ops::Bound};
+use std::{fmt::Debug, ops::Bound, sync::Arc};
 
 use bytes::Bytes;
 
@@ -25,11 +25,13 @@ pub enum Table {
     Live,
     /// Parts of imports that wait for what is missing.
     Staged,
+    /// Events that a subscriber's handler failed on, by subscriber and place in the log.
+    DeadLetters,
 }
 
 impl Table {
     /// Every table, in the order in which they were introduced.
-    pub const ALL: [Table; 7] = [
+    pub const ALL: [Table; 8] = [
         Table::Meta,
         Table::Entities,
         Table::Outbox,
@@ -37,6 +39,7 @@ impl Table {
         Table::Journal,
         Table::Live,
         Table::Staged,
+        Table::DeadLetters,
     ];
 
     /// The place of this table in [`ALL`](Self::ALL), for a backend that keeps its tables in an array.
@@ -54,6 +57,7 @@ impl Table {
             Table::Journal => "journal",
             Table::Live => "live",
             Table::Staged => "staged",
+            Table::DeadLetters => "dead_letters",
         }
     }
 }
@@ -142,6 +146,35 @@ pub trait Store: Debug + Send + Sync + 'static {
     ///
     /// [`StoreError::Io`] if the last sync failed, [`StoreError::Closed`] if it was closed before.
     fn close(&self) -> Result<(), StoreError>;
+}
+
+/// Shares one store between those who need it.
+impl<S: Store + ?Sized> Store for Arc<S> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        (**self).get(table, key)
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        (**self).scan(table, from, to, limit)
+    }
+
+    fn commit(&self, batch: Batch, durability: Durability) -> Result<(), StoreError> {
+        (**self).commit(batch, durability)
+    }
+
+    fn strongest_durability(&self) -> Durability {
+        (**self).strongest_durability()
+    }
+
+    fn close(&self) -> Result<(), StoreError> {
+        (**self).close()
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,63 @@
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use tokio::sync::{broadcast, watch};
+
+use super::{
+    Checkpoint, SUBSCRIBER_NOTICES_MAX, SubscriberError, SubscriberMetrics, SubscriberNotice,
+    SubscriberStatus,
+};
+
+/// What the task of a subscriber and its handles share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) status: watch::Sender<SubscriberStatus>,
+    pub(super) checkpoint: watch::Sender<Option<Checkpoint>>,
+    metrics: Mutex<SubscriberMetrics>,
+    /// `None` once the subscriber has ended, so that listeners learn of it.
+    notices: RwLock<Option<broadcast::Sender<SubscriberNotice>>>,
+}
+
+impl Shared {
+    pub(super) fn new(checkpoint: Option<Checkpoint>) -> Self {
+        Shared {
+            status: watch::Sender::new(SubscriberStatus::Connecting),
+            checkpoint: watch::Sender::new(checkpoint),
+            metrics: Mutex::default(),
+            notices: RwLock::new(Some(broadcast::Sender::new(SUBSCRIBER_NOTICES_MAX))),
+        }
+    }
+
+    pub(super) fn metrics(&self) -> SubscriberMetrics {
+        *self.metrics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn count(&self, change: impl FnOnce(&mut SubscriberMetrics)) {
+        change(&mut self.metrics.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(super) fn notify(&self, notice: SubscriberNotice) {
+        if let Some(notices) = &*self.notices.read().unwrap_or_else(PoisonError::into_inner) {
+            let _ = notices.send(notice);
+        }
+    }
+
+    pub(super) fn notices(&self) -> broadcast::Receiver<SubscriberNotice> {
+        match &*self.notices.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(notices) => notices.subscribe(),
+            None => broadcast::Sender::new(1).subscribe(),
+        }
+    }
+
+    /// The subscriber has ended: there is nothing more to tell.
+    pub(super) fn ended(&self, outcome: Result<(), SubscriberError>) {
+        let status = match outcome {
+            Ok(()) => SubscriberStatus::Closed,
+            Err(error) => {
+                tracing::error!(%error, "the subscriber stops");
+                SubscriberStatus::Stopped { error: Arc::new(error) }
+            }
+        };
+        self.status.send_replace(status);
+        self.notices.write().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
