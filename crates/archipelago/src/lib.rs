@@ -71,8 +71,8 @@ pub use archipelago_manager::subscriber::{
     BatchDelivery, Checkpoint, CheckpointMode, CheckpointStore, EventDelivery, EventSubscriber, ReplayFrom,
 };
 pub use archipelago_manager::{
-    Changes, ConflictReport, EntityView, Explanation, Imported, LinkState, Metrics, MultiMasterManager,
-    Notification, Notifications, PeerView, SessionToken, UpdateError, WriteReceipt,
+    Ack, Changes, ConflictReport, EntityView, Explanation, Imported, LinkState, Metrics, MultiMasterManager,
+    Notification, Notifications, PeerView, Reached, SessionToken, UpdateError, WriteOptions, WriteReceipt,
 };
 pub use archipelago_pipeline::{MemoryBroker, Switch};
 #[cfg(feature = "nats")]

@@ -3,7 +3,7 @@ use std::{
     time::Duration,
 };
 
-use archipelago_clock::Incarnation;
+use archipelago_clock::{Incarnation, VersionVector};
 use archipelago_conflict::{ConflictStrategy, StrategyTable};
 use archipelago_engine::{Engine, EngineConfig};
 use archipelago_pipeline::Pipeline;
@@ -325,6 +325,7 @@ impl MultiMasterBuilder {
             journal,
             unacknowledged: Vec::new(),
             unanswered: Vec::new(),
+            synced: VersionVector::new(),
             beats: Vec::new(),
             gives: Vec::new(),
             taken: Vec::new(),

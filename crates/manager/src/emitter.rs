@@ -134,8 +134,25 @@ impl Emitter {
                         outstanding.remove(first);
                     }
                     *start = outstanding.first().map_or(from, |oldest| Bound::Included(*oldest));
+                    self.tell_emitted(*start);
                 }
             }
+        }
+    }
+
+    /// Everything before `start` is acknowledged.
+    fn tell_emitted(&self, start: Bound<OutboxKey>) {
+        let (key, emitted) = match start {
+            Bound::Included(oldest) => (oldest, oldest.first_sequence - 1),
+            Bound::Excluded(last) => (last, last.last_sequence),
+            Bound::Unbounded => return,
+        };
+        if key.incarnation == self.shared.replica().incarnation() {
+            self.shared.spread.send_if_modified(|spread| {
+                let more = emitted > spread.emitted;
+                spread.emitted = spread.emitted.max(emitted);
+                more
+            });
         }
     }
 

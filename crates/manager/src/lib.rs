@@ -33,6 +33,7 @@
 //! | module | noun |
 //! |---|---|
 //! | `manager`, `builder` | [`MultiMasterManager`], [`MultiMasterBuilder`]: what users call |
+//! | `acknowledge` | how far a write must have come: [`Ack`] |
 //! | `replica` | the task that owns the engine: group commit, acknowledgement |
 //! | `emitter` | from the outbox to the log |
 //! | `receiver` | from the log to the engine |
@@ -53,6 +54,7 @@
 //! - Every queue is bounded: commands, messages, the causal buffer, the outbox, messages in flight, notifications,
 //!   conflicts.
 
+mod acknowledge;
 mod backoff;
 mod builder;
 mod changes;
@@ -77,6 +79,7 @@ pub mod subscriber;
 mod view;
 mod wall_clock;
 
+pub use acknowledge::{Ack, Reached, WriteOptions};
 pub use builder::MultiMasterBuilder;
 pub use changes::Changes;
 pub use error::{

@@ -79,11 +79,11 @@ impl MultiMasterManager {
         MultiMasterManager { running: Arc::new(running) }
     }
 
-    fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Shared {
         &self.running.shared
     }
 
-    fn limits(&self) -> &Limits {
+    pub(crate) fn limits(&self) -> &Limits {
         &self.shared().limits
     }
 
@@ -126,12 +126,17 @@ impl MultiMasterManager {
     where
         T: Serialize + ?Sized,
     {
+        let patch = self.patch_of(fields)?;
+        self.change(entity_id.into(), patch, None).await
+    }
+
+    pub(crate) fn patch_of<T: Serialize + ?Sized>(&self, fields: &T) -> Result<Change, WriteError> {
         let not_a_map = || EncodeError::Unrepresentable { reason: "a patch is a struct or a map".into() };
         let value = encode_value(fields, self.limits())?;
         let fields = split_fields(&value, self.limits()).map_err(archipelago_engine::WriteError::from)?;
         let fields: Vec<(FieldName, Option<Bytes>)> =
             fields.ok_or_else(not_a_map)?.into_iter().map(|(name, value)| (name, Some(value))).collect();
-        self.change(entity_id.into(), Change::Patch(fields), None).await
+        Ok(Change::Patch(fields))
     }
 
     /// Reads the entity, changes it by `change`, and writes what is different, all in one: no other write of this master
@@ -210,7 +215,7 @@ impl MultiMasterManager {
         self.change(seen.id.clone(), change, Some(seen.token.0.clone())).await
     }
 
-    async fn change(
+    pub(crate) async fn change(
         &self,
         entity: EntityId,
         change: Change,

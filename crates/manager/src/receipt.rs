@@ -2,6 +2,8 @@ use archipelago_clock::{Dot, Hlc, ReplicaId, VersionVector};
 use archipelago_proto::EntityId;
 use serde::{Deserialize, Serialize};
 
+use crate::Reached;
+
 /// What a reader or writer has seen: a replica whose vector covers it has seen at least as much.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -29,4 +31,6 @@ pub struct WriteReceipt {
     pub token: SessionToken,
     /// True while the pipeline is away: the write waits in the outbox.
     pub queued: bool,
+    /// How far it had come beyond the local store, if that was waited for.
+    pub reached: Reached,
 }

@@ -12,8 +12,9 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    ApplyError, ConflictReport, Metrics, NotTaken, Notification, PeerView, SessionToken, StartError,
+    ApplyError, ConflictReport, Metrics, NotTaken, Notification, PeerView, Reached, SessionToken, StartError,
     WallClock, WriteError, WriteReceipt,
+    acknowledge::Spread,
     journal::Journal,
     metrics, persist,
     repair::{Fetched, PIECE_BYTES_TARGET},
@@ -125,6 +126,8 @@ pub(crate) struct Replica {
     pub(crate) journal: Journal,
     pub(crate) unacknowledged: Vec<Unacknowledged>,
     pub(crate) unanswered: Vec<(Received, oneshot::Sender<Result<Received, ApplyError>>)>,
+    /// What had been applied when the store was last synced for a heartbeat.
+    pub(crate) synced: VersionVector,
     pub(crate) beats: Vec<oneshot::Sender<Heartbeat>>,
     pub(crate) gives: Vec<(DeltaRequest, oneshot::Sender<DeltaPiece>)>,
     pub(crate) taken: Vec<oneshot::Sender<Result<(), NotTaken>>>,
@@ -225,7 +228,7 @@ impl Replica {
                 Ok(()) => self.taken.push(reply),
                 Err(not_taken) => drop(reply.send(Err(not_taken))),
             },
-            Command::Hear { heartbeat } => self.engine.handle_heartbeat(*heartbeat, self.clock.now_unix_ms()),
+            Command::Hear { heartbeat } => self.hear(*heartbeat),
             Command::Close { reply } => return Some(reply),
         }
         None
@@ -378,7 +381,7 @@ impl Replica {
         }
         self.publish_counts();
         self.acknowledge();
-        self.answer();
+        self.answer().await;
     }
 
     /// Takes another identity, as the present one is in other hands.
@@ -416,8 +419,37 @@ impl Replica {
         }
     }
 
+    fn hear(&mut self, heartbeat: Heartbeat) {
+        let own = self.shared.replica();
+        if heartbeat.replica != own && heartbeat.namespace == self.shared.namespace {
+            let (peer, has) = (heartbeat.replica.clone(), heartbeat.vector.get(&own));
+            self.shared.spread.send_if_modified(|spread| spread.peers.insert(peer, has) != Some(has));
+        }
+        self.engine.handle_heartbeat(heartbeat, self.clock.now_unix_ms());
+    }
+
+    /// Brings to the disk what is stored: others will count on what a heartbeat says.
+    async fn sync(&mut self) {
+        let (store, durability) = (self.shared.store.clone(), self.durability);
+        if self.failed.is_some()
+            || self.synced == *self.engine.vector()
+            || store.strongest_durability() == Durability::Memory
+        {
+            return;
+        }
+        let synced = tokio::task::spawn_blocking(move || store.commit(Batch::new(), durability)).await;
+        match synced {
+            Ok(Ok(())) => self.synced.clone_from(self.engine.vector()),
+            Ok(Err(error)) => self.fail(error.to_string()),
+            Err(error) => self.fail(error.to_string()),
+        }
+    }
+
     /// What others asked for, now that all of it is stored.
-    fn answer(&mut self) {
+    async fn answer(&mut self) {
+        if !self.beats.is_empty() {
+            self.sync().await;
+        }
         for (request, reply) in std::mem::take(&mut self.gives) {
             if let Some(piece) = self.give(&request) {
                 let _ = reply.send(piece);
@@ -455,6 +487,7 @@ impl Replica {
         if let Some(change) = &commit.reincarnation {
             persist::disown(&mut batch, &*self.shared.store, change).map_err(not_readable)?;
             self.shared.replica_is(change.new.clone());
+            self.shared.spread.send_replace(Spread::default());
         }
         persist::put(&mut batch, &commit, &self.shared.replica(), self.log.as_deref());
         for conflict in conflicts {
@@ -463,6 +496,10 @@ impl Replica {
         // What came from the log can be read from it again: it need not be synced before its checkpoint is.
         let durability =
             if commit.must_last() { self.durability } else { self.durability.min(Durability::Os) };
+        // Before the emitter can see it, so that what it takes off the gauge is on it.
+        let events =
+            commit.outbox.iter().map(|outboxed| outboxed.last_sequence - outboxed.first_sequence + 1);
+        metrics::add(&self.shared.counters.outbox_len, events.sum());
         let store = self.shared.store.clone();
         if store.strongest_durability() == Durability::Memory {
             store.commit(batch, durability)?;
@@ -475,9 +512,6 @@ impl Replica {
             metrics::set(&self.shared.counters.outbox_len, left);
         }
         if commit.has_local_writes() {
-            let events =
-                commit.outbox.iter().map(|outboxed| outboxed.last_sequence - outboxed.first_sequence + 1);
-            metrics::add(&self.shared.counters.outbox_len, events.sum());
             self.shared.outbox_grew.notify_one();
         }
         Ok(())
@@ -566,6 +600,7 @@ impl Replica {
                     hlc: written.hlc,
                     token: SessionToken(written.token),
                     queued,
+                    reached: Reached { enough: true, ..Reached::default() },
                 }),
             };
             reply.send(outcome);

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, broadcast, watch};
 
 use crate::{
     ConflictReport, LinkState, Metrics, Notification,
+    acknowledge::Spread,
     metrics::{self, Counters},
 };
 
@@ -30,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     pub(crate) vector: watch::Sender<VersionVector>,
     pub(crate) link: watch::Sender<LinkState>,
+    /// How far the writes of this master have come.
+    pub(crate) spread: watch::Sender<Spread>,
     /// True once the log is known to exist: nothing is sent before.
     pub(crate) log_is_open: watch::Sender<bool>,
     /// Rung after each commit with local writes.
@@ -56,6 +59,7 @@ impl Shared {
             counters: Counters::default(),
             vector: watch::Sender::new(engine.vector().clone()),
             link: watch::Sender::new(link),
+            spread: watch::Sender::default(),
             log_is_open: watch::Sender::new(false),
             outbox_grew: Notify::new(),
             outbox_drained: Notify::new(),

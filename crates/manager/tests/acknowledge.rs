@@ -1,0 +1,75 @@
+//! A write is acknowledged as far as its writer asks, and the receipt says how far it had come.
+
+mod support;
+
+use std::time::Duration;
+
+use archipelago_conflict::Strategy;
+use archipelago_manager::{Ack, WriteOptions};
+use archipelago_pipeline::MemoryBroker;
+use archipelago_store::MemoryStore;
+use support::{DEADLINE, Island, broker, options};
+
+const SOON: Duration = Duration::from_millis(100);
+
+async fn island(broker: &MemoryBroker, name: &str, strategy: Strategy) -> Island {
+    let options = options(name, strategy).heartbeat_interval(Duration::from_millis(10));
+    Island::on(broker, options, MemoryStore::new()).await
+}
+
+#[tokio::test]
+async fn a_receipt_waits_for_the_broker_for_peers_or_for_a_majority() {
+    let broker = broker();
+    let us = island(&broker, "us-east", Strategy::Lww).await;
+    let eu = island(&broker, "eu-west", Strategy::Lww).await;
+    let ap = island(&broker, "ap-south", Strategy::Lww).await;
+    let local = us.master.write_with("a", &0, WriteOptions::default()).await.unwrap();
+    assert!(local.reached.enough);
+    for (ack, peers) in [(Ack::Pipeline, 0), (Ack::Peers(1), 1), (Ack::Peers(2), 2)] {
+        let options = WriteOptions::ack(ack).within(DEADLINE);
+        let receipt = us.master.write_with("a", &1, options).await.unwrap();
+        assert!(receipt.reached.enough && receipt.reached.peers >= peers, "{ack:?}: {:?}", receipt.reached);
+        assert!(receipt.reached.pipeline || ack != Ack::Pipeline);
+    }
+    assert!(eu.master.vector_clock().get(&us.master.master_id()) >= 4, "who acknowledged it has it");
+    // One of three is away: two are a majority, and two peers are not to be had.
+    ap.link.cut();
+    let no_map = us.master.patch_with("b", &[1], WriteOptions::default()).await;
+    assert!(no_map.is_err(), "a list is no patch");
+    let majority = us.master.write_with("b", &2, WriteOptions::ack(Ack::Majority).within(DEADLINE)).await;
+    assert!(majority.unwrap().reached.enough);
+    let missed = us.master.delete_with("b", WriteOptions::ack(Ack::Peers(2)).within(SOON)).await.unwrap();
+    assert!(!missed.reached.enough && missed.reached.peers <= 1, "{:?}", missed.reached);
+    // It was not undone.
+    assert_eq!(us.master.read::<i32>("b").await.unwrap(), None);
+    ap.link.heal();
+    assert!(ap.master.wait_for(&missed.token, DEADLINE).await);
+}
+
+#[tokio::test]
+async fn a_deadline_that_passes_says_what_was_reached() {
+    let broker = broker();
+    let us = island(&broker, "us-east", Strategy::Lww).await;
+    us.link.cut();
+    for ack in [Ack::Pipeline, Ack::Peers(1)] {
+        let receipt = us.master.write_with("a", &1, WriteOptions::ack(ack).within(SOON)).await.unwrap();
+        assert!(receipt.queued && !receipt.reached.enough && !receipt.reached.pipeline);
+    }
+    let alone = us.master.write_with("a", &1, WriteOptions::ack(Ack::Majority).within(SOON)).await.unwrap();
+    assert!(alone.reached.enough, "of one master known, one is more than half");
+}
+
+#[tokio::test]
+async fn a_write_on_an_earlier_read_shows_what_came_between_as_a_conflict() {
+    let broker = broker();
+    let us = island(&broker, "us-east", Strategy::VersionVector).await;
+    us.master.write("a", &1).await.unwrap();
+    let read = us.master.entity("a").await.unwrap().unwrap();
+    us.master.write("a", &2).await.unwrap();
+    let late = us.master.write_with("a", &3, WriteOptions::default().seen(read.token)).await.unwrap();
+    let view = us.master.entity("a").await.unwrap().unwrap();
+    assert!(view.conflicted && view.versions.len() == 2);
+    let seen = us.master.write_with("a", &4, WriteOptions::default().seen(view.token)).await.unwrap();
+    assert!(seen.dot.sequence > late.dot.sequence);
+    assert!(!us.master.entity("a").await.unwrap().unwrap().conflicted);
+}
