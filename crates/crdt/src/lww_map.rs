@@ -1,9 +1,14 @@
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::{
+    borrow::Borrow,
+    cmp::Ordering,
+    collections::{BTreeMap, btree_map::Entry},
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
     Crdt, DeltaCrdt, Kind, RegisterError,
+    dot_store::FEWER_TIMES,
     encoding::{self, DeserializeState, SerializeState},
     state::carry_kind,
 };
@@ -99,6 +104,36 @@ impl<K: Ord, V, S> LwwMap<K, V, S> {
     }
 }
 
+impl<K: Ord, V, S: Ord> LwwMap<K, V, S> {
+    /// As [`insert`](Self::insert), without the delta: cheaper for who ships
+    /// [`delta_since`](DeltaCrdt::delta_since) or whole states.
+    ///
+    /// # Errors
+    /// As [`insert`](Self::insert).
+    pub fn insert_in_place(&mut self, key: K, value: V, stamp: S) -> Result<(), RegisterError> {
+        self.write_in_place(key, Write { stamp, value: Some(value) })
+    }
+
+    /// As [`remove`](Self::remove), without the delta.
+    ///
+    /// # Errors
+    /// As [`insert`](Self::insert).
+    pub fn remove_in_place(&mut self, key: K, stamp: S) -> Result<(), RegisterError> {
+        self.write_in_place(key, Write { stamp, value: None })
+    }
+
+    fn write_in_place(&mut self, key: K, write: Write<V, S>) -> Result<(), RegisterError> {
+        match self.writes.entry(key) {
+            Entry::Occupied(current) if current.get().stamp >= write.stamp => {
+                return Err(RegisterError::StaleStamp);
+            }
+            Entry::Occupied(mut current) => *current.get_mut() = write,
+            Entry::Vacant(place) => drop(place.insert(write)),
+        }
+        Ok(())
+    }
+}
+
 impl<K: Ord + Clone, V: Clone, S: Ord + Clone> LwwMap<K, V, S> {
     /// Writes `value` under `key` at `stamp` and returns the delta.
     ///
@@ -118,14 +153,42 @@ impl<K: Ord + Clone, V: Clone, S: Ord + Clone> LwwMap<K, V, S> {
     }
 
     fn write(&mut self, key: K, write: Write<V, S>) -> Result<Self, RegisterError> {
-        match self.writes.entry(key.clone()) {
-            Entry::Occupied(current) if current.get().stamp >= write.stamp => {
-                return Err(RegisterError::StaleStamp);
-            }
-            Entry::Occupied(mut current) => current.get_mut().clone_from(&write),
-            Entry::Vacant(place) => drop(place.insert(write.clone())),
-        }
+        self.write_in_place(key.clone(), write.clone())?;
         Ok(LwwMap { writes: BTreeMap::from([(key, write)]) })
+    }
+}
+
+impl<K: Ord, V: Ord, S: Ord> LwwMap<K, V, S> {
+    /// Joins writes that come in ascending order of key and are not few, walking both side by side.
+    fn join<QK: Borrow<K>, QW: Borrow<Write<V, S>>>(
+        &mut self,
+        mut theirs: impl Iterator<Item = (QK, QW)>,
+        own: impl Fn((QK, QW)) -> (K, Write<V, S>),
+        replace: impl Fn(&mut Write<V, S>, QW),
+    ) {
+        let mut their_next = theirs.next();
+        let mut added = Vec::new();
+        for (key, ours) in &mut self.writes {
+            while let Some((their_key, their)) = their_next.take() {
+                match their_key.borrow().cmp(key) {
+                    Ordering::Less => added.push(own((their_key, their))),
+                    Ordering::Equal if *ours < *their.borrow() => replace(ours, their),
+                    Ordering::Equal => {}
+                    Ordering::Greater => {
+                        their_next = Some((their_key, their));
+                        break;
+                    }
+                }
+                their_next = theirs.next();
+            }
+        }
+        added.extend(their_next.into_iter().chain(theirs).map(own));
+        if added.len() > self.writes.len() / 8 {
+            // Linear, where inserting one by one searches each place.
+            self.writes.append(&mut BTreeMap::from_iter(added));
+        } else {
+            self.writes.extend(added);
+        }
     }
 }
 
@@ -141,6 +204,10 @@ impl<K: Ord + Clone, V: Ord + Clone, S: Ord + Clone> Crdt for LwwMap<K, V, S> {
     }
 
     fn merge(&mut self, other: &Self) {
+        if other.writes.len() >= self.writes.len() / FEWER_TIMES {
+            self.join(other.writes.iter(), |(key, write)| (key.clone(), write.clone()), Write::clone_from);
+            return;
+        }
         for (key, theirs) in &other.writes {
             match self.writes.get_mut(key) {
                 Some(ours) if *ours < *theirs => ours.clone_from(theirs),
@@ -148,6 +215,20 @@ impl<K: Ord + Clone, V: Ord + Clone, S: Ord + Clone> Crdt for LwwMap<K, V, S> {
                 None => {
                     self.writes.insert(key.clone(), theirs.clone());
                 }
+            }
+        }
+    }
+
+    fn absorb(&mut self, other: Self) {
+        if other.writes.len() >= self.writes.len() / FEWER_TIMES {
+            self.join(other.writes.into_iter(), |entry| entry, |ours, theirs| *ours = theirs);
+            return;
+        }
+        for (key, theirs) in other.writes {
+            match self.writes.entry(key) {
+                Entry::Occupied(mut ours) if *ours.get() < theirs => *ours.get_mut() = theirs,
+                Entry::Occupied(_) => {}
+                Entry::Vacant(place) => drop(place.insert(theirs)),
             }
         }
     }
@@ -165,9 +246,24 @@ impl<K: Ord + Clone, V: Ord + Clone, S: Ord + Clone> DeltaCrdt for LwwMap<K, V, 
     }
 
     fn delta_since(&self, since: &Self) -> Option<Self> {
-        let news = self.writes.iter().filter(|&(key, ours)| since.writes.get(key) < Some(ours));
-        let writes: BTreeMap<K, Write<V, S>> = news.map(|(key, ours)| (key.clone(), ours.clone())).collect();
-        (!writes.is_empty()).then_some(LwwMap { writes })
+        let mut theirs = since.writes.iter();
+        let mut their_next = theirs.next();
+        let mut news = Vec::new();
+        for (key, ours) in &self.writes {
+            let mut known = None;
+            while let Some((their_key, their)) = their_next {
+                match their_key.cmp(key) {
+                    Ordering::Less => {}
+                    Ordering::Equal => known = Some(their),
+                    Ordering::Greater => break,
+                }
+                their_next = theirs.next();
+            }
+            if known < Some(ours) {
+                news.push((key.clone(), ours.clone()));
+            }
+        }
+        (!news.is_empty()).then(|| LwwMap { writes: BTreeMap::from_iter(news) })
     }
 }
 

@@ -80,6 +80,18 @@ impl<T: Ord + Clone, A: Ord + Clone> MvRegister<T, A> {
         Ok(Causal::delta(live, Some(replaced)))
     }
 
+    /// As [`write`](Causal::write), without the delta: cheaper for who ships
+    /// [`delta_since`](crate::DeltaCrdt::delta_since) or whole states.
+    ///
+    /// # Errors
+    /// As [`write`](Causal::write).
+    #[inline]
+    pub fn write_in_place(&mut self, actor: A, value: T) -> Result<(), MintError> {
+        let dot = self.context.mint(actor)?;
+        self.store.writes.replace_all(dot, Written(value));
+        Ok(())
+    }
+
     /// Drops the values that were seen and returns the delta.
     pub fn clear(&mut self) -> Self {
         Causal::delta(MvRegisterDots::default(), Some(std::mem::take(&mut self.store)))
