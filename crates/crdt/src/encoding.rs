@@ -32,7 +32,9 @@ where
 
         fn visit_map<M: MapAccess<'de>>(self, mut entries: M) -> Result<Self::Value, M::Error> {
             // In order they come as this crate writes them, and a tree of what is in order needs no searching.
-            let mut ascending: Vec<(K, V)> = Vec::new();
+            const AHEAD_MAX: usize = 1_024;
+            let mut ascending: Vec<(K, V)> =
+                Vec::with_capacity(entries.size_hint().map_or(0, |hint| hint.min(AHEAD_MAX)));
             while let Some(entry) = entries.next_entry()? {
                 ascending.push(entry);
             }

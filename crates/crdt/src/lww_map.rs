@@ -159,6 +159,28 @@ impl<K: Ord + Clone, V: Clone, S: Ord + Clone> LwwMap<K, V, S> {
 }
 
 impl<K: Ord, V: Ord, S: Ord> LwwMap<K, V, S> {
+    /// As [`delta_since`](DeltaCrdt::delta_since), borrowed: to be encoded at once, which gives the same bytes.
+    pub fn news_since(&self, since: &Self) -> Option<LwwMap<&K, &V, &S>> {
+        let mut theirs = since.writes.iter();
+        let mut their_next = theirs.next();
+        let mut news = Vec::new();
+        for (key, ours) in &self.writes {
+            let mut known = None;
+            while let Some((their_key, their)) = their_next {
+                match their_key.cmp(key) {
+                    Ordering::Less => {}
+                    Ordering::Equal => known = Some(their),
+                    Ordering::Greater => break,
+                }
+                their_next = theirs.next();
+            }
+            if known < Some(ours) {
+                news.push((key, Write { stamp: &ours.stamp, value: ours.value.as_ref() }));
+            }
+        }
+        (!news.is_empty()).then(|| LwwMap { writes: BTreeMap::from_iter(news) })
+    }
+
     /// Joins writes that come in ascending order of key and are not few, walking both side by side.
     fn join<QK: Borrow<K>, QW: Borrow<Write<V, S>>>(
         &mut self,
@@ -183,8 +205,8 @@ impl<K: Ord, V: Ord, S: Ord> LwwMap<K, V, S> {
             }
         }
         added.extend(their_next.into_iter().chain(theirs).map(own));
-        if added.len() > self.writes.len() / 8 {
-            // Linear, where inserting one by one searches each place.
+        if added.len() > self.writes.len() / 2 {
+            // Linear in both, where inserting one by one searches each place.
             self.writes.append(&mut BTreeMap::from_iter(added));
         } else {
             self.writes.extend(added);
@@ -246,24 +268,11 @@ impl<K: Ord + Clone, V: Ord + Clone, S: Ord + Clone> DeltaCrdt for LwwMap<K, V, 
     }
 
     fn delta_since(&self, since: &Self) -> Option<Self> {
-        let mut theirs = since.writes.iter();
-        let mut their_next = theirs.next();
-        let mut news = Vec::new();
-        for (key, ours) in &self.writes {
-            let mut known = None;
-            while let Some((their_key, their)) = their_next {
-                match their_key.cmp(key) {
-                    Ordering::Less => {}
-                    Ordering::Equal => known = Some(their),
-                    Ordering::Greater => break,
-                }
-                their_next = theirs.next();
-            }
-            if known < Some(ours) {
-                news.push((key.clone(), ours.clone()));
-            }
-        }
-        (!news.is_empty()).then(|| LwwMap { writes: BTreeMap::from_iter(news) })
+        let news = self.news_since(since)?.writes.into_iter();
+        let owned = news.map(|(key, Write { stamp, value })| {
+            (key.clone(), Write { stamp: stamp.clone(), value: value.cloned() })
+        });
+        Some(LwwMap { writes: owned.collect() })
     }
 }
 
