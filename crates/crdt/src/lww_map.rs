@@ -98,6 +98,33 @@ impl<K: Ord, V, S> LwwMap<K, V, S> {
         self.get(key).is_some()
     }
 
+    /// The writes and removals with such stamps, borrowed: encodes as the owned map does, without copies.
+    ///
+    /// This is how to send another replica what it lacks without a copy of its state. Let stamps name their actor, and
+    /// each replica keep for each actor the stamp up to which it has everything of that actor. News are then the writes
+    /// with greater stamps than the other one's; who has merged them takes over the sender's stamps where they are
+    /// greater.
+    ///
+    /// ```
+    /// use archipelago_crdt::{Crdt, LwwMap};
+    ///
+    /// let mut us = LwwMap::new();
+    /// us.insert("name".to_owned(), "Alice".to_owned(), (1000, "us"))?;
+    /// us.insert("phone".to_owned(), "555".to_owned(), (2000, "us"))?;
+    /// let news = us.news_by_stamp(|(time, actor)| *actor != "us" || *time > 1000);
+    /// assert_eq!(serde_json::to_string(&news).unwrap(), r#"{"phone":{"stamp":[2000,"us"],"value":"555"}}"#);
+    /// # Ok::<(), archipelago_crdt::RegisterError>(())
+    /// ```
+    pub fn news_by_stamp(&self, mut is_news: impl FnMut(&S) -> bool) -> LwwMap<&K, &V, &S> {
+        let mut news = Vec::new();
+        for (key, Write { stamp, value }) in &self.writes {
+            if is_news(stamp) {
+                news.push((key, Write { stamp, value: value.as_ref() }));
+            }
+        }
+        LwwMap { writes: BTreeMap::from_iter(news) }
+    }
+
     /// The stamp of the last write or removal of `key`.
     pub fn stamp(&self, key: &K) -> Option<&S> {
         self.writes.get(key).map(|write| &write.stamp)
@@ -159,8 +186,8 @@ impl<K: Ord + Clone, V: Clone, S: Ord + Clone> LwwMap<K, V, S> {
 }
 
 impl<K: Ord, V: Ord, S: Ord> LwwMap<K, V, S> {
-    /// As [`delta_since`](DeltaCrdt::delta_since), borrowed: to be encoded at once, which gives the same bytes.
-    pub fn news_since(&self, since: &Self) -> Option<LwwMap<&K, &V, &S>> {
+    /// As [`delta_since`](DeltaCrdt::delta_since), borrowed.
+    fn news_since(&self, since: &Self) -> Option<LwwMap<&K, &V, &S>> {
         let mut theirs = since.writes.iter();
         let mut their_next = theirs.next();
         let mut news = Vec::new();
