@@ -121,27 +121,34 @@ impl<A: Ord> VectorClock<A> {
     }
 
     /// How this clock relates to `other`.
+    #[inline]
     pub fn compare(&self, other: &Self) -> ClockOrdering {
         let (left, right) = (&self.entries[..], &other.entries[..]);
-        // Between replicas that know each other only sequences differ, if anything: nothing needs to be ordered then.
-        if left.len() == right.len() {
-            let Some(equal) = left.iter().zip(right).position(|(l, r)| l != r) else {
-                return ClockOrdering::Equal;
-            };
-            let (mut same_actors, mut less, mut greater) = (true, false, false);
-            for (l, r) in left[equal..].iter().zip(&right[equal..]) {
-                same_actors &= l.0 == r.0;
-                less |= l.1 < r.1;
-                greater |= l.1 > r.1;
-            }
-            if same_actors {
-                return ClockOrdering::of(less, greater);
-            }
+        if left.len() != right.len() {
+            return Self::compare_unlike(left, right);
         }
-        Self::compare_unlike(left, right)
+        match left.iter().zip(right).position(|(l, r)| l != r) {
+            Some(equal) => Self::compare_unequal(&left[equal..], &right[equal..]),
+            None => ClockOrdering::Equal,
+        }
+    }
+
+    /// Compares as many entries that are not equal.
+    // Apart from the search for them, which is short and is all that equal clocks need.
+    #[inline(never)]
+    fn compare_unequal(left: &[(A, u64)], right: &[(A, u64)]) -> ClockOrdering {
+        // Between replicas that know each other only sequences differ: nothing needs to be ordered then.
+        let (mut same_actors, mut less, mut greater) = (true, false, false);
+        for (l, r) in left.iter().zip(right) {
+            same_actors &= l.0 == r.0;
+            less |= l.1 < r.1;
+            greater |= l.1 > r.1;
+        }
+        if same_actors { ClockOrdering::of(less, greater) } else { Self::compare_unlike(left, right) }
     }
 
     /// Compares entries of which the actors differ.
+    #[inline(never)]
     fn compare_unlike(mut left: &[(A, u64)], mut right: &[(A, u64)]) -> ClockOrdering {
         let (mut less, mut greater) = (false, false);
         while !(less && greater) {
