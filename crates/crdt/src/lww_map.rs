@@ -330,6 +330,7 @@ mod tests {
     use crate::{
         Value,
         executions::{self, History, Subject, executions},
+        laws,
     };
 
     #[derive(Clone, Debug)]
@@ -350,8 +351,16 @@ mod tests {
         fn update(map: &mut Self::State, actor: u8, op: &Op) -> Option<Self::State> {
             let stamp = (op.time, actor);
             match op.value {
-                Some(value) => map.insert(op.key, value, stamp).ok(),
-                None => map.remove(op.key, stamp).ok(),
+                Some(value) => laws::in_place(
+                    map,
+                    |map| map.insert_in_place(op.key, value, stamp).is_ok(),
+                    |map| map.insert(op.key, value, stamp).ok(),
+                ),
+                None => laws::in_place(
+                    map,
+                    |map| map.remove_in_place(op.key, stamp).is_ok(),
+                    |map| map.remove(op.key, stamp).ok(),
+                ),
             }
         }
 

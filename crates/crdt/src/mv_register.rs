@@ -112,7 +112,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::executions::{self, History, Subject, executions};
+    use crate::{
+        executions::{self, History, Subject, executions},
+        laws,
+    };
 
     struct Registers;
 
@@ -124,7 +127,11 @@ mod tests {
 
         fn update(register: &mut Self::State, actor: u8, op: &Option<u8>) -> Option<Self::State> {
             match op {
-                Some(value) => register.write(actor, *value).ok(),
+                Some(value) => laws::in_place(
+                    register,
+                    |register| register.write_in_place(actor, *value).is_ok(),
+                    |register| register.write(actor, *value).ok(),
+                ),
                 None => Some(register.clear()),
             }
         }

@@ -147,6 +147,7 @@ mod tests {
     use crate::{
         Crdt, DeltaCrdt,
         executions::{self, History, Subject, executions},
+        laws,
     };
 
     #[derive(Clone, Debug)]
@@ -173,8 +174,19 @@ mod tests {
 
         fn update(set: &mut Self::State, actor: u8, op: &Op) -> Option<Self::State> {
             match op {
-                Op::Insert(element) => set.insert(actor, *element).ok(),
-                Op::Remove(element) => Some(set.remove(element)),
+                Op::Insert(element) => laws::in_place(
+                    set,
+                    |set| set.insert_in_place(actor, *element).is_ok(),
+                    |set| set.insert(actor, *element).ok(),
+                ),
+                Op::Remove(element) => laws::in_place(
+                    set,
+                    |set| {
+                        assert_eq!(set.contains(element), set.remove_in_place(element));
+                        true
+                    },
+                    |set| Some(set.remove(element)),
+                ),
                 Op::Clear => Some(set.clear()),
             }
         }
