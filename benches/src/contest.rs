@@ -17,8 +17,8 @@ pub struct Case {
     pub about: String,
     /// How many operations one lap times.
     pub operations: u64,
-    /// The ratio that this project aims at.
-    pub goal: f64,
+    /// The ratio that this project aims at, if it has a goal there.
+    pub goal: Option<f64>,
 }
 
 /// Cases that one lap of each contender measures.

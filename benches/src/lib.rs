@@ -15,6 +15,8 @@
 //!
 //! Without the default feature `rivals` neither `compare` nor any rival is compiled.
 
+use std::time::SystemTime;
+
 use archipelago_clock::{Incarnation, ReplicaId};
 
 #[cfg(feature = "rivals")]
@@ -30,4 +32,10 @@ pub use stored_replica::StoredReplica;
 /// The replica of this name.
 pub fn replica_id(name: &str) -> ReplicaId {
     ReplicaId::new(name, Incarnation::from_bits(1)).expect("the benches choose legal names")
+}
+
+/// The time of the wall clock.
+fn now_unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    u64::try_from(since.as_millis()).expect("before the year 500 million")
 }

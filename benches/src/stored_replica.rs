@@ -1,6 +1,6 @@
 //! One replica as a manager drives it, without the manager's tasks and channels.
 
-use std::{collections::BTreeMap, error::Error, ops::Bound, time::SystemTime};
+use std::{collections::BTreeMap, error::Error, ops::Bound};
 
 use archipelago_clock::{Hlc, ReplicaId};
 use archipelago_engine::{
@@ -10,7 +10,7 @@ use archipelago_proto::{EntityId, EventBatch, Limits, decode_value, encode_value
 use archipelago_store::{Batch, Durability, MemoryStore, Row, Store, Table};
 use bytes::Bytes;
 
-use crate::replica_id;
+use crate::{now_unix_ms, replica_id};
 
 const NAMESPACE: &str = "bench";
 
@@ -196,11 +196,6 @@ impl StoredReplica {
 
 fn numbered(table: &[u8], number: u32) -> Vec<u8> {
     [table, &number.to_be_bytes()].concat()
-}
-
-fn now_unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
-    u64::try_from(since.as_millis()).expect("before the year 500 million")
 }
 
 /// The records in a store, as the engine asks for them.

@@ -131,7 +131,7 @@ fn contest(name: &str, what: &str, actors: usize, contenders: Vec<Contender>) ->
             "Merge two {what} of the same {actors} actors (u64), each ahead in every second entry."
         ),
         operations: states_per_lap(actors) as u64,
-        goal: if actors == 100 { 3.0 } else { 1.0 },
+        goal: Some(if actors == 100 { 3.0 } else { 1.0 }),
     };
     Contest { cases: vec![case], contenders }
 }

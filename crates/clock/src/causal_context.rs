@@ -154,9 +154,11 @@ impl<A: Ord + Clone> CausalContext<A> {
     /// # Errors
     /// As [`next_dot`](Self::next_dot).
     pub fn mint(&mut self, actor: A) -> Result<Dot<A>, MintError> {
-        let dot = self.next_dot(actor)?;
-        self.clock.raise(dot.actor.clone(), dot.sequence);
-        Ok(dot)
+        if self.cloud.iter().any(|run| run.actor == actor) {
+            return Err(MintError::OwnDotsMissing);
+        }
+        let sequence = self.clock.advance(&actor).ok_or(MintError::SequenceExhausted)?;
+        Ok(Dot::new(actor, sequence))
     }
 
     /// Takes note of a dot; true if it was not seen before. A dot counts from 1: there is no dot 0 to see.

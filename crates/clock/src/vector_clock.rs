@@ -35,6 +35,18 @@ pub enum ClockOrdering {
     Concurrent,
 }
 
+impl ClockOrdering {
+    /// From whether the left one lacks something that the right one has seen, and has seen something that it lacks.
+    const fn of(less: bool, greater: bool) -> Self {
+        match (less, greater) {
+            (false, false) => ClockOrdering::Equal,
+            (true, false) => ClockOrdering::Before,
+            (false, true) => ClockOrdering::After,
+            (true, true) => ClockOrdering::Concurrent,
+        }
+    }
+}
+
 impl<A> VectorClock<A> {
     /// The clock that has seen nothing.
     pub const fn new() -> Self {
@@ -71,8 +83,7 @@ impl<A: Ord> VectorClock<A> {
     where
         A: Clone,
     {
-        let sequence = self.get(&actor).checked_add(1).ok_or(ClockError::SequenceExhausted)?;
-        self.raise(actor.clone(), sequence);
+        let sequence = self.advance(&actor).ok_or(ClockError::SequenceExhausted)?;
         Ok(Dot::new(actor, sequence))
     }
 
@@ -110,14 +121,36 @@ impl<A: Ord> VectorClock<A> {
     }
 
     /// How this clock relates to `other`.
+    #[inline]
     pub fn compare(&self, other: &Self) -> ClockOrdering {
-        let (mut left, mut right) = (&self.entries[..], &other.entries[..]);
+        let (left, right) = (&self.entries[..], &other.entries[..]);
+        if left.len() != right.len() {
+            return Self::compare_unlike(left, right);
+        }
+        match left.iter().zip(right).position(|(l, r)| l != r) {
+            Some(equal) => Self::compare_unequal(&left[equal..], &right[equal..]),
+            None => ClockOrdering::Equal,
+        }
+    }
+
+    /// Compares as many entries that are not equal.
+    // Apart from the search for them, which is short and is all that equal clocks need.
+    #[inline(never)]
+    fn compare_unequal(left: &[(A, u64)], right: &[(A, u64)]) -> ClockOrdering {
+        // Between replicas that know each other only sequences differ: nothing needs to be ordered then.
+        let (mut same_actors, mut less, mut greater) = (true, false, false);
+        for (l, r) in left.iter().zip(right) {
+            same_actors &= l.0 == r.0;
+            less |= l.1 < r.1;
+            greater |= l.1 > r.1;
+        }
+        if same_actors { ClockOrdering::of(less, greater) } else { Self::compare_unlike(left, right) }
+    }
+
+    /// Compares entries of which the actors differ.
+    #[inline(never)]
+    fn compare_unlike(mut left: &[(A, u64)], mut right: &[(A, u64)]) -> ClockOrdering {
         let (mut less, mut greater) = (false, false);
-        // Between replicas that know each other only sequences differ: as far as the actors are the same, nothing needs
-        // to be ordered.
-        let same = left.iter().zip(right).take_while(|(l, r)| l.0 == r.0);
-        let same = same.map(|(l, r)| (less, greater) = (less | (l.1 < r.1), greater | (l.1 > r.1))).count();
-        (left, right) = (&left[same..], &right[same..]);
         while !(less && greater) {
             let by_actor = match (left, right) {
                 ([], []) => break,
@@ -134,12 +167,7 @@ impl<A: Ord> VectorClock<A> {
             left = &left[usize::from(by_actor != Ordering::Greater)..];
             right = &right[usize::from(by_actor != Ordering::Less)..];
         }
-        match (less, greater) {
-            (false, false) => ClockOrdering::Equal,
-            (true, false) => ClockOrdering::Before,
-            (false, true) => ClockOrdering::After,
-            (true, true) => ClockOrdering::Concurrent,
-        }
+        ClockOrdering::of(less, greater)
     }
 
     /// Takes over what `other` has seen: the entry-wise maximum, the least upper bound of both.
@@ -179,6 +207,25 @@ impl<A: Ord> VectorClock<A> {
         }
     }
 
+    /// Makes the entry of `actor` one more and gives it, or `None` at `u64::MAX`, where nothing changes.
+    pub(crate) fn advance(&mut self, actor: &A) -> Option<u64>
+    where
+        A: Clone,
+    {
+        match self.find(actor) {
+            Ok(at) => {
+                let sequence = self.entries[at].1.checked_add(1)?;
+                self.entries[at].1 = sequence;
+                Some(sequence)
+            }
+            Err(at) => {
+                self.entries.insert(at, (actor.clone(), 1));
+                Some(1)
+            }
+        }
+    }
+
+    #[inline]
     fn find(&self, actor: &A) -> Result<usize, usize> {
         self.entries.binary_search_by(|(candidate, _)| candidate.cmp(actor))
     }

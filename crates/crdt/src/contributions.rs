@@ -38,6 +38,32 @@ impl<C: Crdt + Clone + Default, A> Contributions<C, A> {
     }
 }
 
+impl<C: Crdt + Clone + Default, A: Ord + Clone> Contributions<C, A> {
+    /// The actor's own contribution after the change, with its next dot. Nothing is put yet.
+    fn changed<R, E: From<MintError>>(
+        &self,
+        context: &CausalContext<A>,
+        actor: A,
+        change: impl FnOnce(&mut C, A) -> Result<R, E>,
+    ) -> Result<(Dot<A>, C, R), E> {
+        let dot = context.next_dot(actor.clone())?;
+        // There is one, unless the actor's dots were reused.
+        let earlier = self.by_dot.iter().filter(|(dot, _)| dot.actor == actor);
+        let mut own = C::default();
+        earlier.for_each(|(_, contribution)| own.merge(contribution));
+        let result = change(&mut own, actor)?;
+        Ok((dot, own, result))
+    }
+
+    /// Puts an actor's own contribution and gives what it replaces.
+    fn put(&mut self, context: &mut CausalContext<A>, dot: Dot<A>, own: C) -> DotFun<C, A> {
+        let replaced = self.by_dot.take_of(&dot.actor);
+        context.insert(dot.clone());
+        self.by_dot.insert(dot, own);
+        replaced
+    }
+}
+
 impl<C, A> Default for Contributions<C, A> {
     fn default() -> Self {
         Contributions { by_dot: DotFun::new() }
@@ -55,19 +81,22 @@ impl<C: DeltaCrdt + Clone + Default + PartialEq, A: Ord + Clone> MapValue for Co
         actor: A,
         change: impl FnOnce(&mut C, A) -> Result<C::Delta, E>,
     ) -> Result<Causal<Self>, E> {
-        let dot = context.next_dot(actor.clone())?;
-        // There is one, unless the actor's dots were reused.
-        let earlier = self.by_dot.iter().filter(|(dot, _)| dot.actor == actor);
-        let mut own = C::default();
-        earlier.for_each(|(_, contribution)| own.merge(contribution));
-        change(&mut own, actor)?;
-
-        let replaced = self.by_dot.take_of(&dot.actor);
-        context.insert(dot.clone());
-        self.by_dot.insert(dot.clone(), own.clone());
+        let (dot, own, _) = self.changed(context, actor, change)?;
         let mut live = DotFun::new();
-        live.insert(dot, own);
+        live.insert(dot.clone(), own.clone());
+        let replaced = self.put(context, dot, own);
         Ok(Causal::delta(Contributions { by_dot: live }, Some(replaced)))
+    }
+
+    fn change_in<R, E: From<MintError>>(
+        &mut self,
+        context: &mut CausalContext<A>,
+        actor: A,
+        change: impl FnOnce(&mut C, A) -> Result<R, E>,
+    ) -> Result<R, E> {
+        let (dot, own, result) = self.changed(context, actor, change)?;
+        self.put(context, dot, own);
+        Ok(result)
     }
 }
 

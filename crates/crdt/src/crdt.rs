@@ -44,6 +44,15 @@ pub trait Crdt {
     /// Joins `other` into this state: afterwards it is the least state that covers both.
     fn merge(&mut self, other: &Self);
 
+    /// As [`merge`](Crdt::merge), of a state that is not needed any more: types that can, move its parts in place of
+    /// cloning them.
+    fn absorb(&mut self, other: Self)
+    where
+        Self: Sized,
+    {
+        self.merge(&other);
+    }
+
     /// Whether this state knows everything that `other` knows, so that merging `other` would change nothing.
     ///
     /// This is the order of the lattice. Two states that do not cover one another are concurrent.

@@ -6,8 +6,14 @@ use crate::Crdt;
 /// repeated, reordered and joined to one another like states. There are two ways to come by one:
 ///
 /// - every mutator of this crate changes the state in place **and** returns the delta of that change: merging it
-///   elsewhere has the same effect. A caller that ships whole states drops it;
+///   elsewhere has the same effect;
 /// - [`delta_since`](DeltaCrdt::delta_since) computes what another, older state lacks.
+///
+/// Take the delta of the mutator to send each change at once. Who sends whole states, or what
+/// [`delta_since`](DeltaCrdt::delta_since) gives, would drop it: where making one costs as much as the change, the
+/// mutator has a twin without, whose name ends in `_in_place`, as
+/// [`OrSet::insert_in_place`](crate::OrSet::insert_in_place) and
+/// [`OrMap::update_in_place`](crate::OrMap::update_in_place).
 ///
 /// # Laws
 ///

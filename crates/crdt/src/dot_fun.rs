@@ -26,6 +26,12 @@ impl<C, A> DotFun<C, A> {
 }
 
 impl<C, A: Ord> DotFun<C, A> {
+    /// Puts one dot in place of all there are.
+    pub(crate) fn replace_all(&mut self, dot: Dot<A>, content: C) {
+        self.0.clear();
+        self.0.push((dot, content));
+    }
+
     pub(crate) fn insert(&mut self, dot: Dot<A>, content: C) {
         let at = self.0.partition_point(|(before, _)| *before < dot);
         self.0.insert(at, (dot, content));

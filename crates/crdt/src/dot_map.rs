@@ -74,17 +74,21 @@ impl<K: Ord, D> DotMap<K, D> {
 
 impl<K: Ord, D: DotStore> DotMap<K, D> {
     /// Puts `dots` under `key` and gives what was there. Empty dots leave no entry.
+    #[inline]
     pub(crate) fn replace(&mut self, key: K, dots: D) -> Option<D> {
         if dots.is_empty() {
             return self.take(&key);
         }
+        if !self.many.is_empty() {
+            return self.many.insert(key, dots);
+        }
         match &mut self.single {
-            None if self.many.is_empty() => {
+            None => {
                 self.single = Some((key, dots));
                 None
             }
             Some((only, held)) if *only == key => Some(std::mem::replace(held, dots)),
-            _ => self.spread().insert(key, dots),
+            Some(_) => self.spread().insert(key, dots),
         }
     }
 

@@ -31,11 +31,17 @@ where
         }
 
         fn visit_map<M: MapAccess<'de>>(self, mut entries: M) -> Result<Self::Value, M::Error> {
-            let mut map = BTreeMap::new();
-            while let Some((key, value)) = entries.next_entry()? {
-                if map.insert(key, value).is_some() {
-                    return Err(M::Error::custom("a key occurs twice in a map"));
-                }
+            // In order they come as this crate writes them, and a tree of what is in order needs no searching.
+            const AHEAD_MAX: usize = 1_024;
+            let mut ascending: Vec<(K, V)> =
+                Vec::with_capacity(entries.size_hint().map_or(0, |hint| hint.min(AHEAD_MAX)));
+            while let Some(entry) = entries.next_entry()? {
+                ascending.push(entry);
+            }
+            let given = ascending.len();
+            let map = BTreeMap::from_iter(ascending);
+            if map.len() < given {
+                return Err(M::Error::custom("a key occurs twice in a map"));
             }
             Ok(map)
         }

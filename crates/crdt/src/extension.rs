@@ -133,13 +133,15 @@ fn check_shape(payload: &[u8]) -> Result<(), ExtensionError> {
     const TRUNCATED: ExtensionError = ExtensionError::Malformed("not one whole MessagePack value");
 
     let mut rest = payload;
-    let mut levels = vec![Level { values: 1, left: Some(0) }];
-    while let Some(level) = levels.last_mut() {
+    let mut level = Level { values: 1, left: Some(0) };
+    let mut outer: Vec<Level> = Vec::new();
+    loop {
         if level.values == 0 {
             if level.left.is_some_and(|left| left != rest.len()) {
                 return Err(TRUNCATED);
             }
-            levels.pop();
+            let Some(next) = outer.pop() else { return Ok(()) };
+            level = next;
             continue;
         }
         level.values -= 1;
@@ -152,12 +154,11 @@ fn check_shape(payload: &[u8]) -> Result<(), ExtensionError> {
                 Level { values: 1, left: Some(rest.len().checked_sub(len).ok_or(TRUNCATED)?) }
             }
         };
-        if levels.len() > PAYLOAD_DEPTH_MAX {
+        if outer.len() >= PAYLOAD_DEPTH_MAX {
             return Err(ExtensionError::TooDeep);
         }
-        levels.push(inner);
+        outer.push(std::mem::replace(&mut level, inner));
     }
-    Ok(())
 }
 
 enum Step {
@@ -170,6 +171,7 @@ enum Step {
 }
 
 /// Takes one value or the head of one from the front.
+#[inline]
 fn step(bytes: &[u8]) -> Option<(Step, &[u8])> {
     let (&marker, rest) = bytes.split_first()?;
     let (skipped, rest) = match marker {

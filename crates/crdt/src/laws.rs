@@ -17,6 +17,9 @@ pub(crate) fn join<C: Crdt + Clone + PartialEq + Debug>(a: &C, b: &C, c: &C) {
     assert_eq!(joined(a, b), joined(b, a), "commutative");
     assert_eq!(joined(&joined(a, b), c), joined(a, &joined(b, c)), "associative");
     assert_eq!(joined(a, a), *a, "idempotent");
+    let mut absorbed = a.clone();
+    absorbed.absorb(b.clone());
+    assert_eq!(absorbed, joined(a, b), "absorbing is merging");
     assert!(joined(a, b).covers(a) && joined(a, b).covers(b), "monotone");
 }
 
@@ -53,6 +56,19 @@ where
     let mut elsewhere = joined(a, y);
     elsewhere.merge_delta(&delta);
     assert_eq!(elsewhere, joined(&updated, y), "the delta has the effect of the state elsewhere");
+}
+
+/// An update without a delta does what the one with a delta does, if that is refused too.
+pub(crate) fn in_place<C: Clone + PartialEq + Debug, D>(
+    state: &mut C,
+    quietly: impl FnOnce(&mut C) -> bool,
+    update: impl FnOnce(&mut C) -> Option<D>,
+) -> Option<D> {
+    let mut quiet = state.clone();
+    let done = quietly(&mut quiet);
+    let delta = update(state);
+    assert_eq!((done, quiet), (delta.is_some(), state.clone()), "an update in place is the update");
+    delta
 }
 
 /// Encoding in JSON and MessagePack is the identity, and equal states have equal bytes.

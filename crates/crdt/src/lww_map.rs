@@ -1,9 +1,14 @@
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::{
+    borrow::Borrow,
+    cmp::Ordering,
+    collections::{BTreeMap, btree_map::Entry},
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
     Crdt, DeltaCrdt, Kind, RegisterError,
+    dot_store::FEWER_TIMES,
     encoding::{self, DeserializeState, SerializeState},
     state::carry_kind,
 };
@@ -93,9 +98,66 @@ impl<K: Ord, V, S> LwwMap<K, V, S> {
         self.get(key).is_some()
     }
 
+    /// The writes and removals with such stamps, borrowed: encodes as the owned map does, without copies.
+    ///
+    /// This is how to send another replica what it lacks without a copy of its state. Let stamps name their actor, and
+    /// each replica keep for each actor the stamp up to which it has everything of that actor. News are then the writes
+    /// with greater stamps than the other one's; who has merged them takes over the sender's stamps where they are
+    /// greater.
+    ///
+    /// ```
+    /// use archipelago_crdt::{Crdt, LwwMap};
+    ///
+    /// let mut us = LwwMap::new();
+    /// us.insert("name".to_owned(), "Alice".to_owned(), (1000, "us"))?;
+    /// us.insert("phone".to_owned(), "555".to_owned(), (2000, "us"))?;
+    /// let news = us.news_by_stamp(|(time, actor)| *actor != "us" || *time > 1000);
+    /// assert_eq!(serde_json::to_string(&news).unwrap(), r#"{"phone":{"stamp":[2000,"us"],"value":"555"}}"#);
+    /// # Ok::<(), archipelago_crdt::RegisterError>(())
+    /// ```
+    pub fn news_by_stamp(&self, mut is_news: impl FnMut(&S) -> bool) -> LwwMap<&K, &V, &S> {
+        let mut news = Vec::new();
+        for (key, Write { stamp, value }) in &self.writes {
+            if is_news(stamp) {
+                news.push((key, Write { stamp, value: value.as_ref() }));
+            }
+        }
+        LwwMap { writes: BTreeMap::from_iter(news) }
+    }
+
     /// The stamp of the last write or removal of `key`.
     pub fn stamp(&self, key: &K) -> Option<&S> {
         self.writes.get(key).map(|write| &write.stamp)
+    }
+}
+
+impl<K: Ord, V, S: Ord> LwwMap<K, V, S> {
+    /// As [`insert`](Self::insert), without the delta: cheaper for who ships
+    /// [`delta_since`](DeltaCrdt::delta_since) or whole states.
+    ///
+    /// # Errors
+    /// As [`insert`](Self::insert).
+    pub fn insert_in_place(&mut self, key: K, value: V, stamp: S) -> Result<(), RegisterError> {
+        self.write_in_place(key, Write { stamp, value: Some(value) })
+    }
+
+    /// As [`remove`](Self::remove), without the delta.
+    ///
+    /// # Errors
+    /// As [`insert`](Self::insert).
+    pub fn remove_in_place(&mut self, key: K, stamp: S) -> Result<(), RegisterError> {
+        self.write_in_place(key, Write { stamp, value: None })
+    }
+
+    fn write_in_place(&mut self, key: K, write: Write<V, S>) -> Result<(), RegisterError> {
+        match self.writes.entry(key) {
+            Entry::Occupied(current) if current.get().stamp >= write.stamp => {
+                return Err(RegisterError::StaleStamp);
+            }
+            Entry::Occupied(mut current) => *current.get_mut() = write,
+            Entry::Vacant(place) => drop(place.insert(write)),
+        }
+        Ok(())
     }
 }
 
@@ -118,14 +180,64 @@ impl<K: Ord + Clone, V: Clone, S: Ord + Clone> LwwMap<K, V, S> {
     }
 
     fn write(&mut self, key: K, write: Write<V, S>) -> Result<Self, RegisterError> {
-        match self.writes.entry(key.clone()) {
-            Entry::Occupied(current) if current.get().stamp >= write.stamp => {
-                return Err(RegisterError::StaleStamp);
-            }
-            Entry::Occupied(mut current) => current.get_mut().clone_from(&write),
-            Entry::Vacant(place) => drop(place.insert(write.clone())),
-        }
+        self.write_in_place(key.clone(), write.clone())?;
         Ok(LwwMap { writes: BTreeMap::from([(key, write)]) })
+    }
+}
+
+impl<K: Ord, V: Ord, S: Ord> LwwMap<K, V, S> {
+    /// As [`delta_since`](DeltaCrdt::delta_since), borrowed.
+    fn news_since(&self, since: &Self) -> Option<LwwMap<&K, &V, &S>> {
+        let mut theirs = since.writes.iter();
+        let mut their_next = theirs.next();
+        let mut news = Vec::new();
+        for (key, ours) in &self.writes {
+            let mut known = None;
+            while let Some((their_key, their)) = their_next {
+                match their_key.cmp(key) {
+                    Ordering::Less => {}
+                    Ordering::Equal => known = Some(their),
+                    Ordering::Greater => break,
+                }
+                their_next = theirs.next();
+            }
+            if known < Some(ours) {
+                news.push((key, Write { stamp: &ours.stamp, value: ours.value.as_ref() }));
+            }
+        }
+        (!news.is_empty()).then(|| LwwMap { writes: BTreeMap::from_iter(news) })
+    }
+
+    /// Joins writes that come in ascending order of key and are not few, walking both side by side.
+    fn join<QK: Borrow<K>, QW: Borrow<Write<V, S>>>(
+        &mut self,
+        mut theirs: impl Iterator<Item = (QK, QW)>,
+        own: impl Fn((QK, QW)) -> (K, Write<V, S>),
+        replace: impl Fn(&mut Write<V, S>, QW),
+    ) {
+        let mut their_next = theirs.next();
+        let mut added = Vec::new();
+        for (key, ours) in &mut self.writes {
+            while let Some((their_key, their)) = their_next.take() {
+                match their_key.borrow().cmp(key) {
+                    Ordering::Less => added.push(own((their_key, their))),
+                    Ordering::Equal if *ours < *their.borrow() => replace(ours, their),
+                    Ordering::Equal => {}
+                    Ordering::Greater => {
+                        their_next = Some((their_key, their));
+                        break;
+                    }
+                }
+                their_next = theirs.next();
+            }
+        }
+        added.extend(their_next.into_iter().chain(theirs).map(own));
+        if added.len() > self.writes.len() / 2 {
+            // Linear in both, where inserting one by one searches each place.
+            self.writes.append(&mut BTreeMap::from_iter(added));
+        } else {
+            self.writes.extend(added);
+        }
     }
 }
 
@@ -141,6 +253,10 @@ impl<K: Ord + Clone, V: Ord + Clone, S: Ord + Clone> Crdt for LwwMap<K, V, S> {
     }
 
     fn merge(&mut self, other: &Self) {
+        if other.writes.len() >= self.writes.len() / FEWER_TIMES {
+            self.join(other.writes.iter(), |(key, write)| (key.clone(), write.clone()), Write::clone_from);
+            return;
+        }
         for (key, theirs) in &other.writes {
             match self.writes.get_mut(key) {
                 Some(ours) if *ours < *theirs => ours.clone_from(theirs),
@@ -148,6 +264,20 @@ impl<K: Ord + Clone, V: Ord + Clone, S: Ord + Clone> Crdt for LwwMap<K, V, S> {
                 None => {
                     self.writes.insert(key.clone(), theirs.clone());
                 }
+            }
+        }
+    }
+
+    fn absorb(&mut self, other: Self) {
+        if other.writes.len() >= self.writes.len() / FEWER_TIMES {
+            self.join(other.writes.into_iter(), |entry| entry, |ours, theirs| *ours = theirs);
+            return;
+        }
+        for (key, theirs) in other.writes {
+            match self.writes.entry(key) {
+                Entry::Occupied(mut ours) if *ours.get() < theirs => *ours.get_mut() = theirs,
+                Entry::Occupied(_) => {}
+                Entry::Vacant(place) => drop(place.insert(theirs)),
             }
         }
     }
@@ -165,9 +295,11 @@ impl<K: Ord + Clone, V: Ord + Clone, S: Ord + Clone> DeltaCrdt for LwwMap<K, V, 
     }
 
     fn delta_since(&self, since: &Self) -> Option<Self> {
-        let news = self.writes.iter().filter(|&(key, ours)| since.writes.get(key) < Some(ours));
-        let writes: BTreeMap<K, Write<V, S>> = news.map(|(key, ours)| (key.clone(), ours.clone())).collect();
-        (!writes.is_empty()).then_some(LwwMap { writes })
+        let news = self.news_since(since)?.writes.into_iter();
+        let owned = news.map(|(key, Write { stamp, value })| {
+            (key.clone(), Write { stamp: stamp.clone(), value: value.cloned() })
+        });
+        Some(LwwMap { writes: owned.collect() })
     }
 }
 
@@ -198,6 +330,7 @@ mod tests {
     use crate::{
         Value,
         executions::{self, History, Subject, executions},
+        laws,
     };
 
     #[derive(Clone, Debug)]
@@ -218,8 +351,16 @@ mod tests {
         fn update(map: &mut Self::State, actor: u8, op: &Op) -> Option<Self::State> {
             let stamp = (op.time, actor);
             match op.value {
-                Some(value) => map.insert(op.key, value, stamp).ok(),
-                None => map.remove(op.key, stamp).ok(),
+                Some(value) => laws::in_place(
+                    map,
+                    |map| map.insert_in_place(op.key, value, stamp).is_ok(),
+                    |map| map.insert(op.key, value, stamp).ok(),
+                ),
+                None => laws::in_place(
+                    map,
+                    |map| map.remove_in_place(op.key, stamp).is_ok(),
+                    |map| map.remove(op.key, stamp).ok(),
+                ),
             }
         }
 

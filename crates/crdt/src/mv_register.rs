@@ -80,6 +80,18 @@ impl<T: Ord + Clone, A: Ord + Clone> MvRegister<T, A> {
         Ok(Causal::delta(live, Some(replaced)))
     }
 
+    /// As [`write`](Causal::write), without the delta: cheaper for who ships
+    /// [`delta_since`](crate::DeltaCrdt::delta_since) or whole states.
+    ///
+    /// # Errors
+    /// As [`write`](Causal::write).
+    #[inline]
+    pub fn write_in_place(&mut self, actor: A, value: T) -> Result<(), MintError> {
+        let dot = self.context.mint(actor)?;
+        self.store.writes.replace_all(dot, Written(value));
+        Ok(())
+    }
+
     /// Drops the values that were seen and returns the delta.
     pub fn clear(&mut self) -> Self {
         Causal::delta(MvRegisterDots::default(), Some(std::mem::take(&mut self.store)))
@@ -100,7 +112,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::executions::{self, History, Subject, executions};
+    use crate::{
+        executions::{self, History, Subject, executions},
+        laws,
+    };
 
     struct Registers;
 
@@ -112,7 +127,11 @@ mod tests {
 
         fn update(register: &mut Self::State, actor: u8, op: &Option<u8>) -> Option<Self::State> {
             match op {
-                Some(value) => register.write(actor, *value).ok(),
+                Some(value) => laws::in_place(
+                    register,
+                    |register| register.write_in_place(actor, *value).is_ok(),
+                    |register| register.write(actor, *value).ok(),
+                ),
                 None => Some(register.clear()),
             }
         }

@@ -30,19 +30,30 @@ pub trait MapValue: DotStore {
         actor: Self::Actor,
         change: impl FnOnce(&mut Self::Face, Self::Actor) -> Result<<Self::Face as DeltaCrdt>::Delta, E>,
     ) -> Result<Causal<Self>, E>;
+
+    /// As [`update_in`](Self::update_in), without the delta. Gives what `change` gives.
+    ///
+    /// # Errors
+    /// As [`update_in`](Self::update_in).
+    fn change_in<R, E: From<MintError>>(
+        &mut self,
+        context: &mut CausalContext<Self::Actor>,
+        actor: Self::Actor,
+        change: impl FnOnce(&mut Self::Face, Self::Actor) -> Result<R, E>,
+    ) -> Result<R, E>;
 }
 
 impl<S: MapValue<Face = Self>> Nested<S::Actor> for Causal<S> {
     type Dots = S;
 }
 
-/// Updates a causal type that shares a context: store and context come together for the time of the change.
-pub(crate) fn update_causal<S: DotStore, E>(
+/// Changes a causal type that shares a context: store and context come together for the time of the change.
+pub(crate) fn change_causal<S: DotStore, R>(
     store: &mut S,
     context: &mut CausalContext<S::Actor>,
     actor: S::Actor,
-    change: impl FnOnce(&mut Causal<S>, S::Actor) -> Result<Causal<S>, E>,
-) -> Result<Causal<S>, E> {
+    change: impl FnOnce(&mut Causal<S>, S::Actor) -> R,
+) -> R {
     /// Puts both back where they came from, also if the change panics.
     struct Together<'a, S: DotStore> {
         whole: Causal<S>,
@@ -73,7 +84,16 @@ macro_rules! nest_causal {
                 actor: Self::Actor,
                 change: impl FnOnce(&mut Self::Face, Self::Actor) -> Result<Self::Face, E>,
             ) -> Result<$crate::Causal<Self>, E> {
-                $crate::nested::update_causal(self, context, actor, change)
+                $crate::nested::change_causal(self, context, actor, change)
+            }
+
+            fn change_in<R, E: From<archipelago_clock::MintError>>(
+                &mut self,
+                context: &mut archipelago_clock::CausalContext<Self::Actor>,
+                actor: Self::Actor,
+                change: impl FnOnce(&mut Self::Face, Self::Actor) -> Result<R, E>,
+            ) -> Result<R, E> {
+                $crate::nested::change_causal(self, context, actor, change)
             }
         }
     };

@@ -1,4 +1,4 @@
-use archipelago_clock::{MintError, ReplicaId};
+use archipelago_clock::{CausalContext, MintError, ReplicaId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use crate::{
@@ -108,24 +108,51 @@ impl<K: Ord + Clone, V: Nested<A>, A: Ord + Clone> OrMap<K, V, A> {
         key: K,
         change: impl FnOnce(&mut V, A) -> Result<V::Delta, E>,
     ) -> Result<Self, E> {
-        let changed = match self.store.values.get_mut(&key) {
-            Some(value) => {
-                let changed = value.update_in(&mut self.context, actor, change);
-                if value.is_empty() {
-                    self.store.values.take(&key);
-                }
-                changed?
-            }
-            None => {
-                let mut value = V::Dots::default();
-                let changed = value.update_in(&mut self.context, actor, change);
-                self.store.values.replace(key.clone(), value);
-                changed?
-            }
-        };
+        let changed = self.at(&key, |value, context| value.update_in(context, actor, change))?;
         let mut store = OrMapDots::default();
         store.values.replace(key, changed.store);
         Ok(Causal { store, context: changed.context })
+    }
+
+    /// As [`update`](Causal::update), without the delta: cheaper for who ships
+    /// [`delta_since`](crate::DeltaCrdt::delta_since) or whole states. Gives what `change` gives.
+    ///
+    /// `change` may make any number of updates, best by such methods as
+    /// [`OrSet::insert_in_place`](crate::OrSet::insert_in_place).
+    ///
+    /// # Errors
+    /// As [`update`](Causal::update).
+    pub fn update_in_place<R, E: From<MintError>>(
+        &mut self,
+        actor: A,
+        key: K,
+        change: impl FnOnce(&mut V, A) -> Result<R, E>,
+    ) -> Result<R, E> {
+        self.at(&key, |value, context| value.change_in(context, actor, change))
+    }
+
+    /// Changes the value under `key`, which comes with its first dot and goes with its last.
+    #[inline]
+    fn at<R, E>(
+        &mut self,
+        key: &K,
+        change: impl FnOnce(&mut V::Dots, &mut CausalContext<A>) -> Result<R, E>,
+    ) -> Result<R, E> {
+        match self.store.values.get_mut(key) {
+            Some(value) => {
+                let changed = change(value, &mut self.context);
+                if value.is_empty() {
+                    self.store.values.take(key);
+                }
+                changed
+            }
+            None => {
+                let mut value = V::Dots::default();
+                let changed = change(&mut value, &mut self.context);
+                self.store.values.replace(key.clone(), value);
+                changed
+            }
+        }
     }
 
     /// Removes `key` with what was seen of its value and returns the delta, which is empty if it was not there.
@@ -136,6 +163,11 @@ impl<K: Ord + Clone, V: Nested<A>, A: Ord + Clone> OrMap<K, V, A> {
             Some(removed) => self.removal(removed),
             None => Causal::new(),
         }
+    }
+
+    /// As [`remove`](Causal::remove), without the delta; says whether the key was there.
+    pub fn remove_in_place(&mut self, key: &K) -> bool {
+        self.store.values.take(key).is_some()
     }
 
     /// Removes all keys with what was seen of their values and returns the delta.

@@ -75,6 +75,18 @@ impl<T: Ord + Clone, A: Ord + Clone> OrSet<T, A> {
         Ok(Causal::delta(OrSetDots { elements: DotMap::of(element, live) }, replaced))
     }
 
+    /// As [`insert`](Causal::insert), without the delta: cheaper for who ships
+    /// [`delta_since`](crate::DeltaCrdt::delta_since) or whole states.
+    ///
+    /// # Errors
+    /// As [`insert`](Causal::insert).
+    #[inline]
+    pub fn insert_in_place(&mut self, actor: A, element: T) -> Result<(), MintError> {
+        let live = DotSet::from(self.context.mint(actor)?);
+        self.store.elements.replace(element, live);
+        Ok(())
+    }
+
     /// Removes `element` as far as it was seen and returns the delta, which is empty if it was not there.
     ///
     /// Merging the delta of a removal elsewhere looks at every element; that of an insert does not.
@@ -83,6 +95,11 @@ impl<T: Ord + Clone, A: Ord + Clone> OrSet<T, A> {
             Some(removed) => self.removal(removed),
             None => Causal::new(),
         }
+    }
+
+    /// As [`remove`](Causal::remove), without the delta; says whether the element was there.
+    pub fn remove_in_place(&mut self, element: &T) -> bool {
+        self.store.elements.take(element).is_some()
     }
 
     /// Removes all elements that were seen and returns the delta.
@@ -130,6 +147,7 @@ mod tests {
     use crate::{
         Crdt, DeltaCrdt,
         executions::{self, History, Subject, executions},
+        laws,
     };
 
     #[derive(Clone, Debug)]
@@ -156,8 +174,19 @@ mod tests {
 
         fn update(set: &mut Self::State, actor: u8, op: &Op) -> Option<Self::State> {
             match op {
-                Op::Insert(element) => set.insert(actor, *element).ok(),
-                Op::Remove(element) => Some(set.remove(element)),
+                Op::Insert(element) => laws::in_place(
+                    set,
+                    |set| set.insert_in_place(actor, *element).is_ok(),
+                    |set| set.insert(actor, *element).ok(),
+                ),
+                Op::Remove(element) => laws::in_place(
+                    set,
+                    |set| {
+                        assert_eq!(set.contains(element), set.remove_in_place(element));
+                        true
+                    },
+                    |set| Some(set.remove(element)),
+                ),
                 Op::Clear => Some(set.clear()),
             }
         }

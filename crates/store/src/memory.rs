@@ -1,7 +1,8 @@
 mod entities;
+mod packed_row;
 
 use std::{
-    collections::BTreeMap,
+    collections::BTreeSet,
     ops::Bound,
     sync::{
         Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
@@ -11,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 
-use self::entities::Entities;
+use self::{entities::Entities, packed_row::PackedRow};
 use crate::{Batch, Change, Durability, KeyRange, Row, Store, StoreError, Table, limits};
 
 /// A store in memory: for tests, simulations, caches, and replicas that may forget.
@@ -41,7 +42,7 @@ struct Rows {
     ordered: RwLock<Ordered>,
 }
 
-type OrderedTable = BTreeMap<Box<[u8]>, Box<[u8]>>;
+type OrderedTable = BTreeSet<PackedRow>;
 
 #[derive(Debug, Default)]
 struct Ordered {
@@ -117,7 +118,7 @@ impl Store for MemoryStore {
         Ok(match table {
             Table::Entities => self.rows.entities.get(key),
             ordered => {
-                self.read().tables[ordered.place()].get(key).map(|value| Bytes::copy_from_slice(value))
+                self.read().tables[ordered.place()].get(key).map(|row| Bytes::copy_from_slice(row.value()))
             }
         })
     }
@@ -132,10 +133,8 @@ impl Store for MemoryStore {
         let ordered = self.read();
         self.check_open()?;
         let Some(range) = KeyRange::new(from, to) else { return Ok(Vec::new()) };
-        let page = |rows: &OrderedTable| {
-            let rows = rows.range::<[u8], _>(range).take(limit);
-            rows.map(|(key, value)| row(key, value)).collect()
-        };
+        let page =
+            |rows: &OrderedTable| rows.range::<[u8], _>(range).take(limit).map(PackedRow::to_row).collect();
         Ok(match table {
             Table::Entities => self.rows.entities.scan(&range, limit),
             table => page(&ordered.tables[table.place()]),
@@ -176,13 +175,9 @@ impl Store for MemoryStore {
 
 fn apply(rows: &mut OrderedTable, key: &[u8], value: Option<&[u8]>) {
     match value {
-        Some(value) => rows.insert(key.into(), value.into()),
-        None => rows.remove(key),
-    };
-}
-
-fn row(key: &[u8], value: &[u8]) -> Row {
-    Row { key: Bytes::copy_from_slice(key), value: Bytes::copy_from_slice(value) }
+        Some(value) => drop(rows.replace(PackedRow::new(key, value))),
+        None => drop(rows.take(key)),
+    }
 }
 
 #[cfg(test)]

@@ -75,7 +75,7 @@ mod tests {
         let contender = Contender::new(OURS, move || {
             vec![Duration::from_millis(laps.next().expect("four turns of a lap"))]
         });
-        let case = Case { name: "case".into(), about: String::new(), operations: 1_000, goal: 1.0 };
+        let case = Case { name: "case".into(), about: String::new(), operations: 1_000, goal: Some(1.0) };
         let effort = Effort { rounds: 3, turn: Duration::from_micros(1) };
         let results = super::contest(Contest { cases: vec![case], contenders: vec![contender] }, &effort);
         assert_eq!(results[0].times.len(), 1);

@@ -66,10 +66,13 @@ impl Report {
             for result in &self.results {
                 let verdict = result.verdict();
                 let rivals = verdict.rivals.iter().map(|(name, ns)| format!("{name} {}", duration(*ns)));
-                let missed = if verdict.ratio < result.case.goal { " missed" } else { "" };
+                let goal = result
+                    .case
+                    .goal
+                    .map(|goal| format!("{goal:.0}{}", if verdict.ratio < goal { " missed" } else { "" }));
                 table.add_row([
                     format!("{:.2}", verdict.ratio),
-                    format!("{:.0}{missed}", result.case.goal),
+                    goal.unwrap_or_default(),
                     result.case.name.clone(),
                     duration(verdict.ours),
                     rivals.collect::<Vec<_>>().join(", "),
@@ -108,7 +111,7 @@ fn case_json(result: &CaseResult) -> Value {
         "fastest_rival": verdict.fastest.0,
         "ratio": (verdict.ratio * 100.0).round() / 100.0,
         "goal": result.case.goal,
-        "goal_met": verdict.ratio >= result.case.goal,
+        "goal_met": result.case.goal.map(|goal| verdict.ratio >= goal),
     })
 }
 
@@ -142,7 +145,7 @@ mod tests {
     use super::*;
 
     fn result(times: Vec<(&'static str, f64)>) -> CaseResult {
-        let case = Case { name: "case".into(), about: "A case.".into(), operations: 1, goal: 3.0 };
+        let case = Case { name: "case".into(), about: "A case.".into(), operations: 1, goal: Some(3.0) };
         CaseResult { case, times }
     }
 

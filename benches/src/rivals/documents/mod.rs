@@ -5,12 +5,20 @@
 //! both end with 15,000 keys. What a lap times is the local writes of both, and then the exchange: encoding on both
 //! sides what the other one lacks, decoding it, and applying it. That both hold the same is checked after each lap.
 //!
-//! Ours are two engines with a `MemoryStore` each (see [`StoredReplica`](crate::StoredReplica)): every write is encoded
-//! from the text, checked, committed with its record and its outbox row; the exchange reads the outbox, packs messages,
-//! empties the outbox, decodes and applies the messages and commits with the checkpoint. Nobody touches a disk.
+//! Ours take part twice, against the same rivals:
+//!
+//! - `document-write` and `document-merge`: what the rivals are, a document in memory that gives out and takes in encoded
+//!   updates. Ours is an `LwwMap` with stamps of an `HlcClock`; each replica knows of each actor up to which stamp it has
+//!   everything, as the rivals do with their version vectors, and sends the writes that are later.
+//! - `replica-write` and `replica-merge`: what no rival does, a durable replica. Ours are two engines with a `MemoryStore`
+//!   each (see [`StoredReplica`](crate::StoredReplica)): every write is encoded from the text, checked, committed with its
+//!   record, its row in the index of live writes, the vector, the ceiling of the clock and its outbox row; the exchange
+//!   reads the outbox, packs messages, empties the outbox, decodes and applies the messages and commits with the
+//!   checkpoint. Nobody touches a disk. These have no goal.
 
 mod archipelago;
 mod automerge;
+mod engine;
 mod loro;
 mod yrs;
 
@@ -30,7 +38,7 @@ pub(crate) type Updates = Vec<(String, String)>;
 pub(crate) enum Grouping {
     /// A commit or a transaction of its own for each.
     Each,
-    /// For the rivals one transaction for all; for us one commit for 256, which is the most that a manager takes in.
+    /// One transaction for all; for an engine one commit for 256, which is the most that a manager takes in.
     Together,
 }
 
@@ -54,34 +62,63 @@ pub(crate) trait Document: Sized {
 
 pub(super) fn contests(size: Size) -> Vec<Contest> {
     let workload = Rc::new(Workload::new(size.of(KEYS)));
-    [Grouping::Each, Grouping::Together].map(|grouping| contest(&workload, grouping)).into()
+    let groupings = [Grouping::Each, Grouping::Together];
+    let documents = groupings.map(|grouping| {
+        let how = match grouping {
+            Grouping::Each => {
+                "Theirs with a transaction for each write; ours has none, and reads the wall clock for each"
+            }
+            Grouping::Together => {
+                "Theirs with one transaction for all; ours has none, and reads the wall clock once"
+            }
+        };
+        contest::<archipelago::Replica>("document", &workload, grouping, how, Some(3.0))
+    });
+    let replicas = groupings.map(|grouping| {
+        let how = match grouping {
+            Grouping::Each => {
+                "Ours is an engine with a store, an outbox and messages, with a commit for each write"
+            }
+            Grouping::Together => {
+                "Ours is an engine with a store, an outbox and messages, with commits of 256 writes"
+            }
+        };
+        contest::<engine::Replica>("replica", &workload, grouping, how, None)
+    });
+    documents.into_iter().chain(replicas).collect()
 }
 
-fn contest(workload: &Rc<Workload>, grouping: Grouping) -> Contest {
-    let (suffix, how) = match grouping {
-        Grouping::Each => ("each", "a commit (ours) or transaction (theirs) for each write"),
-        Grouping::Together => ("together", "commits of 256 writes (ours), one transaction for all (theirs)"),
+fn contest<Ours: Document + 'static>(
+    what: &str,
+    workload: &Rc<Workload>,
+    grouping: Grouping,
+    how: &str,
+    goal: Option<f64>,
+) -> Contest {
+    let suffix = match grouping {
+        Grouping::Each => "each",
+        Grouping::Together => "together",
     };
     let updates = workload.east.len() as u64 + workload.west.len() as u64;
-    let case = |name: &str, about: &str| Case {
-        name: format!("{name}/{suffix}"),
-        about: format!("{about} With {how}. One operation is one write."),
+    let case = |job: &str, about: &str| Case {
+        name: format!("{what}-{job}/{suffix}"),
+        about: format!("{about} {how}. One operation is one write."),
         operations: updates,
-        goal: 3.0,
+        goal,
     };
     Contest {
         cases: vec![
             case(
-                "document-write",
+                "write",
                 "Two replicas with a base of keys each write as many keys, half of them in common.",
             ),
             case(
-                "document-merge",
-                "The replicas of document-write encode, decode and apply what the other one wrote.",
+                "merge",
+                "Two replicas that have written so encode, decode and apply what the other one wrote.",
             ),
         ],
         contenders: vec![
-            contender::<archipelago::Replica>(workload, grouping),
+            contender::<Ours>(workload, grouping),
             contender::<automerge::Replica>(workload, grouping),
             contender::<yrs::Replica>(workload, grouping),
             contender::<loro::Replica>(workload, grouping),

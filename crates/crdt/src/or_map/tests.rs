@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     CounterError, Crdt, List, ListDots, MvRegister, OrSet, PnCounter,
     executions::{self, History, Subject, executions},
+    laws,
 };
 
 type Sets = OrMap<u8, OrSet<u8, u8>, u8>;
@@ -41,12 +42,22 @@ impl Subject for MapOfSets {
 
     fn update(map: &mut Sets, actor: u8, op: &SetOp) -> Option<Sets> {
         match op {
-            SetOp::Insert(key, element) => {
-                map.update(actor, *key, |set, actor| set.insert(actor, *element)).ok()
-            }
-            SetOp::Take(key, element) => {
-                map.update(actor, *key, |set, _| Ok::<_, MintError>(set.remove(element))).ok()
-            }
+            SetOp::Insert(key, element) => laws::in_place(
+                map,
+                |map| {
+                    map.update_in_place(actor, *key, |set, actor| set.insert_in_place(actor, *element))
+                        .is_ok()
+                },
+                |map| map.update(actor, *key, |set, actor| set.insert(actor, *element)).ok(),
+            ),
+            SetOp::Take(key, element) => laws::in_place(
+                map,
+                |map| {
+                    let take = |set: &mut OrSet<u8, u8>, _| Ok::<_, MintError>(set.remove_in_place(element));
+                    map.update_in_place(actor, *key, take).is_ok()
+                },
+                |map| map.update(actor, *key, |set, _| Ok::<_, MintError>(set.remove(element))).ok(),
+            ),
             SetOp::Remove(key) => Some(map.remove(key)),
             SetOp::Clear => Some(map.clear()),
         }
@@ -82,10 +93,21 @@ impl Subject for MapOfCounters {
 
     fn update(map: &mut Counters, actor: u8, op: &CountOp) -> Option<Counters> {
         match op {
-            CountOp::Add(key, by) => {
-                map.update(actor, *key, |counter, actor| counter.increment(actor, *by)).ok()
-            }
-            CountOp::Remove(key) => Some(map.remove(key)),
+            CountOp::Add(key, by) => laws::in_place(
+                map,
+                |map| {
+                    map.update_in_place(actor, *key, |counter, actor| counter.increment(actor, *by)).is_ok()
+                },
+                |map| map.update(actor, *key, |counter, actor| counter.increment(actor, *by)).ok(),
+            ),
+            CountOp::Remove(key) => laws::in_place(
+                map,
+                |map| {
+                    assert_eq!(map.contains_key(key), map.remove_in_place(key));
+                    true
+                },
+                |map| Some(map.remove(key)),
+            ),
         }
     }
 
