@@ -137,8 +137,9 @@ pub enum ApplyError {
         /// The limit.
         events_max: usize,
     },
-    /// The event carries this master's own identity, but is not its own. It was not taken.
-    #[error("the event carries this master's identity but is not its own; the master takes no more writes")]
+    /// The event carries this master's own identity, but is not its own. It was not taken. The master takes another
+    /// identity at once; then it can be handed in again.
+    #[error("the event carries this master's identity but is not its own; hand it in again")]
     ForeignIdentity,
     /// The event has a CRDT to join of a kind that only a newer build knows. It was not taken.
     #[error("the event has a CRDT of a kind or version that only a newer build can join")]
