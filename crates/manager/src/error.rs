@@ -160,10 +160,8 @@ pub enum ApplyError {
 #[non_exhaustive]
 pub enum NotTaken {
     /// They hold writes under this master's name that it has not made: another one uses its identity, or its store was
-    /// restored from an old copy. It takes no more writes.
-    #[error(
-        "they hold {dot}, a write under this master's name that it has not made; it takes no more writes"
-    )]
+    /// restored from an old copy. It takes another identity at once; then they can be taken in.
+    #[error("they hold {dot}, a write under this master's name that it has not made; try again")]
     Fenced {
         /// The last such write.
         dot: archipelago_clock::Dot,
