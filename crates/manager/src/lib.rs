@@ -34,7 +34,7 @@
 //! |---|---|
 //! | `manager`, `builder` | [`MultiMasterManager`], [`MultiMasterBuilder`]: what users call |
 //! | `acknowledge` | how far a write must have come: [`Ack`] |
-//! | `replica` | the task that owns the engine: group commit, acknowledgement |
+//! | `replica` | the task that owns the engine: group commit, acknowledgement; `command`: what it is asked to do; `neighbours`: what it says to other masters, gives them and takes from them |
 //! | `emitter` | from the outbox to the log |
 //! | `receiver` | from the log to the engine |
 //! | `heart` | heartbeats, sent and heard; what other masters ask |

@@ -1,25 +1,25 @@
+mod command;
+mod neighbours;
+mod stored;
+
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use archipelago_clock::{Incarnation, ReplicaId, VersionVector};
-use archipelago_engine::{
-    Change, Commit, DeltaError, Effect, Engine, LocalWrite, Notice, Peer, Received, Records, StateDigest,
-    Written,
-};
+use archipelago_engine::{Change, Commit, Effect, Engine, LocalWrite, Notice, Received, Written};
 use archipelago_pipeline::LogId;
 use archipelago_proto::{DeltaPiece, DeltaRequest, EntityId, Event, Heartbeat};
-use archipelago_store::{Batch, Durability, Store, StoreError, Table};
+use archipelago_store::{Batch, Durability, StoreError};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    ApplyError, ConflictReport, Metrics, NotTaken, Notification, PeerView, Reached, SessionToken, StartError,
-    WallClock, WriteError, WriteReceipt,
-    acknowledge::Spread,
-    journal::Journal,
-    metrics, persist,
-    repair::{Fetched, PIECE_BYTES_TARGET},
+    ApplyError, ConflictReport, Metrics, NotTaken, Notification, Reached, SessionToken, StartError,
+    WallClock, WriteError, WriteReceipt, acknowledge::Spread, journal::Journal, metrics, persist,
     shared::Shared,
 };
+
+pub(crate) use command::{Command, Content, Edit, Inspection, Message, ReadFrom};
+pub(crate) use stored::Stored;
 
 /// How many commands one commit may stand for.
 const GROUP_COMMANDS_MAX: usize = 256;
@@ -27,90 +27,6 @@ const GROUP_COMMANDS_MAX: usize = 256;
 const GROUP_MESSAGES_MAX: usize = 8;
 /// How often time alone is looked at.
 const TICK: Duration = Duration::from_millis(100);
-
-/// Gives the value that follows from the visible one, or `None` to leave it.
-pub(crate) type Edit = Box<dyn FnOnce(Option<Bytes>) -> Option<Bytes> + Send>;
-
-/// What the owner of the engine is asked to do.
-pub(crate) enum Command {
-    Write {
-        write: LocalWrite,
-        reply: oneshot::Sender<Result<WriteReceipt, WriteError>>,
-    },
-    Update {
-        entity: EntityId,
-        edit: Edit,
-        reply: oneshot::Sender<Result<Option<WriteReceipt>, WriteError>>,
-    },
-    Apply {
-        event: Box<Event>,
-        reply: oneshot::Sender<Result<Received, ApplyError>>,
-    },
-    Inspect {
-        reply: oneshot::Sender<Inspection>,
-    },
-    Peers {
-        reply: oneshot::Sender<Vec<PeerView>>,
-    },
-    /// What is to be said of this master, once all of it is stored.
-    Beat {
-        reply: oneshot::Sender<Heartbeat>,
-    },
-    /// A piece of what another master lacks, once all of it is stored.
-    Give {
-        request: DeltaRequest,
-        reply: oneshot::Sender<DeltaPiece>,
-    },
-    /// What this master lacked.
-    Take {
-        fetched: Fetched,
-        reply: oneshot::Sender<Result<(), NotTaken>>,
-    },
-    /// What another master says of itself.
-    Hear {
-        heartbeat: Box<Heartbeat>,
-    },
-    Close {
-        reply: oneshot::Sender<()>,
-    },
-}
-
-/// A consistent look at the state.
-#[derive(Clone, Debug)]
-pub(crate) struct Inspection {
-    pub(crate) vector: VersionVector,
-    pub(crate) digest: StateDigest,
-}
-
-/// What the reader of the log brings.
-#[derive(Debug)]
-pub(crate) struct Message {
-    /// The reading that brought it; of an older reading than the last that was ordered it is dropped.
-    pub(crate) reading: u64,
-    pub(crate) log: Arc<LogId>,
-    pub(crate) sequence: u64,
-    pub(crate) content: Content,
-}
-
-#[derive(Debug)]
-pub(crate) enum Content {
-    Events(Vec<Event>),
-    /// Nothing that anyone can read.
-    Nothing,
-    /// Something that a newer build can read.
-    Unreadable,
-    /// The log is another one from here on, or lost what was read: it is read from behind this message on. Told once
-    /// that is stored.
-    Changed(oneshot::Sender<()>),
-}
-
-/// From where the log is to be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ReadFrom {
-    /// Counts the readings.
-    pub(crate) reading: u64,
-    pub(crate) after: u64,
-}
 
 /// The only owner of the engine: takes in writes and messages, and stores what comes of them in groups.
 pub(crate) struct Replica {
@@ -314,54 +230,6 @@ impl Replica {
         }
     }
 
-    /// `None` if the store failed; then there is no answer.
-    fn give(&mut self, request: &DeltaRequest) -> Option<DeltaPiece> {
-        if self.failed.is_some() {
-            return None;
-        }
-        let bytes_max = usize::try_from(request.bytes_max).unwrap_or(usize::MAX).min(PIECE_BYTES_TARGET);
-        let records = Stored(&*self.shared.store);
-        let delta = self.engine.delta_since(&request.since, request.from.as_ref(), bytes_max, &records);
-        match delta {
-            Ok(delta) => Some(DeltaPiece {
-                namespace: self.shared.namespace.clone(),
-                replica: self.shared.replica(),
-                session: self.engine.config().session,
-                reclaims: 0,
-                vector: delta.vector,
-                entities: delta.entities,
-                next: delta.next,
-            }),
-            Err(error) => {
-                self.fail(error.to_string());
-                None
-            }
-        }
-    }
-
-    fn take(&mut self, fetched: Fetched) -> Result<(), NotTaken> {
-        if let Some(reason) = &self.failed {
-            return Err(NotTaken::StoreFailed { reason: reason.clone() });
-        }
-        let now = self.clock.now_unix_ms();
-        let records = Stored(&*self.shared.store);
-        let taken = self.engine.handle_delta(&fetched.vector, fetched.entities, now, &records);
-        taken.map_err(|error| match error {
-            DeltaError::Fenced { dot } => NotTaken::Fenced { dot },
-            DeltaError::Ahead { entity, due_unix_ms } => {
-                let ahead = Duration::from_millis(due_unix_ms.saturating_sub(now));
-                NotTaken::Ahead { entity: entity.to_string(), ahead }
-            }
-            DeltaError::NeedsNewerBuild { entity } => {
-                NotTaken::NeedsNewerBuild { entity: entity.to_string() }
-            }
-            error => {
-                self.fail(error.to_string());
-                NotTaken::StoreFailed { reason: error.to_string() }
-            }
-        })
-    }
-
     fn handle_tick(&mut self) {
         if self.failed.is_some() {
             return;
@@ -416,47 +284,6 @@ impl Replica {
                     }
                 }
             }
-        }
-    }
-
-    fn hear(&mut self, heartbeat: Heartbeat) {
-        let own = self.shared.replica();
-        if heartbeat.replica != own && heartbeat.namespace == self.shared.namespace {
-            let (peer, has) = (heartbeat.replica.clone(), heartbeat.vector.get(&own));
-            self.shared.spread.send_if_modified(|spread| spread.peers.insert(peer, has) != Some(has));
-        }
-        self.engine.handle_heartbeat(heartbeat, self.clock.now_unix_ms());
-    }
-
-    /// Brings to the disk what is stored: others will count on what a heartbeat says.
-    async fn sync(&mut self) {
-        let (store, durability) = (self.shared.store.clone(), self.durability);
-        if self.failed.is_some()
-            || self.synced == *self.engine.vector()
-            || store.strongest_durability() == Durability::Memory
-        {
-            return;
-        }
-        let synced = tokio::task::spawn_blocking(move || store.commit(Batch::new(), durability)).await;
-        match synced {
-            Ok(Ok(())) => self.synced.clone_from(self.engine.vector()),
-            Ok(Err(error)) => self.fail(error.to_string()),
-            Err(error) => self.fail(error.to_string()),
-        }
-    }
-
-    /// What others asked for, now that all of it is stored.
-    async fn answer(&mut self) {
-        if !self.beats.is_empty() {
-            self.sync().await;
-        }
-        for (request, reply) in std::mem::take(&mut self.gives) {
-            if let Some(piece) = self.give(&request) {
-                let _ = reply.send(piece);
-            }
-        }
-        for reply in self.beats.drain(..).filter(|_| self.failed.is_none()) {
-            let _ = reply.send(self.engine.heartbeat(self.clock.now_unix_ms()));
         }
     }
 
@@ -551,18 +378,6 @@ impl Replica {
         self.shared.notify(notification);
     }
 
-    fn active_peers(&self, now_unix_ms: u64) -> u64 {
-        let silence_max = u64::try_from(self.silence_max.as_millis()).unwrap_or(u64::MAX);
-        let active = |peer: &&Peer| now_unix_ms.saturating_sub(peer.heard_unix_ms) <= silence_max;
-        self.engine.peers().filter(active).count() as u64
-    }
-
-    fn peers(&self) -> Vec<PeerView> {
-        let (vector, strategies) = (self.engine.vector(), self.shared.strategies.fingerprint());
-        let now = self.clock.now_unix_ms();
-        self.engine.peers().map(|peer| PeerView::new(peer, vector, strategies, now)).collect()
-    }
-
     fn publish_counts(&self) {
         let (engine, counters) = (&self.engine, self.engine.counters());
         let now_unix_ms = self.clock.now_unix_ms();
@@ -633,22 +448,4 @@ impl Replica {
 
 fn not_readable(error: StartError) -> StoreError {
     StoreError::Io { action: "read the outbox", source: error.into() }
-}
-
-/// The records in a store, as the engine asks for them.
-pub(crate) struct Stored<'a>(pub(crate) &'a dyn Store);
-
-impl Records for Stored<'_> {
-    fn record(&self, entity: &EntityId) -> Result<Option<Bytes>, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(self.0.get(Table::Entities, entity.as_bytes())?)
-    }
-
-    fn live_dots(
-        &self,
-        replica: u32,
-        after: u64,
-        limit: usize,
-    ) -> Result<Vec<(u64, EntityId)>, Box<dyn std::error::Error + Send + Sync>> {
-        persist::live_dots(self.0, replica, after, limit)
-    }
 }

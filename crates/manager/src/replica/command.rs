@@ -1,0 +1,96 @@
+//! What the owner of the engine is asked to do, and what the reader of the log brings it.
+
+use std::sync::Arc;
+
+use archipelago_clock::VersionVector;
+use archipelago_engine::{LocalWrite, Received, StateDigest};
+use archipelago_pipeline::LogId;
+use archipelago_proto::{DeltaPiece, DeltaRequest, EntityId, Event, Heartbeat};
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::{ApplyError, NotTaken, PeerView, WriteError, WriteReceipt, repair::Fetched};
+
+/// Gives the value that follows from the visible one, or `None` to leave it.
+pub(crate) type Edit = Box<dyn FnOnce(Option<Bytes>) -> Option<Bytes> + Send>;
+
+/// What the owner of the engine is asked to do.
+pub(crate) enum Command {
+    Write {
+        write: LocalWrite,
+        reply: oneshot::Sender<Result<WriteReceipt, WriteError>>,
+    },
+    Update {
+        entity: EntityId,
+        edit: Edit,
+        reply: oneshot::Sender<Result<Option<WriteReceipt>, WriteError>>,
+    },
+    Apply {
+        event: Box<Event>,
+        reply: oneshot::Sender<Result<Received, ApplyError>>,
+    },
+    Inspect {
+        reply: oneshot::Sender<Inspection>,
+    },
+    Peers {
+        reply: oneshot::Sender<Vec<PeerView>>,
+    },
+    /// What is to be said of this master, once all of it is stored.
+    Beat {
+        reply: oneshot::Sender<Heartbeat>,
+    },
+    /// A piece of what another master lacks, once all of it is stored.
+    Give {
+        request: DeltaRequest,
+        reply: oneshot::Sender<DeltaPiece>,
+    },
+    /// What this master lacked.
+    Take {
+        fetched: Fetched,
+        reply: oneshot::Sender<Result<(), NotTaken>>,
+    },
+    /// What another master says of itself.
+    Hear {
+        heartbeat: Box<Heartbeat>,
+    },
+    Close {
+        reply: oneshot::Sender<()>,
+    },
+}
+
+/// A consistent look at the state.
+#[derive(Clone, Debug)]
+pub(crate) struct Inspection {
+    pub(crate) vector: VersionVector,
+    pub(crate) digest: StateDigest,
+}
+
+/// What the reader of the log brings.
+#[derive(Debug)]
+pub(crate) struct Message {
+    /// The reading that brought it; of an older reading than the last that was ordered it is dropped.
+    pub(crate) reading: u64,
+    pub(crate) log: Arc<LogId>,
+    pub(crate) sequence: u64,
+    pub(crate) content: Content,
+}
+
+#[derive(Debug)]
+pub(crate) enum Content {
+    Events(Vec<Event>),
+    /// Nothing that anyone can read.
+    Nothing,
+    /// Something that a newer build can read.
+    Unreadable,
+    /// The log is another one from here on, or lost what was read: it is read from behind this message on. Told once
+    /// that is stored.
+    Changed(oneshot::Sender<()>),
+}
+
+/// From where the log is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReadFrom {
+    /// Counts the readings.
+    pub(crate) reading: u64,
+    pub(crate) after: u64,
+}

@@ -1,0 +1,116 @@
+//! What this replica says to others, gives them, and takes from them.
+
+use std::time::Duration;
+
+use archipelago_engine::{DeltaError, Peer};
+use archipelago_proto::{DeltaPiece, DeltaRequest, Heartbeat};
+use archipelago_store::{Batch, Durability};
+
+use super::{Replica, Stored};
+use crate::{
+    NotTaken, PeerView,
+    repair::{Fetched, PIECE_BYTES_TARGET},
+};
+
+impl Replica {
+    /// `None` if the store failed; then there is no answer.
+    pub(super) fn give(&mut self, request: &DeltaRequest) -> Option<DeltaPiece> {
+        if self.failed.is_some() {
+            return None;
+        }
+        let bytes_max = usize::try_from(request.bytes_max).unwrap_or(usize::MAX).min(PIECE_BYTES_TARGET);
+        let records = Stored(&*self.shared.store);
+        let delta = self.engine.delta_since(&request.since, request.from.as_ref(), bytes_max, &records);
+        match delta {
+            Ok(delta) => Some(DeltaPiece {
+                namespace: self.shared.namespace.clone(),
+                replica: self.shared.replica(),
+                session: self.engine.config().session,
+                reclaims: 0,
+                vector: delta.vector,
+                entities: delta.entities,
+                next: delta.next,
+            }),
+            Err(error) => {
+                self.fail(error.to_string());
+                None
+            }
+        }
+    }
+
+    pub(super) fn take(&mut self, fetched: Fetched) -> Result<(), NotTaken> {
+        if let Some(reason) = &self.failed {
+            return Err(NotTaken::StoreFailed { reason: reason.clone() });
+        }
+        let now = self.clock.now_unix_ms();
+        let records = Stored(&*self.shared.store);
+        let taken = self.engine.handle_delta(&fetched.vector, fetched.entities, now, &records);
+        taken.map_err(|error| match error {
+            DeltaError::Fenced { dot } => NotTaken::Fenced { dot },
+            DeltaError::Ahead { entity, due_unix_ms } => {
+                let ahead = Duration::from_millis(due_unix_ms.saturating_sub(now));
+                NotTaken::Ahead { entity: entity.to_string(), ahead }
+            }
+            DeltaError::NeedsNewerBuild { entity } => {
+                NotTaken::NeedsNewerBuild { entity: entity.to_string() }
+            }
+            error => {
+                self.fail(error.to_string());
+                NotTaken::StoreFailed { reason: error.to_string() }
+            }
+        })
+    }
+
+    pub(super) fn hear(&mut self, heartbeat: Heartbeat) {
+        let own = self.shared.replica();
+        if heartbeat.replica != own && heartbeat.namespace == self.shared.namespace {
+            let (peer, has) = (heartbeat.replica.clone(), heartbeat.vector.get(&own));
+            self.shared.spread.send_if_modified(|spread| spread.peers.insert(peer, has) != Some(has));
+        }
+        self.engine.handle_heartbeat(heartbeat, self.clock.now_unix_ms());
+    }
+
+    /// Brings to the disk what is stored: others will count on what a heartbeat says.
+    pub(super) async fn sync(&mut self) {
+        let (store, durability) = (self.shared.store.clone(), self.durability);
+        if self.failed.is_some()
+            || self.synced == *self.engine.vector()
+            || store.strongest_durability() == Durability::Memory
+        {
+            return;
+        }
+        let synced = tokio::task::spawn_blocking(move || store.commit(Batch::new(), durability)).await;
+        match synced {
+            Ok(Ok(())) => self.synced.clone_from(self.engine.vector()),
+            Ok(Err(error)) => self.fail(error.to_string()),
+            Err(error) => self.fail(error.to_string()),
+        }
+    }
+
+    /// What others asked for, now that all of it is stored.
+    pub(super) async fn answer(&mut self) {
+        if !self.beats.is_empty() {
+            self.sync().await;
+        }
+        for (request, reply) in std::mem::take(&mut self.gives) {
+            if let Some(piece) = self.give(&request) {
+                let _ = reply.send(piece);
+            }
+        }
+        for reply in self.beats.drain(..).filter(|_| self.failed.is_none()) {
+            let _ = reply.send(self.engine.heartbeat(self.clock.now_unix_ms()));
+        }
+    }
+
+    pub(super) fn active_peers(&self, now_unix_ms: u64) -> u64 {
+        let silence_max = u64::try_from(self.silence_max.as_millis()).unwrap_or(u64::MAX);
+        let active = |peer: &&Peer| now_unix_ms.saturating_sub(peer.heard_unix_ms) <= silence_max;
+        self.engine.peers().filter(active).count() as u64
+    }
+
+    pub(super) fn peers(&self) -> Vec<PeerView> {
+        let (vector, strategies) = (self.engine.vector(), self.shared.strategies.fingerprint());
+        let now = self.clock.now_unix_ms();
+        self.engine.peers().map(|peer| PeerView::new(peer, vector, strategies, now)).collect()
+    }
+}
