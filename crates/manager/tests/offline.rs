@@ -2,12 +2,12 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{ops::Bound, time::Duration};
 
 use archipelago_conflict::Strategy;
 use archipelago_manager::{ImportError, Imported, LinkState, MultiMasterManager, Notification, SessionToken};
 use archipelago_pipeline::MemoryBroker;
-use archipelago_store::{MemoryStore, Store, Table};
+use archipelago_store::{Batch, Durability, MemoryStore, Store, Table};
 use bytes::Bytes;
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use support::{Island, broker, converge, notified, options};
@@ -85,12 +85,7 @@ async fn parts_come_in_any_order_and_again_and_survive_a_restart_until_all_are_t
     }
     assert_eq!(taker.import(last.clone()).await.unwrap(), Imported::Merged { entities: 30 });
     same_state(&giver, &taker).await;
-    assert!(
-        store
-            .scan(Table::Staged, std::ops::Bound::Unbounded, std::ops::Bound::Unbounded, 1)
-            .unwrap()
-            .is_empty()
-    );
+    assert!(store.scan(Table::Staged, Bound::Unbounded, Bound::Unbounded, 1).unwrap().is_empty());
     // Months later.
     taker.write("n/0", &"newer").await.unwrap();
     for part in parts.iter().chain([&last]) {
@@ -133,6 +128,31 @@ async fn what_is_written_while_parts_are_made_is_in_them_or_left_for_the_next_ti
     assert!(!taker.vector_clock().is_empty());
     give(&giver, &taker).await;
     same_state(&giver, &taker).await;
+}
+
+#[tokio::test]
+async fn a_store_of_a_build_without_an_index_of_live_writes_gets_one_when_it_is_opened() {
+    let store = MemoryStore::new();
+    let giver = client("giver", store.clone()).await;
+    fill(&giver, "n").await;
+    giver.delete("n/7").await.unwrap();
+    giver.close().await.unwrap();
+    let mut older = Batch::new();
+    let store = store.reopen();
+    for row in store.scan(Table::Live, Bound::Unbounded, Bound::Unbounded, usize::MAX).unwrap() {
+        older.remove(Table::Live, row.key);
+    }
+    older.put(Table::Meta, "format", 1u32.to_be_bytes().to_vec());
+    store.commit(older, Durability::Fsync).unwrap();
+    let giver = client("giver", store.clone()).await;
+    let taker = client("taker", MemoryStore::new()).await;
+    give(&giver, &taker).await;
+    same_state(&giver, &taker).await;
+    // And it follows what is written from then on.
+    giver.write("n/8", &1).await.unwrap();
+    give(&giver, &taker).await;
+    same_state(&giver, &taker).await;
+    assert_eq!(store.scan(Table::Live, Bound::Unbounded, Bound::Unbounded, usize::MAX).unwrap().len(), 30);
 }
 
 #[tokio::test]
