@@ -172,8 +172,8 @@ impl Slots {
         for (slot, Contents { plain, mut updates, joined }) in self.slots {
             let newest = updates.pop_last();
             if let Some((written, content)) = plain {
-                // Beside updates it stays to meet those that had not seen it.
-                put(written, slot.clone(), content.filter(|_| newest.is_none()));
+                // Beside updates it stays, as a removal by now, to meet those that had not seen it.
+                put(written, slot.clone(), content);
             }
             if let Some(newest) = newest {
                 put(newest, slot.clone(), joined);
