@@ -15,6 +15,9 @@ use crate::{
     shared::Shared,
 };
 
+/// How many parts are read at a time.
+const LOAD_ROWS: usize = 64;
+
 /// What came of [`MultiMasterManager::import`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -32,24 +35,71 @@ pub enum Imported {
     WaitsForChanges,
 }
 
+/// What is kept of exports that are not merged yet: read from the store once, and then followed.
+#[derive(Debug, Default)]
+pub(crate) struct Staging(BTreeMap<u128, Export>);
+
 /// Of one export, what is there of it.
 #[derive(Debug, Default)]
 struct Export {
-    parts: BTreeMap<u64, ChangesPart>,
+    /// Of each part, how many bytes it has.
+    parts: BTreeMap<u64, u64>,
+    last: Option<Last>,
+}
+
+/// What the last part of an export says of all of it.
+#[derive(Clone, Debug)]
+struct Last {
+    index: u64,
+    since: VersionVector,
+    vector: VersionVector,
+}
+
+impl Staging {
+    fn load(shared: &Shared) -> Result<Self, ImportError> {
+        let (mut staging, mut from) = (Staging::default(), Bound::Unbounded);
+        loop {
+            let after = from.as_ref().map(|key: &Bytes| &key[..]);
+            let rows = shared.store.scan(Table::Staged, after, Bound::Unbounded, LOAD_ROWS)?;
+            let Some(last) = rows.last() else { return Ok(staging) };
+            from = Bound::Excluded(last.key.clone());
+            for row in rows {
+                let bytes = row.value.len() as u64;
+                staging.add(&ChangesPart::decode(row.value, &shared.limits, PIECE_BYTES_MAX)?, bytes);
+            }
+        }
+    }
+
+    fn add(&mut self, part: &ChangesPart, bytes: u64) {
+        let export = self.0.entry(part.export).or_default();
+        export.parts.insert(part.index, bytes);
+        if part.is_last {
+            let (since, vector) = (part.since.clone(), part.piece.vector.clone());
+            export.last = Some(Last { index: part.index, since, vector });
+        }
+    }
+
+    fn has(&self, part: &ChangesPart) -> bool {
+        self.0.get(&part.export).is_some_and(|export| export.parts.contains_key(&part.index))
+    }
+
+    fn bytes(&self) -> u64 {
+        self.0.values().flat_map(|export| export.parts.values()).sum()
+    }
+
+    /// Every export of which all parts are there.
+    fn whole(&self) -> Vec<(u128, Last)> {
+        self.0.iter().filter_map(|(id, export)| Some((*id, export.last_if_whole()?.clone()))).collect()
+    }
 }
 
 impl Export {
     /// The last part, if all are there.
-    fn last(&self) -> Option<&ChangesPart> {
-        let (index, last) = self.parts.last_key_value()?;
-        (last.is_last && self.parts.len() as u64 == index + 1).then_some(last)
-    }
-
-    fn into_fetched(self) -> Option<Fetched> {
-        let vector = self.last()?.piece.vector.clone();
-        let mut entities: BTreeMap<EntityId, Record> = BTreeMap::new();
-        self.parts.into_values().for_each(|part| entities.extend(part.piece.entities));
-        Some(Fetched { vector, entities })
+    fn last_if_whole(&self) -> Option<&Last> {
+        let (greatest, _) = self.parts.last_key_value()?;
+        // From 0 to the greatest, without a gap; that one may be any number that fits into 64 bits.
+        let whole = *greatest == self.parts.len() as u64 - 1;
+        self.last.as_ref().filter(|last| whole && last.index == *greatest)
     }
 }
 
@@ -57,6 +107,7 @@ impl Export {
 pub(crate) async fn import(
     master: &MultiMasterManager,
     shared: &Shared,
+    staging: &mut Option<Staging>,
     bytes: Bytes,
     bytes_max: u64,
 ) -> Result<Imported, ImportError> {
@@ -69,25 +120,28 @@ pub(crate) async fn import(
     if part.is_last && part.index == 0 && covers(shared, &part.piece.vector) {
         return Ok(Imported::Known);
     }
-    let staged = staged_bytes(shared)?;
-    if shared.store.get(Table::Staged, &key)?.is_none() {
-        if staged + bytes.len() as u64 > bytes_max {
+    let staging = match staging {
+        Some(staging) => staging,
+        none => none.insert(Staging::load(shared)?),
+    };
+    if !staging.has(&part) {
+        let (staged, bytes_more) = (staging.bytes(), bytes.len() as u64);
+        if staged + bytes_more > bytes_max {
             return Err(ImportError::TooMuch { staged, bytes_max });
         }
         let mut batch = Batch::new();
         batch.put(Table::Staged, key.to_vec(), bytes);
         commit(shared, batch).await?;
+        staging.add(&part, bytes_more);
     }
     let (mut merged, mut parted) = (None, false);
     loop {
         let before = (merged, parted);
-        for id in exports(shared)? {
-            let export = load(shared, id)?;
-            let Some(last) = export.last() else { continue };
-            if covers(shared, &last.piece.vector) {
-                forget(shared, id).await?;
+        for (id, last) in staging.whole() {
+            if covers(shared, &last.vector) {
+                forget(shared, staging, id).await?;
             } else if covers(shared, &last.since) {
-                let Some(fetched) = export.into_fetched() else { continue };
+                let fetched = fetch(shared, id, last.vector)?;
                 let entities = fetched.entities.len() as u64;
                 match take(master, fetched).await {
                     // The master has another identity by now, and may have less under the old one: looked at anew.
@@ -97,7 +151,7 @@ pub(crate) async fn import(
                     }
                     taken => taken?,
                 }
-                forget(shared, id).await?;
+                forget(shared, staging, id).await?;
                 merged = Some(merged.unwrap_or(0) + entities);
             }
         }
@@ -108,11 +162,10 @@ pub(crate) async fn import(
     if let Some(entities) = merged {
         return Ok(Imported::Merged { entities });
     }
-    let export = load(shared, part.export)?;
-    Ok(match (export.parts.is_empty(), export.last()) {
-        (true, _) => Imported::Known,
-        (false, Some(_)) => Imported::WaitsForChanges,
-        (false, None) => Imported::WaitsForParts,
+    Ok(match staging.0.get(&part.export) {
+        None => Imported::Known,
+        Some(export) if export.last_if_whole().is_some() => Imported::WaitsForChanges,
+        Some(_) => Imported::WaitsForParts,
     })
 }
 
@@ -133,50 +186,29 @@ fn key(export: u128, index: u64) -> [u8; 24] {
     key
 }
 
-/// The exports of which parts are kept.
-fn exports(shared: &Shared) -> Result<Vec<u128>, ImportError> {
-    let (mut ids, mut from) = (Vec::new(), Bound::Unbounded);
-    loop {
-        let rows = shared.store.scan(
-            Table::Staged,
-            from.as_ref().map(|key: &[u8; 24]| &key[..]),
-            Bound::Unbounded,
-            1,
-        )?;
-        let Some(id) = rows.first().and_then(|row| row.key.get(..16)?.try_into().ok()) else {
-            return Ok(ids);
-        };
-        let id = u128::from_be_bytes(id);
-        ids.push(id);
-        from = Bound::Excluded(key(id, u64::MAX));
-    }
-}
-
-fn load(shared: &Shared, export: u128) -> Result<Export, ImportError> {
-    let mut loaded = Export::default();
+/// All parts of an export together; of an entity in several parts the last one counts.
+fn fetch(shared: &Shared, export: u128, vector: VersionVector) -> Result<Fetched, ImportError> {
+    let mut entities: BTreeMap<EntityId, Record> = BTreeMap::new();
     for row in rows(shared, export)? {
         let part = ChangesPart::decode(row.value, &shared.limits, PIECE_BYTES_MAX)?;
-        loaded.parts.insert(part.index, part);
+        entities.extend(part.piece.entities);
     }
-    Ok(loaded)
+    Ok(Fetched { vector, entities })
 }
 
-async fn forget(shared: &Shared, export: u128) -> Result<(), ImportError> {
+async fn forget(shared: &Shared, staging: &mut Staging, export: u128) -> Result<(), ImportError> {
     let mut batch = Batch::new();
     for row in rows(shared, export)? {
         batch.remove(Table::Staged, row.key);
     }
-    commit(shared, batch).await
+    commit(shared, batch).await?;
+    staging.0.remove(&export);
+    Ok(())
 }
 
 fn rows(shared: &Shared, export: u128) -> Result<Vec<archipelago_store::Row>, ImportError> {
     let (first, last) = (key(export, 0), key(export, u64::MAX));
     Ok(shared.store.scan(Table::Staged, Bound::Included(&first), Bound::Included(&last), usize::MAX)?)
-}
-
-fn staged_bytes(shared: &Shared) -> Result<u64, ImportError> {
-    let rows = shared.store.scan(Table::Staged, Bound::Unbounded, Bound::Unbounded, usize::MAX)?;
-    Ok(rows.iter().map(|row| row.value.len() as u64).sum())
 }
 
 async fn commit(shared: &Shared, batch: Batch) -> Result<(), ImportError> {

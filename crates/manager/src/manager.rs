@@ -25,7 +25,7 @@ use crate::{
     ApplyError, Changes, CloseError, ConflictReport, EntityView, Explanation, ImportError, Imported,
     LinkState, Metrics, MultiMasterBuilder, Notifications, PeerView, ReadError, SessionToken, UpdateError,
     WriteError, WriteReceipt,
-    import::import,
+    import::{Staging, import},
     metrics,
     replica::{Command, Inspection},
     shared::Shared,
@@ -53,7 +53,8 @@ pub(crate) struct Running {
     pub(crate) stop: CancellationToken,
     pub(crate) closing: AtomicBool,
     pub(crate) import_bytes_max: u64,
-    pub(crate) importing: tokio::sync::Mutex<()>,
+    /// One import at a time; what is kept of earlier ones.
+    pub(crate) importing: tokio::sync::Mutex<Option<Staging>>,
 }
 
 impl Drop for Running {
@@ -403,8 +404,8 @@ impl MultiMasterManager {
     /// # Errors
     /// [`ImportError`]; except after [`ImportError::NotTaken`], nothing was kept.
     pub async fn import(&self, part: impl Into<Bytes>) -> Result<Imported, ImportError> {
-        let _one_at_a_time = self.running.importing.lock().await;
-        import(self, self.shared(), part.into(), self.running.import_bytes_max).await
+        let mut staging = self.running.importing.lock().await;
+        import(self, self.shared(), &mut staging, part.into(), self.running.import_bytes_max).await
     }
 
     /// What this master has applied, to be remembered by a reader or given to another replica.

@@ -7,6 +7,7 @@ use std::{ops::Bound, time::Duration};
 use archipelago_conflict::Strategy;
 use archipelago_manager::{ImportError, Imported, LinkState, MultiMasterManager, Notification, SessionToken};
 use archipelago_pipeline::MemoryBroker;
+use archipelago_proto::{ChangesPart, Limits};
 use archipelago_store::{Batch, Durability, MemoryStore, Store, Table};
 use bytes::Bytes;
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
@@ -182,6 +183,18 @@ async fn bad_parts_are_refused_by_name_and_change_nothing() {
     small.import(parts[0].clone()).await.unwrap();
     taker.close().await.unwrap();
     assert!(matches!(taker.import(parts[0].clone()).await, Err(ImportError::Closed | ImportError::Store(_))));
+}
+
+#[tokio::test]
+async fn a_part_with_the_greatest_index_there_is_waits_like_any_other() {
+    let giver = client("giver", MemoryStore::new()).await;
+    giver.write("a", &1).await.unwrap();
+    let parts = giver.changes_since(&SessionToken::default()).all().await.unwrap();
+    let part = ChangesPart::decode(parts[0].clone(), &Limits::default(), usize::MAX).unwrap();
+    let taker = client("taker", MemoryStore::new()).await;
+    let forged = ChangesPart { index: u64::MAX, ..part };
+    assert_eq!(taker.import(forged.encode()).await.unwrap(), Imported::WaitsForParts);
+    assert!(taker.vector_clock().is_empty());
 }
 
 #[tokio::test]
