@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use archipelago_clock::{Dot, Hlc, ReplicaId};
-use archipelago_proto::Heartbeat;
+use archipelago_clock::{Dot, Hlc, ReplicaId, VersionVector};
+use archipelago_proto::{ENVELOPE_VERSION, Heartbeat};
 
 use crate::{Engine, Notice};
 
@@ -85,6 +85,10 @@ impl Engine {
             vector: self.vector.clone(),
             strategies: self.config.strategies.fingerprint(),
             digest: self.digest().root(),
+            members: Vec::new(),
+            floor: VersionVector::new(),
+            place: None,
+            reads: (ENVELOPE_VERSION, ENVELOPE_VERSION),
         }
     }
 

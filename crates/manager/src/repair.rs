@@ -48,7 +48,7 @@ enum RepairError {
     Decode(#[from] DecodeError),
     #[error("the answer is not that of the master that was asked")]
     Stranger,
-    #[error("the master that is asked was started again, or reclaimed tombstones, between two pieces")]
+    #[error("the master that is asked was started again between two pieces")]
     Changed,
     #[error("it is more than {bytes_max} bytes, the limit repair_bytes_max")]
     TooLarge { bytes_max: usize },
@@ -96,12 +96,11 @@ impl Repairer {
     async fn fetch(&self, from: &ReplicaId, session: u64) -> Result<Fetched, RepairError> {
         let mut since = self.shared.vector.borrow().clone();
         let (mut entities, mut bytes) = (BTreeMap::new(), 0);
-        let mut reclaims = None;
         for _ in 0..ROUNDS_MAX {
             let (mut next, mut first_vector) = (None, None);
             loop {
                 let (piece, piece_bytes) = self.ask((from, session), &since, next).await?;
-                if piece.session != session || *reclaims.get_or_insert(piece.reclaims) != piece.reclaims {
+                if piece.session != session {
                     return Err(RepairError::Changed);
                 }
                 bytes += piece_bytes;

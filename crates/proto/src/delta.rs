@@ -4,8 +4,9 @@ use archipelago_clock::{Dot, NAME_BYTES_MAX, ReplicaId, VersionVector};
 use bytes::Bytes;
 
 use crate::{
-    DecodeError, EntityId, Limits, Record, ReplicaTable,
+    DecodeError, EntityId, Limits, Member, Record, ReplicaTable,
     envelope::{self, EnvelopeKind},
+    member,
     reader::{Reader, malformed, within},
     replica, vector,
     writer::Writer,
@@ -35,15 +36,19 @@ pub struct DeltaPiece {
     pub replica: ReplicaId,
     /// The session of who answers: pieces of different sessions do not belong together.
     pub session: u64,
-    /// Counts how often who answers has reclaimed tombstones in this session: pieces with different counts do not belong
-    /// together.
-    pub reclaims: u64,
     /// What who answers had applied when the piece was read.
     pub vector: VersionVector,
     /// Entities with all that is live in them.
     pub entities: Vec<(EntityId, Record)>,
     /// Where the next piece begins; `None` if this is the last one.
     pub next: Option<Dot>,
+    /// Who answers may have reclaimed tombstones that this covers. Whoever has not applied all of it must ask for
+    /// everything, and takes what is not in the answer for removed.
+    pub floor: VersionVector,
+    /// The members that who answers knows of, itself included.
+    pub members: Vec<Member>,
+    /// How many entities who answers holds in all, for showing progress.
+    pub held: u64,
 }
 
 /// One of the numbered parts of an export: of all that a replica has and a holder of `since` lacks. It travels by any
@@ -64,7 +69,9 @@ pub struct ChangesPart {
 
 const PART_ELEMENTS: usize = 5;
 const REQUEST_ELEMENTS: usize = 5;
-const PIECE_ELEMENTS: usize = 8;
+const PIECE_ELEMENTS: usize = 11;
+/// How many a piece had before members were part of it.
+const PIECE_ELEMENTS_WITHOUT_MEMBERS: usize = 8;
 
 impl DeltaRequest {
     /// The message.
@@ -114,7 +121,8 @@ impl DeltaPiece {
         body.text(&self.namespace);
         replica::write(body, &self.replica);
         body.unsigned(self.session);
-        body.unsigned(self.reclaims);
+        // Once a count of reclaims.
+        body.unsigned(0);
         vector::write(body, &self.vector);
         body.array(table.replicas().len());
         for named in table.replicas() {
@@ -126,6 +134,9 @@ impl DeltaPiece {
             body.binary(record);
         }
         write_dot(body, self.next.as_ref());
+        vector::write(body, &self.floor);
+        member::write(body, &self.members);
+        body.unsigned(self.held);
     }
 
     /// Reads a message that came from outside: nothing about it is trusted. It may be as large as a state needs, up to
@@ -142,18 +153,28 @@ impl DeltaPiece {
     }
 
     fn read(reader: &mut Reader, limits: &Limits) -> Result<DeltaPiece, DecodeError> {
-        let elements = reader.array_of_at_least("delta piece", PIECE_ELEMENTS)?;
+        let elements = reader.array_of_at_least("delta piece", PIECE_ELEMENTS_WITHOUT_MEMBERS)?;
         let namespace = reader.text("namespace", "namespace bytes", NAME_BYTES_MAX)?.to_string();
         let replica = replica::read(reader)?;
-        let (session, reclaims) = (reader.unsigned("session")?, reader.unsigned("reclaims")?);
+        let session = reader.unsigned("session")?;
+        reader.skip("reclaims")?;
         let vector = vector::read(reader, limits)?;
         let table = read_table(reader, limits)?;
         let entities = read_entities(reader, &table, &vector, limits)?;
         let next = read_dot(reader)?;
-        for _ in PIECE_ELEMENTS..elements {
+        let (floor, members, held) = (VersionVector::new(), Vec::new(), 0);
+        let mut piece =
+            DeltaPiece { namespace, replica, session, vector, entities, next, floor, members, held };
+        if elements >= PIECE_ELEMENTS {
+            piece.floor = vector::read(reader, limits)?;
+            piece.members = member::read(reader, limits)?;
+            piece.held = reader.unsigned("held")?;
+        }
+        let known = if elements >= PIECE_ELEMENTS { PIECE_ELEMENTS } else { PIECE_ELEMENTS_WITHOUT_MEMBERS };
+        for _ in known..elements {
             reader.skip("delta piece")?;
         }
-        Ok(DeltaPiece { namespace, replica, session, reclaims, vector, entities, next })
+        Ok(piece)
     }
 }
 

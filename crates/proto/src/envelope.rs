@@ -29,6 +29,8 @@ pub enum EnvelopeKind {
     DeltaPiece,
     /// A [`ChangesPart`](crate::ChangesPart).
     ChangesPart,
+    /// A [`Floor`](crate::Floor).
+    Floor,
 }
 
 impl EnvelopeKind {
@@ -39,6 +41,7 @@ impl EnvelopeKind {
             EnvelopeKind::DeltaRequest => 3,
             EnvelopeKind::DeltaPiece => 4,
             EnvelopeKind::ChangesPart => 5,
+            EnvelopeKind::Floor => 6,
         }
     }
 
@@ -49,6 +52,7 @@ impl EnvelopeKind {
             3 => Ok(EnvelopeKind::DeltaRequest),
             4 => Ok(EnvelopeKind::DeltaPiece),
             5 => Ok(EnvelopeKind::ChangesPart),
+            6 => Ok(EnvelopeKind::Floor),
             found => Err(DecodeError::Unknown { what: "envelope kind", found }),
         }
     }
@@ -64,6 +68,15 @@ pub(crate) fn seal(kind: EnvelopeKind, body: &[u8]) -> Bytes {
     writer.unsigned(xxh3_64(body));
     writer.binary(body);
     writer.into_vec().into()
+}
+
+/// The kind that an envelope says it is of, if it can be told without looking into it.
+pub(crate) fn kind(bytes: &Bytes) -> Option<EnvelopeKind> {
+    let mut reader = Reader::new(bytes.clone());
+    reader.array("envelope").ok()?;
+    reader.text("envelope", "magic", MAGIC.len()).ok()?;
+    reader.unsigned("envelope version").ok()?;
+    EnvelopeKind::from_code(reader.unsigned("envelope kind").ok()?).ok()
 }
 
 /// The body of an envelope of this kind that arrived from outside.

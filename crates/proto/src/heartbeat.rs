@@ -4,9 +4,10 @@ use archipelago_clock::{Hlc, NAME_BYTES_MAX, ReplicaId, VersionVector};
 use bytes::Bytes;
 
 use crate::{
-    DecodeError, Limits,
-    envelope::{self, EnvelopeKind},
-    reader::Reader,
+    DecodeError, Limits, Member,
+    envelope::{self, ENVELOPE_VERSION, EnvelopeKind},
+    member,
+    reader::{Reader, malformed},
     replica, vector,
     writer::Writer,
 };
@@ -30,10 +31,29 @@ pub struct Heartbeat {
     pub strategies: u64,
     /// The root of the digest of the state at `vector`.
     pub digest: u128,
+    /// The members that the replica knows of, itself included.
+    pub members: Vec<Member>,
+    /// No write counts, as an event, whose admitting replica had not applied this.
+    pub floor: VersionVector,
+    /// Up to where the replica is done with the log, if it follows one.
+    pub place: Option<LogPlace>,
+    /// The oldest and the newest version of the envelope that the replica can read.
+    pub reads: (u64, u64),
+}
+
+/// A place in a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogPlace {
+    /// When the log was created, in nanoseconds since the Unix epoch as its broker counts.
+    pub created_unix_ns: u64,
+    /// The last message that is done with.
+    pub sequence: u64,
 }
 
 /// How many elements a heartbeat has; later builds may append more.
-const ELEMENTS: usize = 8;
+const ELEMENTS: usize = 13;
+/// How many it had before members were part of it.
+const ELEMENTS_WITHOUT_MEMBERS: usize = 8;
 
 impl Heartbeat {
     /// The message.
@@ -48,6 +68,18 @@ impl Heartbeat {
         vector::write(&mut body, &self.vector);
         body.unsigned(self.strategies);
         body.binary(&self.digest.to_be_bytes());
+        member::write(&mut body, &self.members);
+        vector::write(&mut body, &self.floor);
+        match &self.place {
+            None => body.nil(),
+            Some(place) => {
+                body.array(2);
+                body.unsigned(place.created_unix_ns);
+                body.unsigned(place.sequence);
+            }
+        }
+        body.unsigned(self.reads.0);
+        body.unsigned(self.reads.1);
         envelope::seal(EnvelopeKind::Heartbeat, &body.into_vec())
     }
 
@@ -58,8 +90,8 @@ impl Heartbeat {
     pub fn decode(message: Bytes, limits: &Limits) -> Result<Heartbeat, DecodeError> {
         let body = envelope::open_as(EnvelopeKind::Heartbeat, message, limits.batch_bytes_max)?;
         let mut reader = Reader::new(body);
-        let elements = reader.array_of_at_least("heartbeat", ELEMENTS)?;
-        let heartbeat = Heartbeat {
+        let elements = reader.array_of_at_least("heartbeat", ELEMENTS_WITHOUT_MEMBERS)?;
+        let mut heartbeat = Heartbeat {
             namespace: reader.text("namespace", "namespace bytes", NAME_BYTES_MAX)?.to_string(),
             replica: replica::read(&mut reader)?,
             session: reader.unsigned("session")?,
@@ -68,8 +100,30 @@ impl Heartbeat {
             vector: vector::read(&mut reader, limits)?,
             strategies: reader.unsigned("strategies")?,
             digest: reader.u128("digest")?,
+            members: Vec::new(),
+            floor: VersionVector::new(),
+            place: None,
+            reads: (ENVELOPE_VERSION, ENVELOPE_VERSION),
         };
-        reader.end("heartbeat", elements - ELEMENTS)?;
+        if elements >= ELEMENTS {
+            heartbeat.members = member::read(&mut reader, limits)?;
+            heartbeat.floor = vector::read(&mut reader, limits)?;
+            heartbeat.place = read_place(&mut reader)?;
+            heartbeat.reads = (reader.unsigned("oldest version")?, reader.unsigned("newest version")?);
+        }
+        let known = if elements >= ELEMENTS { ELEMENTS } else { ELEMENTS_WITHOUT_MEMBERS };
+        reader.end("heartbeat", elements - known)?;
         Ok(heartbeat)
     }
+}
+
+fn read_place(reader: &mut Reader) -> Result<Option<LogPlace>, DecodeError> {
+    if reader.is_nil("log place")? {
+        return Ok(None);
+    }
+    if reader.array("log place")? != 2 {
+        return Err(malformed("log place", "expected a time and a sequence"));
+    }
+    let created_unix_ns = reader.unsigned("log creation")?;
+    Ok(Some(LogPlace { created_unix_ns, sequence: reader.unsigned("log sequence")? }))
 }

@@ -29,6 +29,8 @@
 //! | `event` | [`Event`], [`Op`], [`Slot`]: one write |
 //! | `batch` | [`EventBatch`], [`BatchEncoder`]: events of one origin as one message |
 //! | `heartbeat` | [`Heartbeat`]: what a replica says of itself |
+//! | `floor` | [`Floor`]: below which tombstones are reclaimed; [`LogMessage`]: what the log holds |
+//! | `member` | [`Member`]: who belongs to a namespace |
 //! | `delta` | [`DeltaRequest`], [`DeltaPiece`]: what one replica asks of another's state; [`ChangesPart`]: the same for any road |
 //! | `envelope` | the frame around every message: version, kind, checksum |
 //! | `record` | [`Record`], [`Version`], [`Body`]: the stored state of one entity |
@@ -45,8 +47,11 @@ mod delta;
 mod envelope;
 mod error;
 mod event;
+mod floor;
 mod heartbeat;
 mod limits;
+mod log_message;
+mod member;
 mod op;
 mod reader;
 mod record;
@@ -61,8 +66,11 @@ pub use delta::{ChangesPart, DeltaPiece, DeltaRequest};
 pub use envelope::{ENVELOPE_VERSION, EnvelopeKind};
 pub use error::{DecodeError, EncodeError};
 pub use event::{Event, Op, Slot};
-pub use heartbeat::Heartbeat;
+pub use floor::Floor;
+pub use heartbeat::{Heartbeat, LogPlace};
 pub use limits::Limits;
+pub use log_message::LogMessage;
+pub use member::{Member, MemberState, decode_members, encode_members};
 pub use record::{Body, Record, ReplicaTable, Version};
 pub use text::{EntityId, FieldName, Text};
 pub use value::{check_value, decode_value, encode_value, join_fields, split_fields};

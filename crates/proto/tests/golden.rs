@@ -5,8 +5,9 @@ use std::{path::PathBuf, sync::Arc};
 
 use archipelago_clock::{Dot, Hlc, Incarnation, ReplicaId, VersionVector};
 use archipelago_proto::{
-    BatchEncoder, Body, ChangesPart, DeltaPiece, DeltaRequest, Event, EventBatch, Heartbeat, Limits, Op,
-    Record, ReplicaTable, Slot, Version, encode_value,
+    BatchEncoder, Body, ChangesPart, DeltaPiece, DeltaRequest, Event, EventBatch, Floor, Heartbeat, Limits,
+    LogMessage, LogPlace, Member, MemberState, Op, Record, ReplicaTable, Slot, Version, decode_members,
+    encode_members, encode_value,
 };
 use bytes::Bytes;
 
@@ -91,9 +92,8 @@ fn version_1_event_batch() {
     assert_eq!(bytes, golden, "this build writes version 1 as it was frozen");
 }
 
-#[test]
-fn version_1_heartbeat() {
-    let heartbeat = Heartbeat {
+fn heartbeat() -> Heartbeat {
+    Heartbeat {
         namespace: "people".into(),
         replica: replica("us-east"),
         session: 0x1234_5678_9abc_def0,
@@ -102,10 +102,51 @@ fn version_1_heartbeat() {
         vector: [(replica("us-east"), 44), (replica("eu-west"), 300)].into_iter().collect(),
         strategies: 0xfedc_ba98_7654_3210,
         digest: 0x0011_2233_4455_6677_8899_aabb_ccdd_eeff,
-    };
-    let bytes = heartbeat.encode();
-    let golden = frozen("heartbeat-v1.hex", &bytes);
-    assert_eq!(Heartbeat::decode(golden.clone(), &Limits::default()).unwrap(), heartbeat);
+        members: members(),
+        floor: [(replica("eu-west"), 299)].into_iter().collect(),
+        place: Some(LogPlace { created_unix_ns: 1_795_220_000_000_000_001, sequence: 70_000 }),
+        reads: (1, 1),
+    }
+}
+
+/// One member of each state.
+fn members() -> Vec<Member> {
+    let names = ["us-east", "eu-west", "ap-south", "sa-east", "old"];
+    let member =
+        |(state, name)| Member { replica: replica(name), state, since: Hlc::new(1_795_220_962_100, 5) };
+    MemberState::ALL.into_iter().zip(names).map(member).collect()
+}
+
+#[test]
+fn version_1_heartbeat() {
+    let bytes = heartbeat().encode();
+    let golden = frozen("heartbeat-members-v1.hex", &bytes);
+    assert_eq!(Heartbeat::decode(golden.clone(), &Limits::default()).unwrap(), heartbeat());
+    assert_eq!(bytes, golden, "this build writes version 1 as it was frozen");
+}
+
+#[test]
+fn version_1_heartbeat_without_members() {
+    let golden = frozen("heartbeat-v1.hex", &[]);
+    let without = Heartbeat { members: vec![], floor: VersionVector::new(), place: None, ..heartbeat() };
+    assert_eq!(Heartbeat::decode(golden, &Limits::default()).unwrap(), without);
+}
+
+#[test]
+fn version_1_members() {
+    let bytes = encode_members(&members());
+    let golden = frozen("members-v1.hex", &bytes);
+    assert_eq!(decode_members(golden.clone(), &Limits::default()).unwrap(), members());
+    assert_eq!(bytes, golden, "this build writes version 1 as it was frozen");
+}
+
+#[test]
+fn version_1_floor() {
+    let vector = [(replica("us-east"), 44), (replica("eu-west"), 300)].into_iter().collect();
+    let floor = Floor { namespace: "people".into(), replica: replica("us-east"), vector };
+    let bytes = floor.encode();
+    let golden = frozen("floor-v1.hex", &bytes);
+    assert_eq!(LogMessage::decode(golden.clone(), &Limits::default()).unwrap(), LogMessage::Floor(floor));
     assert_eq!(bytes, golden, "this build writes version 1 as it was frozen");
 }
 
@@ -130,11 +171,18 @@ fn piece() -> DeltaPiece {
         namespace: "people".into(),
         replica: replica("eu-west"),
         session: 0x1234_5678_9abc_def0,
-        reclaims: 2,
         vector: vector.into_iter().collect(),
         entities: vec![("user/7".into(), record()), ("user/ü".into(), record())],
         next: None,
+        floor: [(replica("eu-west"), 299)].into_iter().collect(),
+        members: members(),
+        held: 1_000_000,
     }
+}
+
+/// As it was before members were part of it.
+fn piece_without_members() -> DeltaPiece {
+    DeltaPiece { floor: VersionVector::new(), members: vec![], held: 0, ..piece() }
 }
 
 #[test]
@@ -147,8 +195,10 @@ fn version_1_changes_part() {
         piece: piece(),
     };
     let bytes = part.encode();
-    let golden = frozen("changes-part-v1.hex", &bytes);
+    let golden = frozen("changes-part-members-v1.hex", &bytes);
     assert_eq!(ChangesPart::decode(golden.clone(), &Limits::default(), 1_000).unwrap(), part);
+    let older = ChangesPart::decode(frozen("changes-part-v1.hex", &[]), &Limits::default(), 1_000);
+    assert_eq!(older.unwrap(), ChangesPart { piece: piece_without_members(), ..part });
     assert_eq!(bytes, golden, "this build writes version 1 as it was frozen");
 }
 
@@ -156,8 +206,10 @@ fn version_1_changes_part() {
 fn version_1_delta_piece() {
     let piece = piece();
     let bytes = piece.encode();
-    let golden = frozen("delta-piece-v1.hex", &bytes);
+    let golden = frozen("delta-piece-members-v1.hex", &bytes);
     assert_eq!(DeltaPiece::decode(golden.clone(), &Limits::default(), 1_000).unwrap(), piece);
+    let older = DeltaPiece::decode(frozen("delta-piece-v1.hex", &[]), &Limits::default(), 1_000);
+    assert_eq!(older.unwrap(), piece_without_members());
     assert_eq!(bytes, golden, "this build writes version 1 as it was frozen");
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use archipelago_clock::VersionVector;
 use archipelago_engine::{DeltaError, Peer};
 use archipelago_proto::{DeltaPiece, DeltaRequest, Heartbeat};
 use archipelago_store::{Batch, Durability};
@@ -26,10 +27,12 @@ impl Replica {
                 namespace: self.shared.namespace.clone(),
                 replica: self.shared.replica(),
                 session: self.engine.config().session,
-                reclaims: 0,
                 vector: delta.vector,
                 entities: delta.entities,
                 next: delta.next,
+                floor: VersionVector::new(),
+                members: Vec::new(),
+                held: 0,
             }),
             Err(error) => {
                 self.fail(error.to_string());
