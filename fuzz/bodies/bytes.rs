@@ -3,7 +3,8 @@
 use archipelago_clock::{Dot, Hlc, Incarnation, ReplicaId, VectorClock, VersionVector};
 use archipelago_proto::{
     BatchEncoder, ChangesPart, DeltaPiece, DeltaRequest, Event, EventBatch, Heartbeat, Limits, Record,
-    ReplicaTable, check_value, decode_value, encode_value, join_fields, split_fields,
+    ReplicaTable, SnapshotChunk, SnapshotManifest, check_value, decode_value, encode_value, join_fields,
+    split_fields,
 };
 use bytes::Bytes;
 
@@ -16,6 +17,26 @@ pub(crate) fn envelope(data: &[u8]) {
     same_request_again(seal(3, data));
     same_piece_again(seal(4, data));
     same_part_again(seal(5, data));
+    same_chunk_again(seal(7, data));
+    same_manifest_again(seal(8, data));
+}
+
+fn same_chunk_again(message: Bytes) {
+    let limits = Limits::default();
+    // Small enough that forged lengths are refused, not paid for.
+    let Ok(chunk) = SnapshotChunk::decode(message, &limits, 1 << 20) else { return };
+    let (again, raw_bytes) = chunk.encode();
+    assert!(raw_bytes <= 2 << 20);
+    assert_eq!(SnapshotChunk::decode(again, &limits, 2 << 20).expect("just written"), chunk);
+}
+
+fn same_manifest_again(message: Bytes) {
+    let limits = Limits::default();
+    let Ok(manifest) = SnapshotManifest::decode(message, &limits, usize::MAX) else { return };
+    assert_eq!(
+        SnapshotManifest::decode(manifest.encode(), &limits, usize::MAX).expect("just written"),
+        manifest
+    );
 }
 
 fn same_request_again(message: Bytes) {

@@ -114,7 +114,7 @@ impl DeltaPiece {
         envelope::seal(EnvelopeKind::DeltaPiece, &body.into_vec())
     }
 
-    fn write(&self, body: &mut Writer) {
+    pub(crate) fn write(&self, body: &mut Writer) {
         let mut table = ReplicaTable::default();
         let records: Vec<Bytes> = self.entities.iter().map(|(_, record)| record.encode(&mut table)).collect();
         body.array(PIECE_ELEMENTS);
@@ -152,7 +152,7 @@ impl DeltaPiece {
         Ok(piece)
     }
 
-    fn read(reader: &mut Reader, limits: &Limits) -> Result<DeltaPiece, DecodeError> {
+    pub(crate) fn read(reader: &mut Reader, limits: &Limits) -> Result<DeltaPiece, DecodeError> {
         let elements = reader.array_of_at_least("delta piece", PIECE_ELEMENTS_WITHOUT_MEMBERS)?;
         let namespace = reader.text("namespace", "namespace bytes", NAME_BYTES_MAX)?.to_string();
         let replica = replica::read(reader)?;

@@ -31,6 +31,10 @@ pub enum EnvelopeKind {
     ChangesPart,
     /// A [`Floor`](crate::Floor).
     Floor,
+    /// A [`SnapshotChunk`](crate::SnapshotChunk).
+    SnapshotChunk,
+    /// A [`SnapshotManifest`](crate::SnapshotManifest).
+    SnapshotManifest,
 }
 
 impl EnvelopeKind {
@@ -42,6 +46,8 @@ impl EnvelopeKind {
             EnvelopeKind::DeltaPiece => 4,
             EnvelopeKind::ChangesPart => 5,
             EnvelopeKind::Floor => 6,
+            EnvelopeKind::SnapshotChunk => 7,
+            EnvelopeKind::SnapshotManifest => 8,
         }
     }
 
@@ -53,6 +59,8 @@ impl EnvelopeKind {
             4 => Ok(EnvelopeKind::DeltaPiece),
             5 => Ok(EnvelopeKind::ChangesPart),
             6 => Ok(EnvelopeKind::Floor),
+            7 => Ok(EnvelopeKind::SnapshotChunk),
+            8 => Ok(EnvelopeKind::SnapshotManifest),
             found => Err(DecodeError::Unknown { what: "envelope kind", found }),
         }
     }

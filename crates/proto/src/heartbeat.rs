@@ -70,14 +70,7 @@ impl Heartbeat {
         body.binary(&self.digest.to_be_bytes());
         member::write(&mut body, &self.members);
         vector::write(&mut body, &self.floor);
-        match &self.place {
-            None => body.nil(),
-            Some(place) => {
-                body.array(2);
-                body.unsigned(place.created_unix_ns);
-                body.unsigned(place.sequence);
-            }
-        }
+        write_place(&mut body, self.place.as_ref());
         body.unsigned(self.reads.0);
         body.unsigned(self.reads.1);
         envelope::seal(EnvelopeKind::Heartbeat, &body.into_vec())
@@ -117,7 +110,14 @@ impl Heartbeat {
     }
 }
 
-fn read_place(reader: &mut Reader) -> Result<Option<LogPlace>, DecodeError> {
+pub(crate) fn write_place(writer: &mut Writer, place: Option<&LogPlace>) {
+    let Some(place) = place else { return writer.nil() };
+    writer.array(2);
+    writer.unsigned(place.created_unix_ns);
+    writer.unsigned(place.sequence);
+}
+
+pub(crate) fn read_place(reader: &mut Reader) -> Result<Option<LogPlace>, DecodeError> {
     if reader.is_nil("log place")? {
         return Ok(None);
     }

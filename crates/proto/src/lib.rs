@@ -32,13 +32,15 @@
 //! | `floor` | [`Floor`]: below which tombstones are reclaimed; [`LogMessage`]: what the log holds |
 //! | `member` | [`Member`]: who belongs to a namespace |
 //! | `delta` | [`DeltaRequest`], [`DeltaPiece`]: what one replica asks of another's state; [`ChangesPart`]: the same for any road |
+//! | `snapshot` | [`SnapshotChunk`], [`SnapshotManifest`]: a whole state in chunks, compressed, each with its digest |
 //! | `envelope` | the frame around every message: version, kind, checksum |
 //! | `record` | [`Record`], [`Version`], [`Body`]: the stored state of one entity |
 //! | `value` | the values that users store |
 //! | `limits` | [`Limits`]: every bound, with its default |
 //!
 //! Invariants:
-//! - Decoding never panics, never recurses and never allocates more than a small multiple of its input.
+//! - Decoding never panics, never recurses and never allocates more than a small multiple of its input; for a compressed
+//!   chunk, of what it says it unpacks to, which is bounded first.
 //! - A message is understood as a whole or not at all.
 //! - Whatever a released version wrote decodes for ever: the fixtures under `tests/golden` are frozen.
 
@@ -56,6 +58,7 @@ mod op;
 mod reader;
 mod record;
 mod replica;
+mod snapshot;
 mod text;
 mod value;
 mod vector;
@@ -72,5 +75,6 @@ pub use limits::Limits;
 pub use log_message::LogMessage;
 pub use member::{Member, MemberState, decode_members, encode_members};
 pub use record::{Body, Record, ReplicaTable, Version};
+pub use snapshot::{ChunkEntry, SnapshotChunk, SnapshotManifest};
 pub use text::{EntityId, FieldName, Text};
 pub use value::{check_value, decode_value, encode_value, join_fields, split_fields};

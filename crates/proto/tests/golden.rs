@@ -5,9 +5,9 @@ use std::{path::PathBuf, sync::Arc};
 
 use archipelago_clock::{Dot, Hlc, Incarnation, ReplicaId, VersionVector};
 use archipelago_proto::{
-    BatchEncoder, Body, ChangesPart, DeltaPiece, DeltaRequest, Event, EventBatch, Floor, Heartbeat, Limits,
-    LogMessage, LogPlace, Member, MemberState, Op, Record, ReplicaTable, Slot, Version, decode_members,
-    encode_members, encode_value,
+    BatchEncoder, Body, ChangesPart, ChunkEntry, DeltaPiece, DeltaRequest, Event, EventBatch, Floor,
+    Heartbeat, Limits, LogMessage, LogPlace, Member, MemberState, Op, Record, ReplicaTable, Slot,
+    SnapshotChunk, SnapshotManifest, Version, decode_members, encode_members, encode_value,
 };
 use bytes::Bytes;
 
@@ -210,6 +210,50 @@ fn version_1_delta_piece() {
     assert_eq!(DeltaPiece::decode(golden.clone(), &Limits::default(), 1_000).unwrap(), piece);
     let older = DeltaPiece::decode(frozen("delta-piece-v1.hex", &[]), &Limits::default(), 1_000);
     assert_eq!(older.unwrap(), piece_without_members());
+    assert_eq!(bytes, golden, "this build writes version 1 as it was frozen");
+}
+
+#[test]
+fn version_1_snapshot_chunk() {
+    let chunk = SnapshotChunk { piece: piece() };
+    let golden = frozen("snapshot-chunk-v1.hex", &chunk.encode().0);
+    assert_eq!(SnapshotChunk::decode(golden.clone(), &Limits::default(), 1_000).unwrap(), chunk);
+    // Another build may pack it otherwise; what is not worth packing stays plain.
+    let empty = VersionVector::new;
+    let short = DeltaPiece { vector: empty(), floor: empty(), entities: vec![], members: vec![], ..piece() };
+    let short = SnapshotChunk { piece: short };
+    let golden = frozen("snapshot-chunk-plain-v1.hex", &short.encode().0);
+    assert_eq!(SnapshotChunk::decode(golden, &Limits::default(), 1_000).unwrap(), short);
+}
+
+fn manifest() -> SnapshotManifest {
+    SnapshotManifest {
+        namespace: "people".into(),
+        replica: replica("eu-west"),
+        made_unix_ms: 1_795_220_962_300,
+        vector: piece().vector,
+        floor: piece().floor,
+        members: members(),
+        strategies: Some(0xfedc_ba98_7654_3210),
+        place: heartbeat().place,
+        entities: 2,
+        raw_bytes: 400,
+        state_digest: Some(heartbeat().digest),
+        chunks: vec![ChunkEntry::of(b"one chunk"), ChunkEntry::of(b"another")],
+    }
+}
+
+#[test]
+fn version_1_snapshot_manifest() {
+    let limits = Limits::default();
+    let bytes = manifest().encode();
+    let golden = frozen("snapshot-manifest-v1.hex", &bytes);
+    assert_eq!(SnapshotManifest::decode(golden.clone(), &limits, 1_000).unwrap(), manifest());
+    assert_eq!(bytes, golden, "this build writes version 1 as it was frozen");
+    let rows = SnapshotManifest { strategies: None, place: None, state_digest: None, ..manifest() };
+    let bytes = rows.encode();
+    let golden = frozen("snapshot-manifest-rows-v1.hex", &bytes);
+    assert_eq!(SnapshotManifest::decode(golden.clone(), &limits, 1_000).unwrap(), rows);
     assert_eq!(bytes, golden, "this build writes version 1 as it was frozen");
 }
 
