@@ -328,6 +328,8 @@ impl MultiMasterBuilder {
             synced: VersionVector::new(),
             beats: Vec::new(),
             gives: Vec::new(),
+            captures: Vec::new(),
+            disturbances: 0,
             taken: Vec::new(),
             changed_logs: Vec::new(),
             repair_from,

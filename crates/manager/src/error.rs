@@ -30,6 +30,12 @@ pub enum StartError {
         /// What was asked for.
         expected: String,
     },
+    /// The restoring of a snapshot into the store was interrupted. Run it again, and it goes on where it was.
+    #[error("the store is half restored from the snapshot {snapshot:?}; restore it again to finish, and then start")]
+    HalfRestored {
+        /// The snapshot.
+        snapshot: String,
+    },
     /// A row of the store is damaged or of a newer build. Permanent for this build.
     #[error("cannot understand the row {row:?} of the store: {reason}")]
     Row {

@@ -75,6 +75,7 @@ mod receiver;
 mod repair;
 mod replica;
 mod shared;
+pub mod snapshot;
 pub mod subscriber;
 mod view;
 mod wall_clock;
@@ -93,6 +94,7 @@ pub use notification::{NOTIFICATIONS_MAX, Notification, Notifications};
 pub use peer::PeerView;
 pub use receipt::{SessionToken, WriteReceipt};
 pub use shared::CONFLICTS_MAX;
+pub use snapshot::{SnapshotError, SnapshotInfo, SnapshotProgress};
 pub use subscriber::EventSubscriber;
 pub use view::{
     ClashReport, ClashSide, ConflictReport, EntityView, Explanation, VersionContent, VersionView,

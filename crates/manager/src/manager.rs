@@ -11,6 +11,7 @@ use std::{
 
 use archipelago_clock::{ReplicaId, VersionVector};
 use archipelago_engine::{Change, LocalWrite, Received, StateDigest, Visible};
+use archipelago_pipeline::SnapshotStore;
 use archipelago_proto::{
     DecodeError, EncodeError, EntityId, Event, FieldName, Limits, Record, decode_value, encode_value,
     split_fields,
@@ -23,12 +24,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     ApplyError, Changes, CloseError, ConflictReport, EntityView, Explanation, ImportError, Imported,
-    LinkState, Metrics, MultiMasterBuilder, Notifications, PeerView, ReadError, SessionToken, UpdateError,
-    WriteError, WriteReceipt,
+    LinkState, Metrics, MultiMasterBuilder, Notifications, PeerView, ReadError, SessionToken, SnapshotError,
+    SnapshotInfo, UpdateError, WriteError, WriteReceipt,
     import::{Staging, import},
     metrics,
     replica::{Command, Inspection},
     shared::Shared,
+    snapshot::Maker,
     view::rule,
 };
 
@@ -406,6 +408,18 @@ impl MultiMasterManager {
     pub async fn import(&self, part: impl Into<Bytes>) -> Result<Imported, ImportError> {
         let mut staging = self.running.importing.lock().await;
         import(self, self.shared(), &mut staging, part.into(), self.running.import_bytes_max).await
+    }
+
+    /// Stores a snapshot of all that this master has, while it goes on: chunk by chunk, in bounded memory, and consistent,
+    /// as of the moment when it ends. [`Notification::SnapshotProgress`] tells how far it is.
+    ///
+    /// A snapshot that was not finished is none: nobody lists it.
+    ///
+    /// # Errors
+    /// [`SnapshotError`]; what was stored so far is of no use.
+    pub async fn create_snapshot(&self, snapshots: &dyn SnapshotStore) -> Result<SnapshotInfo, SnapshotError> {
+        let maker = Maker { shared: self.shared(), commands: &self.running.commands, snapshots };
+        maker.make().await.map(|(info, _)| info)
     }
 
     /// What this master has applied, to be remembered by a reader or given to another replica.

@@ -4,7 +4,7 @@ use archipelago_clock::{Dot, Hlc, ReplicaId};
 use archipelago_proto::EntityId;
 use tokio::sync::broadcast;
 
-use crate::ConflictReport;
+use crate::{ConflictReport, SnapshotProgress};
 
 /// Something that happened to a master.
 #[derive(Clone, Debug)]
@@ -59,6 +59,22 @@ pub enum Notification {
         from: ReplicaId,
         /// Why.
         reason: String,
+    },
+    /// A snapshot of this master is being made.
+    SnapshotProgress {
+        /// The snapshot.
+        name: String,
+        /// How far it is.
+        progress: SnapshotProgress,
+    },
+    /// A snapshot of this master is stored.
+    SnapshotMade {
+        /// The snapshot.
+        name: String,
+        /// How many entities are in it.
+        entities: u64,
+        /// How many bytes it takes.
+        bytes: u64,
     },
     /// Someone removed old messages from the log that the masters share. This master had read them; another one may
     /// not have.

@@ -1,5 +1,7 @@
 //! How a replica lies in its store: which rows there are, and what a commit of the engine changes in them.
 
+mod filling;
+
 use std::{collections::BTreeMap, ops::Bound};
 
 use archipelago_clock::{Hlc, Incarnation, ReplicaId, VersionVector};
@@ -11,6 +13,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::StartError;
+
+pub(crate) use filling::{
+    Filled, known_replicas, owner, put_entity, put_filled, put_new_replicas, put_restoring, restoring,
+};
 
 /// The version of the rows described here. A build refuses a store of a newer version.
 const FORMAT: u32 = 2;
@@ -54,6 +60,10 @@ pub(crate) fn load(
 ) -> Result<Loaded, StartError> {
     let meta = all_rows(store, Table::Meta)?;
     let meta: BTreeMap<Bytes, Bytes> = meta.into_iter().map(|row| (row.key, row.value)).collect();
+    if let Some(row) = meta.get(filling::RESTORING_ROW) {
+        let snapshot = filling::read_restoring(row)?.snapshot;
+        return Err(StartError::HalfRestored { snapshot });
+    }
     let Some(format) = meta.get(FORMAT_ROW) else {
         return create(store, name, namespace, mint());
     };

@@ -18,7 +18,7 @@ use crate::{
     shared::Shared,
 };
 
-pub(crate) use command::{Command, Content, Edit, Inspection, Message, ReadFrom};
+pub(crate) use command::{Captured, Command, Content, Edit, Inspection, Message, ReadFrom};
 pub(crate) use stored::Stored;
 
 /// How many commands one commit may stand for.
@@ -46,6 +46,9 @@ pub(crate) struct Replica {
     pub(crate) synced: VersionVector,
     pub(crate) beats: Vec<oneshot::Sender<Heartbeat>>,
     pub(crate) gives: Vec<(DeltaRequest, oneshot::Sender<DeltaPiece>)>,
+    pub(crate) captures: Vec<(DeltaRequest, oneshot::Sender<Captured>)>,
+    /// Counts what made this replica forget entities that it held.
+    pub(crate) disturbances: u64,
     pub(crate) taken: Vec<oneshot::Sender<Result<(), NotTaken>>>,
     /// Whom the repairer is to ask; full while it is at work.
     pub(crate) repair_from: mpsc::Sender<(ReplicaId, u64)>,
@@ -140,6 +143,7 @@ impl Replica {
             Command::Peers { reply } => drop(reply.send(self.peers())),
             Command::Beat { reply } => self.beats.push(reply),
             Command::Give { request, reply } => self.gives.push((request, reply)),
+            Command::Capture { request, reply } => self.captures.push((request, reply)),
             Command::Take { fetched, reply } => match self.take(fetched) {
                 Ok(()) => self.taken.push(reply),
                 Err(not_taken) => drop(reply.send(Err(not_taken))),

@@ -1,6 +1,9 @@
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use archipelago_clock::{ReplicaId, VersionVector};
@@ -45,6 +48,18 @@ pub(crate) struct Shared {
     engine: Mutex<Metrics>,
     /// The numbers of replicas in stored records: never behind the store.
     replicas: RwLock<ReplicaTable>,
+    /// How many want tombstones to be kept for now.
+    tombstones_held: AtomicUsize,
+}
+
+/// Tombstones are kept as long as this is.
+#[derive(Debug)]
+pub(crate) struct HeldTombstones<'a>(&'a Shared);
+
+impl Drop for HeldTombstones<'_> {
+    fn drop(&mut self) {
+        self.0.tombstones_held.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Shared {
@@ -67,7 +82,18 @@ impl Shared {
             conflicts: Mutex::default(),
             engine: Mutex::default(),
             replicas: RwLock::new(engine.replicas().clone()),
+            tombstones_held: AtomicUsize::new(0),
         }
+    }
+
+    /// From here on nothing is reclaimed, until the last of these is dropped.
+    pub(crate) fn hold_tombstones(&self) -> HeldTombstones<'_> {
+        self.tombstones_held.fetch_add(1, Ordering::AcqRel);
+        HeldTombstones(self)
+    }
+
+    pub(crate) fn holds_tombstones(&self) -> bool {
+        self.tombstones_held.load(Ordering::Acquire) > 0
     }
 
     /// The identity of this master. Only its name never changes.

@@ -53,6 +53,7 @@ mod memory;
 mod name;
 mod peers;
 mod pipeline;
+pub mod snapshots;
 mod switch;
 
 pub use error::PipelineError;
@@ -64,4 +65,5 @@ pub use peers::{Answer, Heard, Listener};
 pub use pipeline::{
     Incoming, LogId, LogState, Outgoing, PendingAck, Pipeline, PipelineStatus, PublishAck, Subscription,
 };
+pub use snapshots::{MemorySnapshots, SnapshotStore, SnapshotStoreError, SnapshotWriter};
 pub use switch::Switch;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use archipelago_clock::VersionVector;
 use archipelago_engine::{LocalWrite, Received, StateDigest};
 use archipelago_pipeline::LogId;
-use archipelago_proto::{DeltaPiece, DeltaRequest, EntityId, Event, Heartbeat};
+use archipelago_proto::{DeltaPiece, DeltaRequest, EntityId, Event, Heartbeat, LogPlace};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
@@ -44,6 +44,11 @@ pub(crate) enum Command {
         request: DeltaRequest,
         reply: oneshot::Sender<DeltaPiece>,
     },
+    /// A piece of a snapshot, once all of it is stored.
+    Capture {
+        request: DeltaRequest,
+        reply: oneshot::Sender<Captured>,
+    },
     /// What this master lacked.
     Take {
         fetched: Fetched,
@@ -63,6 +68,18 @@ pub(crate) enum Command {
 pub(crate) struct Inspection {
     pub(crate) vector: VersionVector,
     pub(crate) digest: StateDigest,
+}
+
+/// A piece of a snapshot, and what holds at its moment.
+#[derive(Debug)]
+pub(crate) struct Captured {
+    pub(crate) piece: DeltaPiece,
+    /// The root of the digest of the state.
+    pub(crate) digest: u128,
+    pub(crate) place: Option<LogPlace>,
+    pub(crate) now_unix_ms: u64,
+    /// Counts what made this master forget entities that it held: what was read before is of no use then.
+    pub(crate) disturbances: u64,
 }
 
 /// What the reader of the log brings.

@@ -7,7 +7,7 @@ use archipelago_engine::{DeltaError, Peer};
 use archipelago_proto::{DeltaPiece, DeltaRequest, Heartbeat};
 use archipelago_store::{Batch, Durability};
 
-use super::{Replica, Stored};
+use super::{Captured, Replica, Stored};
 use crate::{
     NotTaken, PeerView,
     repair::{Fetched, PIECE_BYTES_TARGET},
@@ -38,6 +38,17 @@ impl Replica {
                 self.fail(error.to_string());
                 None
             }
+        }
+    }
+
+    /// With what holds at the same moment.
+    fn captured(&self, piece: DeltaPiece) -> Captured {
+        Captured {
+            piece,
+            digest: self.engine.digest().root(),
+            place: None,
+            now_unix_ms: self.clock.now_unix_ms(),
+            disturbances: self.disturbances,
         }
     }
 
@@ -98,6 +109,11 @@ impl Replica {
         for (request, reply) in std::mem::take(&mut self.gives) {
             if let Some(piece) = self.give(&request) {
                 let _ = reply.send(piece);
+            }
+        }
+        for (request, reply) in std::mem::take(&mut self.captures) {
+            if let Some(piece) = self.give(&request) {
+                let _ = reply.send(self.captured(piece));
             }
         }
         for reply in self.beats.drain(..).filter(|_| self.failed.is_none()) {

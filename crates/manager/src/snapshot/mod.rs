@@ -1,0 +1,23 @@
+//! Snapshots: the whole state of a master in chunks, somewhere else.
+//!
+//! | file | noun |
+//! |---|---|
+//! | `create` | a snapshot of a running master |
+//! | `reader` | [`SnapshotReader`]: a snapshot, chunk by chunk, checked |
+//! | `restore` | [`SnapshotRestore`]: a snapshot into an empty store |
+//! | `name`, `info`, `error` | what a snapshot is called, [`SnapshotInfo`], [`SnapshotError`] |
+
+mod create;
+mod error;
+mod info;
+mod name;
+mod reader;
+mod restore;
+
+pub use error::SnapshotError;
+pub use info::{SnapshotInfo, SnapshotProgress};
+pub use reader::{SnapshotReader, verify_snapshot};
+pub use restore::{SnapshotRestore, restore_snapshot};
+
+pub(crate) use create::Maker;
+pub(crate) use restore::Restoring;
