@@ -212,6 +212,7 @@ impl Shared {
             outbox_len: metrics::value(&self.counters.outbox_len),
             logs_lost: metrics::value(&self.counters.logs_lost),
             repairs: metrics::value(&self.counters.repairs),
+            repair_bytes_staged: metrics::value(&self.counters.repair_bytes_staged),
             ..*locked(&self.engine)
         }
     }

@@ -1,0 +1,187 @@
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use archipelago_clock::ReplicaId;
+use archipelago_pipeline::Pipeline;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    RepairError,
+    fetch::Fetch,
+    peer::Peer,
+    round::Round,
+    staging::{Slot, Staged, StagingError},
+};
+use crate::{NotTaken, Notification, metrics, replica::Command, shared::Shared};
+
+/// How often what is staged is looked at without anyone asking.
+const TIDY_INTERVAL: Duration = Duration::from_secs(60);
+/// From how many staged pieces on their giver is preferred to another one.
+const PREFERRED_PIECES_MIN: u64 = 16;
+/// How often another giver is declined for that, with nothing coming from the preferred one meanwhile.
+const DECLINED_MAX: usize = 3;
+/// How often a fetch may run into the limit of bytes with nothing added before it begins anew: what this master lacks may
+/// have become less.
+const FULL_MAX: usize = 32;
+
+/// Brings what this master lacks from the state of another one, when the engine asks for it: one repair at a time.
+///
+/// At most one fetch is staged. If it is from another master than the engine names, it gives way, unless it has
+/// [`PREFERRED_PIECES_MIN`] pieces or more: then the named one is declined, up to [`DECLINED_MAX`] times while nothing is
+/// added. A preferred master that is still there is named soon, by its own heartbeats. A later incarnation of the same
+/// name replaces the master whose pieces these are, which gives nothing any more.
+pub(crate) struct Repairer {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) pipeline: Arc<dyn Pipeline>,
+    /// Weak, or the owner of the engine would never see the last handle go.
+    pub(crate) commands: mpsc::WeakSender<Command>,
+    /// From whom, and its session.
+    pub(crate) wanted: mpsc::Receiver<(ReplicaId, u64)>,
+    pub(crate) bytes_max: usize,
+}
+
+/// What is remembered from one repair to the next. The rest is in the store.
+#[derive(Debug, Default)]
+struct Memory {
+    declined: usize,
+    full: usize,
+}
+
+impl Repairer {
+    /// Runs until the owner of the engine is gone.
+    pub(crate) async fn run(mut self) {
+        let mut memory = Memory::default();
+        let mut tidying = tokio::time::interval(TIDY_INTERVAL);
+        tidying.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let (from, session) = tokio::select! {
+                wanted = self.wanted.recv() => match wanted {
+                    Some(wanted) => wanted,
+                    None => return,
+                },
+                _ = tidying.tick() => {
+                    if let Err(error) = self.tidy().await {
+                        tracing::warn!(%error, "what is staged of a repair stays so for now");
+                    }
+                    continue;
+                }
+            };
+            match self.repair(&from, session, &mut memory).await {
+                Ok(()) => {}
+                Err(RepairError::Closed) => return,
+                Err(error) => {
+                    tracing::warn!(%from, %error, "the repair came to nothing; it is tried again if need be");
+                    self.shared.notify(Notification::RepairFailed { from, reason: error.to_string() });
+                }
+            }
+        }
+    }
+
+    async fn repair(&self, from: &ReplicaId, session: u64, memory: &mut Memory) -> Result<(), RepairError> {
+        let peer = Peer { replica: from, session, pipeline: &*self.pipeline, shared: &self.shared };
+        let fetch = Fetch { shared: &self.shared, peer, bytes_max: self.bytes_max as u64 };
+        let staged = match Staged::get(&self.shared, Slot::Repair).await? {
+            None => fetch.begin(),
+            Some(staged) if staged.id() == from.to_string() => {
+                let (pieces, bytes) = (staged.pieces(), staged.bytes());
+                tracing::info!(%from, pieces, bytes, "a repair goes on where it was interrupted");
+                staged
+            }
+            Some(other) if is_preferred(&other, from) && memory.declined < DECLINED_MAX => {
+                memory.declined += 1;
+                tracing::debug!(%from, staged = other.id(), "another master is preferred, of which much is staged");
+                return Ok(());
+            }
+            Some(other) => {
+                other.remove().await?;
+                fetch.begin()
+            }
+        };
+        let (started, had) = (Instant::now(), staged.bytes());
+        tracing::info!(%from, "another master has what the log does not bring; repairing from its state");
+        let fetched = fetch.run(staged).await;
+        self.remember(&fetched, had, memory).await?;
+        let entities = self.take(fetched?).await?;
+        tracing::info!(%from, entities, elapsed = ?started.elapsed(), "repaired");
+        Ok(())
+    }
+
+    /// Notes what became of a fetch that had `had` bytes staged before.
+    async fn remember(
+        &self,
+        fetched: &Result<Staged<Round>, RepairError>,
+        had: u64,
+        memory: &mut Memory,
+    ) -> Result<(), RepairError> {
+        let bytes = metrics::value(&self.shared.counters.repair_bytes_staged);
+        if bytes != had {
+            *memory = Memory::default();
+        } else if let Err(RepairError::Staging(StagingError::TooLarge { .. })) = fetched {
+            memory.full += 1;
+            if memory.full >= FULL_MAX {
+                memory.full = 0;
+                if let Some(staged) = Staged::<Round>::get(&self.shared, Slot::Repair).await? {
+                    staged.remove().await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands over what is whole, and forgets what is of no use: after a crash, and when the log has brought it meanwhile.
+    async fn tidy(&self) -> Result<(), RepairError> {
+        let Some(staged) = Staged::<Round>::get(&self.shared, Slot::Repair).await? else { return Ok(()) };
+        let is_known = self.shared.vector.borrow().dominates(staged.vector());
+        if is_known {
+            staged.remove().await?;
+        } else if staged.place().is_whole {
+            self.take(staged).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives all of it to the owner of the engine, and tells of it. What cannot be taken in now but may be later stays
+    /// staged.
+    async fn take(&self, staged: Staged<Round>) -> Result<u64, RepairError> {
+        let fetched = match staged.fetched().await {
+            Err(error) if error.is_damage() => {
+                staged.remove().await?;
+                return Err(error.into());
+            }
+            fetched => fetched?,
+        };
+        let (from, entities) = (fetched.replica.clone(), fetched.entities.len() as u64);
+        let commands = self.commands.upgrade().ok_or(RepairError::Closed)?;
+        let (reply, taken) = oneshot::channel();
+        commands.send(Command::Take { fetched, reply }).await.map_err(|_| RepairError::Closed)?;
+        match taken.await.map_err(|_| RepairError::Closed)? {
+            Ok(()) => {}
+            Err(error) => {
+                if !may_pass(&error) {
+                    staged.remove().await?;
+                }
+                return Err(error.into());
+            }
+        }
+        staged.remove().await?;
+        metrics::add(&self.shared.counters.repairs, 1);
+        self.shared.notify(Notification::Repaired { from, entities });
+        Ok(entities)
+    }
+}
+
+/// Whether the staged fetch is worth more than a fetch from `wanted`, of which nothing is staged.
+fn is_preferred(staged: &Staged<Round>, wanted: &ReplicaId) -> bool {
+    let is_gone = |giver: ReplicaId| giver.name() == wanted.name();
+    staged.pieces() >= PREFERRED_PIECES_MIN && !staged.id().parse().is_ok_and(is_gone)
+}
+
+/// Whether the same may be taken in at another time.
+fn may_pass(error: &NotTaken) -> bool {
+    match error {
+        NotTaken::Ahead { .. } | NotTaken::NeedsNewerBuild { .. } | NotTaken::StoreFailed { .. } => true,
+        NotTaken::Fenced { .. } | NotTaken::Receded => false,
+    }
+}
