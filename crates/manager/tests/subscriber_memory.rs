@@ -101,6 +101,9 @@ impl Pipeline for Bent {
     fn payload_bytes_max(&self) -> Option<usize> {
         self.inner.payload_bytes_max()
     }
+    fn payload_bytes_good(&self) -> Option<usize> {
+        self.inner.payload_bytes_good()
+    }
 }
 
 async fn bent(
@@ -213,7 +216,7 @@ impl Subscription for Flood {
             }
             Some(last) => {
                 last.sequence += 1;
-                last.payload = Bytes::from_static(b"garbage");
+                last.payload = Some(Bytes::from_static(b"garbage"));
                 Ok(last.clone())
             }
         }

@@ -103,4 +103,8 @@ impl Pipeline for Faulty {
     fn payload_bytes_max(&self) -> Option<usize> {
         self.inner.payload_bytes_max()
     }
+
+    fn payload_bytes_good(&self) -> Option<usize> {
+        self.inner.payload_bytes_good()
+    }
 }

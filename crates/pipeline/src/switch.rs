@@ -175,6 +175,10 @@ impl Pipeline for Switch {
     fn payload_bytes_max(&self) -> Option<usize> {
         self.inner.payload_bytes_max()
     }
+
+    fn payload_bytes_good(&self) -> Option<usize> {
+        self.inner.payload_bytes_good()
+    }
 }
 
 struct SwitchSubscription {

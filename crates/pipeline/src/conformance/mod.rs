@@ -36,6 +36,7 @@
 //! property panics.
 
 mod delivery;
+mod large;
 mod loss;
 mod outage;
 mod peers;
@@ -47,6 +48,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use delivery::*;
+pub use large::*;
 pub use loss::*;
 pub use outage::*;
 pub use peers::*;
@@ -91,6 +93,13 @@ macro_rules! conformance_tests {
             a_dropped_acknowledgement_does_not_take_the_message_along,
             no_more_than_the_bound_are_in_flight,
             an_origin_that_is_no_token_is_refused,
+            a_payload_larger_than_a_message_arrives_whole,
+            parts_of_two_senders_do_not_mix,
+            a_broker_lost_amid_a_payload_gets_the_rest_by_a_retry,
+            a_repeated_large_payload_is_not_stored_again,
+            a_reader_that_starts_amid_a_payload_gets_it_whole,
+            questions_and_answers_larger_than_a_message_arrive_whole,
+            an_announcement_larger_than_a_message_arrives_whole,
             only_open_makes_a_log,
             a_deleted_log_is_missing,
             a_replaced_log_ends_its_subscriptions,
@@ -169,6 +178,16 @@ async fn next(subscription: &mut dyn Subscription) -> Incoming {
     within("the next message", subscription.next()).await.expect("a message")
 }
 
+/// The next message that brings a payload.
+async fn next_whole(subscription: &mut dyn Subscription) -> Incoming {
+    loop {
+        let incoming = next(subscription).await;
+        if incoming.payload.is_some() {
+            return incoming;
+        }
+    }
+}
+
 /// The next payloads as text.
 async fn next_texts(subscription: &mut dyn Subscription, count: usize) -> Vec<String> {
     let mut texts = Vec::new();
@@ -179,7 +198,8 @@ async fn next_texts(subscription: &mut dyn Subscription, count: usize) -> Vec<St
 }
 
 fn text(message: &Incoming) -> String {
-    String::from_utf8(message.payload.to_vec()).expect("the suite publishes text")
+    let payload = message.payload.as_ref().expect("a whole message");
+    String::from_utf8(payload.to_vec()).expect("the suite publishes text")
 }
 
 fn texts(origin: &str, numbers: std::ops::Range<usize>) -> Vec<String> {
