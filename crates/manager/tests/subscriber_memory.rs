@@ -86,6 +86,9 @@ impl Pipeline for Bent {
         let number = self.subscriptions.fetch_add(1, Ordering::SeqCst);
         Ok((self.bend)(number, self.inner.subscribe(after).await?))
     }
+    async fn trim(&self, up_to: u64) -> Result<(), PipelineError> {
+        self.inner.trim(up_to).await
+    }
     async fn announce(&self, from: &str, payload: Bytes) -> Result<(), PipelineError> {
         self.inner.announce(from, payload).await
     }

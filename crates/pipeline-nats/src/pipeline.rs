@@ -118,6 +118,10 @@ impl Pipeline for NatsPipeline {
         Ok(Box::new(reader.await?))
     }
 
+    async fn trim(&self, up_to: u64) -> Result<(), PipelineError> {
+        self.stream.trim(up_to).await
+    }
+
     async fn announce(&self, from: &str, payload: Bytes) -> Result<(), PipelineError> {
         self.peers.announce(from, payload, self.sizes()).await
     }

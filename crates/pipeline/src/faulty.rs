@@ -84,6 +84,10 @@ impl Pipeline for Faulty {
         self.inner.subscribe(after).await
     }
 
+    async fn trim(&self, up_to: u64) -> Result<(), PipelineError> {
+        self.inner.trim(up_to).await
+    }
+
     async fn announce(&self, from: &str, payload: Bytes) -> Result<(), PipelineError> {
         self.inner.announce(from, payload).await
     }

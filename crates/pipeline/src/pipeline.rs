@@ -136,6 +136,18 @@ pub trait Pipeline: Debug + Send + Sync + 'static {
     /// no longer in the log, or more than a few hundred messages of others stand in between.
     async fn subscribe(&self, after: u64) -> Result<Box<dyn Subscription>, PipelineError>;
 
+    /// Removes every message with a sequence up to and including `up_to` for good. Sequences stay as they are: the
+    /// next message gets the one it would have got. What was removed already, or never was, is no error.
+    ///
+    /// Subscriptions go on, and so does one that begins before `up_to`: whoever had not read what was removed sees a
+    /// gap, unless it was on its way already. A payload of which a part was removed does not come any more for those
+    /// who begin behind that part.
+    ///
+    /// # Errors
+    /// [`PipelineError::LogMissing`] if there is no log; none is made. After [`PipelineError::Unavailable`] or
+    /// [`PipelineError::Refused`] it may or may not be done; doing it again has no further effect.
+    async fn trim(&self, up_to: u64) -> Result<(), PipelineError>;
+
     /// Says `payload` to every replica of the namespace that listens now, this one included. At most once, never
     /// stored, and lost on whoever does not listen.
     ///

@@ -41,6 +41,7 @@ mod loss;
 mod outage;
 mod peers;
 mod publishing;
+mod trimming;
 
 use std::{sync::Arc, time::Duration};
 
@@ -53,6 +54,7 @@ pub use loss::*;
 pub use outage::*;
 pub use peers::*;
 pub use publishing::*;
+pub use trimming::*;
 
 use crate::{Incoming, Outgoing, Pipeline, PipelineError, PipelineStatus, PublishAck, Subscription};
 
@@ -104,6 +106,10 @@ macro_rules! conformance_tests {
             a_deleted_log_is_missing,
             a_replaced_log_ends_its_subscriptions,
             a_position_beyond_the_end_is_a_regress,
+            trimming_removes_up_to_there_and_keeps_sequences,
+            trimming_nothing_changes_nothing,
+            a_subscriber_behind_the_trim_sees_a_gap_and_goes_on,
+            a_payload_cut_by_a_trim_is_left_out,
             a_stopped_broker_is_down_and_refuses,
             an_idle_subscription_survives_an_outage,
             an_outage_amid_reading_loses_and_repeats_nothing,

@@ -108,6 +108,12 @@ impl Log {
         self.first_sequence += count as u64;
     }
 
+    /// Drops every message with a sequence up to and including `up_to`.
+    pub(super) fn trim(&mut self, up_to: u64) {
+        let count = up_to.saturating_add(1).saturating_sub(self.first_sequence);
+        self.trim_head(usize::try_from(count).unwrap_or(usize::MAX));
+    }
+
     /// Drops all messages. Sequences go on, and message ids stay known, as in JetStream.
     pub(super) fn purge(&mut self) {
         self.trim_head(self.messages.len());

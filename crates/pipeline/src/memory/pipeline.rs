@@ -172,6 +172,14 @@ impl Pipeline for MemoryPipeline {
         Ok(Box::new(MemorySubscription::new(self.shared.clone(), id, after, changed)))
     }
 
+    async fn trim(&self, up_to: u64) -> Result<(), PipelineError> {
+        let mut state = self.running()?;
+        let slot = state.slot(&self.namespace);
+        slot.log.as_mut().ok_or_else(|| self.missing())?.trim(up_to);
+        slot.changed.send_replace(());
+        Ok(())
+    }
+
     async fn announce(&self, from: &str, payload: Bytes) -> Result<(), PipelineError> {
         check_name(from)?;
         self.check_size(&payload)?;
