@@ -205,7 +205,7 @@ async fn what_is_packed_together_travels_as_one_message_of_the_broker() {
     let us = Island::start(&broker, "us-east", Strategy::Lww).await;
     us.link.cut();
     for n in 0..200 {
-        us.master.write(format!("n/{n}"), &n).await.unwrap();
+        us.master.write(format!("n/{n}"), "x".repeat(100).as_str()).await.unwrap();
     }
     us.link.heal();
     until(|| us.master.metrics().outbox_len == 0).await;
