@@ -188,6 +188,8 @@ pub(crate) fn compare(log: &LogId, last: u64, state: &LogState) -> Result<(), Lo
 /// What is in a message of the log.
 pub(crate) enum Decoded {
     Events(Vec<Event>),
+    /// Nothing by itself: it is a part of a payload that comes with another message, or never does.
+    Part,
     /// Nothing that anyone can use.
     Unusable {
         reason: String,
@@ -199,7 +201,8 @@ pub(crate) enum Decoded {
 /// Reads a message of the log. Anyone who may publish can have written it.
 pub(crate) fn decode(incoming: Incoming, namespace: &str, limits: &Limits) -> Decoded {
     let unusable = |reason: &str| Decoded::Unusable { reason: reason.to_owned() };
-    match EventBatch::decode(incoming.payload, limits) {
+    let Some(payload) = incoming.payload else { return Decoded::Part };
+    match EventBatch::decode(payload, limits) {
         Ok(batch) if batch.namespace != namespace => unusable("it is of another namespace"),
         Ok(batch) if batch.events[0].dot.actor.name() != incoming.origin => {
             unusable("its origin is not the one that its subject names")

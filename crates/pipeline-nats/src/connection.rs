@@ -15,6 +15,7 @@ use crate::{
     config::{Credentials, NatsConfig, OnStart},
     error,
     link::{Links, Role},
+    parts::PARTS_IN_FLIGHT_MAX,
 };
 
 /// A server that does not answer three pings in a row is taken for lost, as a frozen one closes no connection.
@@ -118,7 +119,7 @@ pub(crate) fn context(client: &Client, config: &NatsConfig) -> jetstream::Contex
         .timeout(config.ack_timeout)
         .ack_timeout(config.ack_timeout)
         // Ours is lower, but an acknowledgement that is dropped stays one of theirs until its deadline.
-        .max_ack_inflight(config.in_flight_max.saturating_mul(4).max(4096))
+        .max_ack_inflight(config.in_flight_max.saturating_mul(4 * PARTS_IN_FLIGHT_MAX).max(4096))
         .backpressure_on_inflight(true)
         .build(client.clone())
 }

@@ -9,7 +9,7 @@ use async_nats::{
             CreateStreamError, CreateStreamErrorKind, GetStreamError, GetStreamErrorKind, RequestError,
             RequestErrorKind,
         },
-        stream::{ConsumerError, ConsumerErrorKind},
+        stream::{ConsumerError, ConsumerErrorKind, PurgeError, PurgeErrorKind},
     },
 };
 
@@ -88,6 +88,14 @@ pub(crate) fn from_consumer(
         ConsumerErrorKind::JetStream(error) => from_api(&error, name),
         ConsumerErrorKind::TimedOut => no_answer(links, timeout),
         _ => from_request(error, links, timeout),
+    }
+}
+
+pub(crate) fn from_purge(error: &PurgeError, name: &str, links: &Links, timeout: Duration) -> PipelineError {
+    match error.kind() {
+        PurgeErrorKind::JetStream(error) => from_api(&error, name),
+        PurgeErrorKind::TimedOut => no_answer(links, timeout),
+        PurgeErrorKind::Request => from_request(error, links, timeout),
     }
 }
 

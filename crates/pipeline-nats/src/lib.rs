@@ -29,6 +29,7 @@
 //! | `link` | what is known of the two connections, from which the status follows |
 //! | `connection` | how a connection is made and its broker examined |
 //! | `stream` | the stream behind a log: how it is made, checked and read out |
+//! | `parts` | the headers by which a payload larger than a message travels in parts |
 //! | `publisher` | the way out: acknowledgements with a deadline of their own |
 //! | `reader` | the way in: a task that survives reconnects and notices every kind of loss |
 //! | `subscription` | the reader's other end |
@@ -52,6 +53,7 @@ mod config;
 mod connection;
 mod error;
 mod link;
+mod parts;
 mod peers;
 mod pipeline;
 mod publisher;

@@ -233,6 +233,7 @@ impl Delivery {
                     stored_at,
                 }));
             }
+            Decoded::Part => {}
             Decoded::Unusable { reason } => self.unreadable(sequence, reason, false),
             Decoded::Newer(error) => {
                 self.held_back = true;
