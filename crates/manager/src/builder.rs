@@ -1,4 +1,5 @@
 use std::{
+    collections::BTreeSet,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
@@ -6,7 +7,7 @@ use std::{
 use archipelago_clock::{Incarnation, VersionVector};
 use archipelago_conflict::{ConflictStrategy, StrategyTable};
 use archipelago_engine::{Engine, EngineConfig};
-use archipelago_pipeline::Pipeline;
+use archipelago_pipeline::{Pipeline, SnapshotStore};
 use archipelago_proto::Limits;
 use archipelago_store::{Durability, Store};
 use futures::FutureExt;
@@ -25,6 +26,7 @@ use crate::{
     repair::Repairer,
     replica::{ReadFrom, Replica},
     shared::Shared,
+    snapshot::Joiner,
 };
 
 /// How many writes wait for the owner of the engine before further ones wait to be taken.
@@ -53,6 +55,8 @@ pub struct MultiMasterBuilder {
     heartbeat_interval: Duration,
     repair_bytes_max: usize,
     import_bytes_max: u64,
+    snapshots: Vec<Arc<dyn SnapshotStore>>,
+    snapshot_threshold: u64,
     limits: Limits,
     clock: Arc<dyn WallClock>,
 }
@@ -75,6 +79,8 @@ impl Default for MultiMasterBuilder {
             heartbeat_interval: Duration::from_secs(1),
             repair_bytes_max: 1024 * 1024 * 1024,
             import_bytes_max: 1024 * 1024 * 1024,
+            snapshots: Vec::new(),
+            snapshot_threshold: 100_000,
             limits: Limits::default(),
             clock: Arc::new(SystemClock),
         }
@@ -182,6 +188,22 @@ impl MultiMasterBuilder {
     /// The most bytes that parts of imports may take while they wait for what is missing. Default 1 GiB.
     pub fn import_bytes_max(mut self, bytes: u64) -> Self {
         self.import_bytes_max = bytes;
+        self
+    }
+
+    /// Where snapshots are kept; called several times, several places, in the order in which they are tried. A master that
+    /// has nothing, or lacks much, takes the newest snapshot that it can use, and only what came after it from the log and
+    /// from other masters. None by default.
+    pub fn snapshots(mut self, snapshots: impl SnapshotStore) -> Self {
+        self.snapshots.push(Arc::new(snapshots));
+        self
+    }
+
+    /// From how many lacking writes on a snapshot is looked for before another master is asked for them. A master that
+    /// has nothing, or that was away for so long that others forgot what it has not seen, always looks for one. Default
+    /// 100,000.
+    pub fn snapshot_threshold(mut self, writes: u64) -> Self {
+        self.snapshot_threshold = writes;
         self
     }
 
@@ -302,6 +324,14 @@ impl MultiMasterBuilder {
                 commands: commands.downgrade(),
                 wanted,
                 bytes_max: self.repair_bytes_max,
+                joiner: Joiner {
+                    shared: shared.clone(),
+                    commands: commands.downgrade(),
+                    sources: self.snapshots.clone(),
+                    threshold: self.snapshot_threshold,
+                    bytes_max: self.repair_bytes_max as u64,
+                    useless: BTreeSet::new(),
+                },
             };
             for task in [heart.run().boxed(), repairer.run().boxed()] {
                 let stopped = stop.clone();

@@ -31,7 +31,9 @@ pub enum StartError {
         expected: String,
     },
     /// The restoring of a snapshot into the store was interrupted. Run it again, and it goes on where it was.
-    #[error("the store is half restored from the snapshot {snapshot:?}; restore it again to finish, and then start")]
+    #[error(
+        "the store is half restored from the snapshot {snapshot:?}; restore it again to finish, and then start"
+    )]
     HalfRestored {
         /// The snapshot.
         snapshot: String,
@@ -196,6 +198,16 @@ pub enum NotTaken {
         /// What the store said.
         reason: String,
     },
+}
+
+impl NotTaken {
+    /// Whether the same may be taken in at another time.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            NotTaken::Ahead { .. } | NotTaken::NeedsNewerBuild { .. } | NotTaken::StoreFailed { .. } => true,
+            NotTaken::Fenced { .. } | NotTaken::Receded => false,
+        }
+    }
 }
 
 /// Why a part of an export was not imported.

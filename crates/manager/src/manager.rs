@@ -417,7 +417,10 @@ impl MultiMasterManager {
     ///
     /// # Errors
     /// [`SnapshotError`]; what was stored so far is of no use.
-    pub async fn create_snapshot(&self, snapshots: &dyn SnapshotStore) -> Result<SnapshotInfo, SnapshotError> {
+    pub async fn create_snapshot(
+        &self,
+        snapshots: &dyn SnapshotStore,
+    ) -> Result<SnapshotInfo, SnapshotError> {
         let maker = Maker { shared: self.shared(), commands: &self.running.commands, snapshots };
         maker.make().await.map(|(info, _)| info)
     }

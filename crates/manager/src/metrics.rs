@@ -22,6 +22,8 @@ pub struct Metrics {
     pub logs_lost: u64,
     /// How often this master fetched from another one what the log did not bring.
     pub repairs: u64,
+    /// How often this master took in a snapshot.
+    pub snapshots_taken: u64,
     /// Gauge: events that wait for what they depend on, or for their time.
     pub event_buffer_size: u64,
     /// Gauge: masters whose next event waits only because it is stamped too far ahead.
@@ -30,6 +32,8 @@ pub struct Metrics {
     pub outbox_len: u64,
     /// Gauge: bytes of a repair that were fetched and wait in the store until all of it is there.
     pub repair_bytes_staged: u64,
+    /// Gauge: bytes of a snapshot that were fetched and wait in the store until all of it is there.
+    pub snapshot_bytes_staged: u64,
     /// Gauge: other masters that were heard within the last ten heartbeat intervals.
     pub active_peers: u64,
     /// Gauge: masters in the vector.
@@ -45,6 +49,8 @@ pub(crate) struct Counters {
     pub(crate) logs_lost: AtomicU64,
     pub(crate) repairs: AtomicU64,
     pub(crate) repair_bytes_staged: AtomicU64,
+    pub(crate) snapshots_taken: AtomicU64,
+    pub(crate) snapshot_bytes_staged: AtomicU64,
 }
 
 pub(crate) fn add(counter: &AtomicU64, by: u64) {

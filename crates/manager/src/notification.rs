@@ -74,7 +74,21 @@ pub enum Notification {
         /// Why.
         reason: String,
     },
-    /// A snapshot of this master is being made.
+    /// This master lacked much, and has it now from a snapshot. What came after it comes from the log, or by repair.
+    SnapshotTaken {
+        /// The snapshot.
+        name: String,
+        /// How many entities were in it.
+        entities: u64,
+    },
+    /// A snapshot was of no use: the next one is tried, and at last the other masters.
+    SnapshotSkipped {
+        /// The snapshot.
+        name: String,
+        /// Why, for a person to read.
+        reason: String,
+    },
+    /// A snapshot of this master is being made, or one that it lacks is being fetched: told now and then.
     SnapshotProgress {
         /// The snapshot.
         name: String,

@@ -44,7 +44,7 @@ impl PeerView {
 }
 
 /// How many writes are in `of` that `vector` lacks.
-fn lacks(vector: &VersionVector, of: &VersionVector) -> u64 {
+pub(crate) fn lacks(vector: &VersionVector, of: &VersionVector) -> u64 {
     let lacking = of.iter().map(|(replica, sequence)| sequence.saturating_sub(vector.get(replica)));
     lacking.fold(0, u64::saturating_add)
 }

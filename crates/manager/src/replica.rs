@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::{
     ApplyError, ConflictReport, Metrics, NotTaken, Notification, Reached, SessionToken, StartError,
     WallClock, WriteError, WriteReceipt, acknowledge::Spread, journal::Journal, metrics, persist,
-    shared::Shared,
+    repair::Wanted, shared::Shared,
 };
 
 pub(crate) use command::{Captured, Command, Content, Edit, Inspection, Message, ReadFrom};
@@ -51,7 +51,7 @@ pub(crate) struct Replica {
     pub(crate) disturbances: u64,
     pub(crate) taken: Vec<oneshot::Sender<Result<(), NotTaken>>>,
     /// Whom the repairer is to ask; full while it is at work.
-    pub(crate) repair_from: mpsc::Sender<(ReplicaId, u64)>,
+    pub(crate) repair_from: mpsc::Sender<Wanted>,
     pub(crate) changed_logs: Vec<oneshot::Sender<()>>,
     pub(crate) failed: Option<String>,
 }
@@ -281,7 +281,10 @@ impl Replica {
                     Effect::Notify(Notice::Conflict(_)) => self.report(conflicts.pop_front()),
                     Effect::Notify(notice) => self.notify(notice),
                     // Busy with another one; the next heartbeats ask again if need be.
-                    Effect::Repair { from, session } => drop(self.repair_from.try_send((from, session))),
+                    Effect::Repair { from, session } => {
+                        let lacks = self.lacks(&from);
+                        let _ = self.repair_from.try_send(Wanted { from: Some((from, session)), lacks });
+                    }
                     Effect::Rewind { after } => {
                         self.read_from
                             .send_modify(|from| *from = ReadFrom { reading: from.reading + 1, after });

@@ -213,6 +213,8 @@ impl Shared {
             logs_lost: metrics::value(&self.counters.logs_lost),
             repairs: metrics::value(&self.counters.repairs),
             repair_bytes_staged: metrics::value(&self.counters.repair_bytes_staged),
+            snapshots_taken: metrics::value(&self.counters.snapshots_taken),
+            snapshot_bytes_staged: metrics::value(&self.counters.snapshot_bytes_staged),
             ..*locked(&self.engine)
         }
     }

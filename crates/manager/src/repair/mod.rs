@@ -62,6 +62,15 @@ pub(crate) struct Fetched {
     pub(crate) entities: BTreeMap<EntityId, Record>,
 }
 
+/// What is to be brought here.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    /// Which other master has it, and its session; `None` if it is not known that any has.
+    pub(crate) from: Option<(ReplicaId, u64)>,
+    /// About how many writes are lacking; the greatest number if all of the state is needed.
+    pub(crate) lacks: u64,
+}
+
 /// Why a repair came to nothing. It is tried again once a heartbeat shows that it is needed, and goes on from what is
 /// staged.
 #[derive(Debug, thiserror::Error)]

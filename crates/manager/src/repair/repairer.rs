@@ -8,13 +8,13 @@ use archipelago_pipeline::Pipeline;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    RepairError,
+    RepairError, Wanted,
     fetch::Fetch,
     peer::Peer,
     round::Round,
     staging::{Slot, Staged, StagingError},
 };
-use crate::{NotTaken, Notification, metrics, replica::Command, shared::Shared};
+use crate::{Notification, metrics, replica::Command, shared::Shared, snapshot::Joiner};
 
 /// How often what is staged is looked at without anyone asking.
 const TIDY_INTERVAL: Duration = Duration::from_secs(60);
@@ -37,9 +37,10 @@ pub(crate) struct Repairer {
     pub(crate) pipeline: Arc<dyn Pipeline>,
     /// Weak, or the owner of the engine would never see the last handle go.
     pub(crate) commands: mpsc::WeakSender<Command>,
-    /// From whom, and its session.
-    pub(crate) wanted: mpsc::Receiver<(ReplicaId, u64)>,
+    pub(crate) wanted: mpsc::Receiver<Wanted>,
     pub(crate) bytes_max: usize,
+    /// Where more than a little comes from.
+    pub(crate) joiner: Joiner,
 }
 
 /// What is remembered from one repair to the next. The rest is in the store.
@@ -56,7 +57,7 @@ impl Repairer {
         let mut tidying = tokio::time::interval(TIDY_INTERVAL);
         tidying.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let (from, session) = tokio::select! {
+            let wanted = tokio::select! {
                 wanted = self.wanted.recv() => match wanted {
                     Some(wanted) => wanted,
                     None => return,
@@ -68,6 +69,11 @@ impl Repairer {
                     continue;
                 }
             };
+            // What is left then comes from the log, or is asked for once a heartbeat shows that it is lacking.
+            if self.joiner.is_for(wanted.lacks) && self.joiner.join().await {
+                continue;
+            }
+            let Some((from, session)) = wanted.from else { continue };
             match self.repair(&from, session, &mut memory).await {
                 Ok(()) => {}
                 Err(RepairError::Closed) => return,
@@ -132,6 +138,7 @@ impl Repairer {
 
     /// Hands over what is whole, and forgets what is of no use: after a crash, and when the log has brought it meanwhile.
     async fn tidy(&self) -> Result<(), RepairError> {
+        self.joiner.tidy().await?;
         let Some(staged) = Staged::<Round>::get(&self.shared, Slot::Repair).await? else { return Ok(()) };
         let is_known = self.shared.vector.borrow().dominates(staged.vector());
         if is_known {
@@ -159,7 +166,7 @@ impl Repairer {
         match taken.await.map_err(|_| RepairError::Closed)? {
             Ok(()) => {}
             Err(error) => {
-                if !may_pass(&error) {
+                if !error.may_pass() {
                     staged.remove().await?;
                 }
                 return Err(error.into());
@@ -176,12 +183,4 @@ impl Repairer {
 fn is_preferred(staged: &Staged<Round>, wanted: &ReplicaId) -> bool {
     let is_gone = |giver: ReplicaId| giver.name() == wanted.name();
     staged.pieces() >= PREFERRED_PIECES_MIN && !staged.id().parse().is_ok_and(is_gone)
-}
-
-/// Whether the same may be taken in at another time.
-fn may_pass(error: &NotTaken) -> bool {
-    match error {
-        NotTaken::Ahead { .. } | NotTaken::NeedsNewerBuild { .. } | NotTaken::StoreFailed { .. } => true,
-        NotTaken::Fenced { .. } | NotTaken::Receded => false,
-    }
 }

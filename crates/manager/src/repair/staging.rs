@@ -48,18 +48,22 @@ use crate::{metrics, shared::Shared};
 pub(crate) enum Slot {
     /// A repair.
     Repair,
+    /// A snapshot.
+    Snapshot,
 }
 
 impl Slot {
     fn letter(self) -> u8 {
         match self {
             Slot::Repair => b'r',
+            Slot::Snapshot => b's',
         }
     }
 
     fn gauge(self, shared: &Shared) -> &AtomicU64 {
         match self {
             Slot::Repair => &shared.counters.repair_bytes_staged,
+            Slot::Snapshot => &shared.counters.snapshot_bytes_staged,
         }
     }
 

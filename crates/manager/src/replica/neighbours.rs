@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use archipelago_clock::VersionVector;
+use archipelago_clock::{ReplicaId, VersionVector};
 use archipelago_engine::{DeltaError, Peer};
 use archipelago_proto::{DeltaPiece, DeltaRequest, Heartbeat};
 use archipelago_store::{Batch, Durability};
 
 use super::{Captured, Replica, Stored};
 use crate::{
-    NotTaken, PeerView,
+    NotTaken, PeerView, peer,
     repair::{Fetched, PIECE_BYTES_TARGET},
 };
 
@@ -121,6 +121,16 @@ impl Replica {
         }
         for reply in self.beats.drain(..).filter(|_| self.failed.is_none()) {
             let _ = reply.send(self.engine.heartbeat(self.clock.now_unix_ms()));
+        }
+    }
+
+    /// About how many writes of another master are lacking here; the greatest number if all of its state is.
+    pub(super) fn lacks(&self, peer: &ReplicaId) -> u64 {
+        let own = self.engine.vector();
+        let Some(peer) = self.engine.peers().find(|known| known.heartbeat.replica == *peer) else { return 0 };
+        match own.is_empty() || !own.dominates(&peer.heartbeat.floor) {
+            true => u64::MAX,
+            false => peer::lacks(own, &peer.heartbeat.vector),
         }
     }
 

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `create` | a snapshot of a running master |
 //! | `reader` | [`SnapshotReader`]: a snapshot, chunk by chunk, checked |
+//! | `join` | what a master lacks much of, from a snapshot |
 //! | `restore` | [`SnapshotRestore`]: a snapshot into an empty store |
 //! | `name`, `info`, `error` | what a snapshot is called, [`SnapshotInfo`], [`SnapshotError`] |
 
 mod create;
 mod error;
 mod info;
+mod join;
 mod name;
 mod reader;
 mod restore;
@@ -20,4 +22,5 @@ pub use reader::{SnapshotReader, verify_snapshot};
 pub use restore::{SnapshotRestore, restore_snapshot};
 
 pub(crate) use create::Maker;
+pub(crate) use join::Joiner;
 pub(crate) use restore::Restoring;

@@ -51,8 +51,14 @@ mod tests {
 
     #[test]
     fn what_is_no_name_of_a_snapshot_is_none() {
-        for wrong in ["", "people", "people-", "people-01a1fb81fbfc", "people-01A1FB81FBFC-a-7", "people-ü1a1fb81fbfcü-a"]
-        {
+        for wrong in [
+            "",
+            "people",
+            "people-",
+            "people-01a1fb81fbfc",
+            "people-01A1FB81FBFC-a-7",
+            "people-ü1a1fb81fbfcü-a",
+        ] {
             assert_eq!(made_unix_ms(wrong, "people"), None, "{wrong}");
         }
     }
