@@ -301,6 +301,7 @@ impl MultiMasterBuilder {
                 pipeline: pipeline.clone(),
                 messages,
                 read_from: read_from.subscribe(),
+                wanted: repair_from.clone(),
             };
             let stopped = stop.clone();
             tokio::spawn(async move {

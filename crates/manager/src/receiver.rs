@@ -11,6 +11,7 @@ use crate::{
     log_reader::{self, Decoded, LogReader, Read, STALL_TIMEOUT, compare},
     metrics,
     persist::{self, Checkpoint},
+    repair::Wanted,
     replica::{Content, Message, ReadFrom},
     shared::Shared,
 };
@@ -21,13 +22,28 @@ pub(crate) struct Receiver {
     pub(crate) pipeline: Arc<dyn Pipeline>,
     pub(crate) messages: mpsc::Sender<Message>,
     pub(crate) read_from: watch::Receiver<ReadFrom>,
+    /// What is to be brought here by another road.
+    pub(crate) wanted: mpsc::Sender<Wanted>,
 }
 
 impl Receiver {
     /// Runs until the owner of the engine is gone, or the broker refuses for good.
     pub(crate) async fn run(mut self, mut checkpoint: Option<Checkpoint>) {
         while let Err(lost) = self.follow(checkpoint.as_ref()).await {
-            self.shared.log_is_lost(lost.to_string());
+            if matches!(lost, LogLost::Gap { .. }) {
+                // Perhaps no other master is there to ask, but a snapshot is.
+                let _ = self.wanted.try_send(Wanted { from: None, lacks: u64::MAX });
+            }
+            match (&checkpoint, &lost) {
+                // Who never read the log has lost nothing of it.
+                (None, LogLost::Gap { to, .. }) => {
+                    tracing::info!(
+                        to,
+                        "the log begins behind this message; what was before comes from elsewhere"
+                    );
+                }
+                _ => self.shared.log_is_lost(lost.to_string()),
+            }
             checkpoint = match self.start_over(checkpoint, &lost).await {
                 Some(checkpoint) => Some(checkpoint),
                 None => return,
