@@ -17,7 +17,7 @@ use super::{
 use crate::{NotTaken, Notification, metrics, replica::Command, shared::Shared};
 
 /// How often what is staged is looked at without anyone asking.
-const TIDY_INTERVAL: Duration = Duration::from_secs(60);
+const TIDY_INTERVAL: Duration = Duration::from_secs(10);
 /// From how many staged pieces on their giver is preferred to another one.
 const PREFERRED_PIECES_MIN: u64 = 16;
 /// How often another giver is declined for that, with nothing coming from the preferred one meanwhile.
@@ -25,6 +25,9 @@ const DECLINED_MAX: usize = 3;
 /// How often a fetch may run into the limit of bytes with nothing added before it begins anew: what this master lacks may
 /// have become less.
 const FULL_MAX: usize = 32;
+
+/// What is whole and cannot be taken in yet is left alone for this many times as long as it took to read it back.
+const REST_FACTOR: u32 = 10;
 
 /// Brings what this master lacks from the state of another one, when the engine asks for it: one repair at a time.
 ///
@@ -47,6 +50,8 @@ pub(crate) struct Repairer {
 struct Memory {
     declined: usize,
     full: usize,
+    /// What is staged cannot be taken in yet, and is not tried again before.
+    rests_until: Option<Instant>,
 }
 
 impl Repairer {
@@ -56,20 +61,25 @@ impl Repairer {
         let mut tidying = tokio::time::interval(TIDY_INTERVAL);
         tidying.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let (from, session) = tokio::select! {
+            let wanted = tokio::select! {
                 wanted = self.wanted.recv() => match wanted {
-                    Some(wanted) => wanted,
+                    Some(wanted) => Some(wanted),
                     None => return,
                 },
-                _ = tidying.tick() => {
-                    if let Err(error) = self.tidy().await {
-                        tracing::warn!(%error, "what is staged of a repair stays so for now");
-                    }
-                    continue;
+                _ = tidying.tick() => None,
+            };
+            if memory.rests_until.is_some_and(|until| Instant::now() < until) {
+                continue;
+            }
+            let Some((from, session)) = wanted else {
+                if let Err(error) = self.tidy(&mut memory).await {
+                    tracing::warn!(%error, "what is staged of a repair stays so for now");
                 }
+                continue;
             };
             match self.repair(&from, session, &mut memory).await {
-                Ok(()) => {}
+                // Whatever was wanted meanwhile was wanted before this was taken in.
+                Ok(()) => while self.wanted.try_recv().is_ok() {},
                 Err(RepairError::Closed) => return,
                 Err(error) => {
                     tracing::warn!(%from, %error, "the repair came to nothing; it is tried again if need be");
@@ -103,7 +113,7 @@ impl Repairer {
         tracing::info!(%from, "another master has what the log does not bring; repairing from its state");
         let fetched = fetch.run(staged).await;
         self.remember(&fetched, had, memory).await?;
-        let entities = self.take(fetched?).await?;
+        let entities = self.take(fetched?, memory).await?;
         tracing::info!(%from, entities, elapsed = ?started.elapsed(), "repaired");
         Ok(())
     }
@@ -131,20 +141,21 @@ impl Repairer {
     }
 
     /// Hands over what is whole, and forgets what is of no use: after a crash, and when the log has brought it meanwhile.
-    async fn tidy(&self) -> Result<(), RepairError> {
+    async fn tidy(&self, memory: &mut Memory) -> Result<(), RepairError> {
         let Some(staged) = Staged::<Round>::get(&self.shared, Slot::Repair).await? else { return Ok(()) };
         let is_known = self.shared.vector.borrow().dominates(staged.vector());
         if is_known {
             staged.remove().await?;
         } else if staged.place().is_whole {
-            self.take(staged).await?;
+            self.take(staged, memory).await?;
         }
         Ok(())
     }
 
     /// Gives all of it to the owner of the engine, and tells of it. What cannot be taken in now but may be later stays
     /// staged.
-    async fn take(&self, staged: Staged<Round>) -> Result<u64, RepairError> {
+    async fn take(&self, staged: Staged<Round>, memory: &mut Memory) -> Result<u64, RepairError> {
+        let started = Instant::now();
         let fetched = match staged.fetched().await {
             Err(error) if error.is_damage() => {
                 staged.remove().await?;
@@ -159,8 +170,9 @@ impl Repairer {
         match taken.await.map_err(|_| RepairError::Closed)? {
             Ok(()) => {}
             Err(error) => {
-                if !may_pass(&error) {
-                    staged.remove().await?;
+                match may_pass(&error) {
+                    true => memory.rests_until = Some(Instant::now() + REST_FACTOR * started.elapsed()),
+                    false => staged.remove().await?,
                 }
                 return Err(error.into());
             }
