@@ -9,7 +9,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use archipelago_clock::Dot;
@@ -346,26 +346,53 @@ async fn more_than_the_limit_is_refused_by_name_and_a_greater_limit_goes_on() {
 }
 
 #[tokio::test]
-async fn it_is_told_how_far_a_repair_is() {
+async fn what_stays_too_large_is_begun_anew_now_and_then() {
+    let broker = broker();
+    let us = giver(&broker, "us-east", &MemoryStore::new()).await;
+    fill(&us, &broker, "n", 15).await;
+    let road = Road::new(&broker, ANY);
+    let eu = start(options("eu-west").repair_bytes_max(300_000), &road, &MemoryStore::new()).await;
+    let begun = || road.answered().iter().filter(|question| question.from.is_none()).count();
+    until(|| begun() == 2).await;
+    assert!(road.answered().len() > 30, "not before long");
+    assert!(eu.metrics().repair_bytes_staged <= 300_000);
+}
+
+/// The progress that is told before the next repair is done.
+async fn progress(told: &mut Notifications) -> Vec<(u64, u64, Option<u64>)> {
+    let mut progress = Vec::new();
+    notified(told, |notification| match notification {
+        Notification::RepairProgress { entities, bytes, entities_total, .. } => {
+            progress.push((entities, bytes, entities_total));
+            None
+        }
+        Notification::Repaired { .. } => Some(()),
+        _ => None,
+    })
+    .await;
+    progress
+}
+
+#[tokio::test]
+async fn it_is_told_how_far_a_repair_is_now_and_then_and_when_all_is_fetched() {
     let broker = broker();
     let us = giver(&broker, "us-east", &MemoryStore::new()).await;
     fill(&us, &broker, "n", 20).await;
-    let road = Road::new(&broker, ANY).rewriting(|_, piece| piece.held = 20);
-    let eu = start(options("eu-west"), &road, &MemoryStore::new()).await;
-    let mut told = eu.subscribe();
-    let progress = notified(&mut told, |notification| match notification {
-        Notification::RepairProgress { from, entities, bytes, entities_total } => {
-            Some((from, entities, bytes > 1_000_000, entities_total))
-        }
-        Notification::Repaired { .. } => panic!("it is told before"),
-        _ => None,
-    });
-    assert_eq!(progress.await, (us.master_id(), 20, true, Some(20)));
-    repaired(&mut told).await;
-    // Of what is only lacking, nobody knows how much it is.
-    eu.write("of-eu", &1).await.unwrap();
-    converge(&[&us, &eu]).await;
+    let held: Rewrite = |_, piece| piece.held = 20;
+    let (store, road, started) =
+        (MemoryStore::new(), Road::new(&broker, ANY).rewriting(held), Instant::now());
+    let eu = start(options("eu-west"), &road, &store).await;
+    let told = progress(&mut eu.subscribe()).await;
+    assert!(told.len() as u128 <= 1 + started.elapsed().as_millis() / 500, "{told:?}");
+    let (entities, bytes, entities_total) = *told.last().unwrap();
+    assert_eq!((entities, bytes > 1_000_000, entities_total), (20, true, Some(20)));
+    nothing_is_staged(&store, &eu).await;
     eu.close().await.unwrap();
+    fill(&us, &broker, "more", 3).await;
+    let eu = start(options("eu-west"), &road, &store.reopen()).await;
+    let told = progress(&mut eu.subscribe()).await;
+    let (entities, _, entities_total) = *told.last().unwrap();
+    assert_eq!((entities, entities_total), (3, None), "how much is lacking in all, nobody knows");
 }
 
 #[tokio::test]

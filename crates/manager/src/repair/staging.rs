@@ -23,6 +23,8 @@
 //! staged.remove().await?;
 //! ```
 //!
+//! A source of its own kind needs a [`Slot`] of its own: a letter and a gauge.
+//!
 //! # Rows
 //!
 //! In [`Table::Staged`], beside the parts of imports, whose keys have 24 bytes. A key here has 9: the letter of the slot,
