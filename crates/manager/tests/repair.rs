@@ -23,6 +23,7 @@ use archipelago_pipeline::{
 };
 use archipelago_proto::{DeltaPiece, DeltaRequest, Limits};
 use archipelago_store::{Batch, Durability, MemoryStore, Store, Table};
+use archipelago_store_fjall::FjallStore;
 use async_trait::async_trait;
 use bytes::Bytes;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -221,6 +222,28 @@ async fn a_killed_master_goes_on_with_the_piece_after_the_last_that_it_has() {
     assert_eq!(questions.iter().filter(|question| question.from.is_none()).count(), 2, "one for each round");
     same_state(&us, &eu).await;
     nothing_is_staged(&store, &eu).await;
+}
+
+#[tokio::test]
+async fn what_is_staged_on_a_disk_is_there_when_the_store_is_opened_again() {
+    let broker = broker();
+    let us = giver(&broker, "us-east", &MemoryStore::new()).await;
+    fill(&us, &broker, "n", 20).await;
+    let (folder, road) = (tempfile::tempdir().unwrap(), Road::new(&broker, 2));
+    let eu = || {
+        let store = FjallStore::open(folder.path()).expect("an own folder");
+        options("eu-west").pipeline(road.clone()).store(store).start()
+    };
+    let first = eu().await.unwrap();
+    failure(&mut first.subscribe()).await;
+    first.close().await.unwrap();
+    road.let_through(ANY);
+    let second = eu().await.unwrap();
+    assert_eq!(repaired(&mut second.subscribe()).await, 20);
+    second.close().await.unwrap();
+    assert_nothing_came_twice(&road.answered());
+    let store = FjallStore::open(folder.path()).unwrap();
+    assert!(store.scan(Table::Staged, Bound::Unbounded, Bound::Unbounded, 1).unwrap().is_empty());
 }
 
 #[tokio::test]

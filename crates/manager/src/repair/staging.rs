@@ -97,6 +97,7 @@ struct Head<Place> {
     vector: VersionVector,
     floor: VersionVector,
     held: u64,
+    session: u64,
     place: Place,
 }
 
@@ -175,6 +176,7 @@ where
             vector: VersionVector::new(),
             floor: VersionVector::new(),
             held: 0,
+            session: 0,
             place: Place::default(),
         };
         Staged { shared: shared.clone(), slot, head }
@@ -215,6 +217,11 @@ where
         self.head.rows
     }
 
+    /// The session of the giver when it gave the last piece.
+    pub(crate) fn session(&self) -> u64 {
+        self.head.session
+    }
+
     /// What the giver had applied when it gave the last piece.
     pub(crate) fn vector(&self) -> &VersionVector {
         &self.head.vector
@@ -249,6 +256,7 @@ where
             vector: piece.vector.clone(),
             floor,
             held: piece.held,
+            session: piece.session,
             place,
             ..head.clone()
         };
