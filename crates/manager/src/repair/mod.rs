@@ -1,7 +1,7 @@
 //! What the log does not bring, from the state of another master.
 //!
 //! When the engine asks for it, [`Repairer`] fetches what another master has and this one lacks, piece by piece. Each
-//! piece goes into the store as it comes, together with the place to go on from ([`Staged`]), so that memory does not
+//! piece goes into the store as it comes, together with the place to go on from ([`Staged`](staging::Staged)), so that memory does not
 //! follow the size of a repair, and that a repair which is cut short, or whose process is killed, goes on where it was.
 //! Once nothing is missing any more, all of it is read back, and handed to the owner of the engine as a whole
 //! ([`Fetched`]). Until then nothing of it is visible.

@@ -72,3 +72,72 @@ impl Round {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use archipelago_clock::{Incarnation, ReplicaId};
+
+    use super::*;
+
+    fn us() -> ReplicaId {
+        ReplicaId::new("us", Incarnation::from_bits(1)).expect("a legal name")
+    }
+
+    fn vector(sequence: u64) -> VersionVector {
+        let mut vector = VersionVector::new();
+        vector.raise(us(), sequence);
+        vector
+    }
+
+    fn piece(applied: u64, next: Option<u64>) -> DeltaPiece {
+        DeltaPiece {
+            namespace: "people".into(),
+            replica: us(),
+            session: 1,
+            vector: vector(applied),
+            entities: Vec::new(),
+            next: next.map(|sequence| Dot::new(us(), sequence)),
+            floor: VersionVector::new(),
+            members: Vec::new(),
+            held: 0,
+        }
+    }
+
+    #[test]
+    fn each_round_asks_for_what_came_since_the_first_piece_of_the_one_before_until_one_is_a_single_piece() {
+        let mut round = Round::first(vector(3));
+        for (answer, since, from, is_whole) in [
+            (piece(5, Some(4)), 3, Some(4), false),
+            (piece(7, Some(5)), 3, Some(5), false),
+            (piece(8, None), 5, None, false),
+            (piece(8, Some(7)), 5, Some(7), false),
+            (piece(9, None), 8, None, false),
+            (piece(9, None), 9, None, true),
+            (piece(11, None), 11, None, true),
+        ] {
+            round = round.behind(&answer, &vector(3)).expect("of use");
+            assert_eq!((&round.since, round.is_whole), (&vector(since), is_whole));
+            assert_eq!(round.from, from.map(|sequence| Dot::new(us(), sequence)));
+        }
+    }
+
+    #[test]
+    fn a_giver_that_has_applied_less_than_before_is_not_gone_on_with() {
+        let round = Round::first(vector(3));
+        assert_eq!(round.behind(&piece(6, None), &vector(7)), Err(Useless::Regressed));
+        assert!(round.behind(&piece(7, None), &vector(7)).is_ok());
+    }
+
+    #[test]
+    fn a_floor_must_be_covered_by_what_was_asked_for_unless_that_is_everything() {
+        let above = |floor| DeltaPiece { floor: vector(floor), ..piece(9, None) };
+        let round = Round::first(vector(3));
+        assert_eq!(round.behind(&above(4), &vector(0)), Err(Useless::Reclaimed));
+        assert!(round.behind(&above(3), &vector(0)).is_ok());
+        let everything = Round::first(VersionVector::new());
+        let next = everything.behind(&DeltaPiece { next: Some(Dot::new(us(), 2)), ..above(4) }, &vector(0));
+        let next = next.expect("of use").behind(&above(9), &vector(9)).expect("of use");
+        assert_eq!(next.since, vector(9), "and the next round asks for less than everything");
+        assert_eq!(next.behind(&above(10), &vector(9)), Err(Useless::Reclaimed));
+    }
+}

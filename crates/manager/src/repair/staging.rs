@@ -23,6 +23,8 @@
 //! staged.remove().await?;
 //! ```
 //!
+//! A source of its own kind needs a [`Slot`] of its own: a letter and a gauge.
+//!
 //! # Rows
 //!
 //! In [`Table::Staged`], beside the parts of imports, whose keys have 24 bytes. A key here has 9: the letter of the slot,
@@ -99,6 +101,7 @@ struct Head<Place> {
     vector: VersionVector,
     floor: VersionVector,
     held: u64,
+    session: u64,
     place: Place,
 }
 
@@ -177,6 +180,7 @@ where
             vector: VersionVector::new(),
             floor: VersionVector::new(),
             held: 0,
+            session: 0,
             place: Place::default(),
         };
         Staged { shared: shared.clone(), slot, head }
@@ -217,6 +221,11 @@ where
         self.head.rows
     }
 
+    /// The session of the giver when it gave the last piece.
+    pub(crate) fn session(&self) -> u64 {
+        self.head.session
+    }
+
     /// What the giver had applied when it gave the last piece.
     pub(crate) fn vector(&self) -> &VersionVector {
         &self.head.vector
@@ -251,6 +260,7 @@ where
             vector: piece.vector.clone(),
             floor,
             held: piece.held,
+            session: piece.session,
             place,
             ..head.clone()
         };
