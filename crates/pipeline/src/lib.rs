@@ -33,6 +33,7 @@
 //! | [`Switch`] | a decorator that cuts one replica off from the broker and heals it again |
 //! | [`Faulty`] | a decorator that loses and repeats messages and acknowledgements by seed |
 //! | [`parts`] | how payloads larger than one message of a broker are split and joined, for implementations |
+//! | [`snapshots`] | where snapshots are kept: the contract, in memory, in a folder |
 //! | [`conformance`] | what every implementation must do, as tests |
 //!
 //! # Invariants
@@ -56,6 +57,7 @@ mod name;
 pub mod parts;
 mod peers;
 mod pipeline;
+pub mod snapshots;
 mod switch;
 
 pub use error::PipelineError;
