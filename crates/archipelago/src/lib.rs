@@ -74,9 +74,12 @@ pub use archipelago_manager::{
     Ack, Changes, ConflictReport, EntityView, Explanation, Imported, LinkState, Metrics, MultiMasterManager,
     Notification, Notifications, PeerView, Reached, SessionToken, UpdateError, WriteOptions, WriteReceipt,
 };
-pub use archipelago_pipeline::{MemoryBroker, Switch};
+pub use archipelago_pipeline::{
+    MemoryBroker, Switch,
+    snapshots::{MemorySnapshots, SnapshotFile, SnapshotFolder, SnapshotStore, SnapshotStoreError},
+};
 #[cfg(feature = "nats")]
-pub use archipelago_pipeline_nats::{NatsConfig, NatsPipeline, OnStart};
+pub use archipelago_pipeline_nats::{NatsConfig, NatsPipeline, NatsSnapshots, OnStart};
 pub use archipelago_store::{Durability, MemoryStore};
 #[cfg(feature = "fjall")]
 pub use archipelago_store_fjall::FjallStore;
