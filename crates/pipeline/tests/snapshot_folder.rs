@@ -70,6 +70,19 @@ async fn a_file_cut_at_any_byte_is_damaged_and_can_be_removed() {
     assert_eq!(fs::read(store.path("a")).expect("reading"), whole);
 }
 
+/// A file that version 1 wrote. What a released version wrote is read for ever.
+const VERSION_1: &[u8] = include_bytes!("golden/version-1.snapshot");
+
+#[tokio::test]
+async fn files_of_version_1_are_read_and_written_as_ever() {
+    let home = tempfile::tempdir().expect("a folder");
+    let store = SnapshotFolder::new(home.path());
+    fs::write(store.path("old"), VERSION_1).expect("writing");
+    assert_eq!(contents(&store, "old").await.expect("whole"), ["first", "second", "manifest"]);
+    write(&store, "new").await;
+    assert_eq!(fs::read(store.path("new")).expect("reading"), VERSION_1);
+}
+
 #[tokio::test]
 async fn a_newer_version_is_told_apart_from_damage() {
     let home = tempfile::tempdir().expect("a folder");
