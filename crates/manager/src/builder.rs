@@ -7,7 +7,7 @@ use std::{
 use archipelago_clock::{Incarnation, VersionVector};
 use archipelago_conflict::{ConflictStrategy, StrategyTable};
 use archipelago_engine::{Engine, EngineConfig};
-use archipelago_pipeline::{Pipeline, SnapshotStore};
+use archipelago_pipeline::{Pipeline, snapshots::SnapshotStore};
 use archipelago_proto::Limits;
 use archipelago_store::{Durability, Store};
 use futures::FutureExt;

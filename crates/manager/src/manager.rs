@@ -11,7 +11,7 @@ use std::{
 
 use archipelago_clock::{ReplicaId, VersionVector};
 use archipelago_engine::{Change, LocalWrite, Received, StateDigest, Visible};
-use archipelago_pipeline::SnapshotStore;
+use archipelago_pipeline::snapshots::SnapshotStore;
 use archipelago_proto::{
     DecodeError, EncodeError, EntityId, Event, FieldName, Limits, Record, decode_value, encode_value,
     split_fields,

@@ -17,7 +17,8 @@ use archipelago_manager::{
     snapshot::{SnapshotRestore, restore_snapshot, verify_snapshot},
 };
 use archipelago_pipeline::{
-    MemoryBroker, MemorySnapshots, Pipeline, SnapshotStore, SnapshotStoreError, SnapshotWriter,
+    MemoryBroker, Pipeline,
+    snapshots::{MemorySnapshots, SnapshotStore, SnapshotStoreError, SnapshotWriter},
 };
 use archipelago_proto::Limits;
 use archipelago_store::{MemoryStore, Store};
@@ -112,6 +113,7 @@ impl SnapshotStore for Watched {
 }
 
 /// Gives others a turn with each chunk.
+#[derive(Debug)]
 struct Slow {
     writer: Box<dyn SnapshotWriter>,
     stored: Arc<AtomicU64>,

@@ -98,12 +98,13 @@ pub(crate) async fn examine(
     client: &Client,
     context: &jetstream::Context,
     links: &Links,
+    role: Role,
 ) -> Result<(), PipelineError> {
     check_version(client)?;
     let account = tokio::select! {
         biased;
         account = context.query_account() => account,
-        denial = links.denial(Role::Consume, "$JS.API.", Instant::now()) => return Err(denial),
+        denial = links.denial(role, "$JS.API.", Instant::now()) => return Err(denial),
     };
     // What other troubles there may be is for `open` to report.
     match account.map_err(|error| error.kind()) {

@@ -61,7 +61,7 @@ impl NatsPipeline {
         let stream =
             LogStream::new(connection::context(&consume, &config), links.clone(), Role::Consume, &config);
         if config.on_start == OnStart::FailFast {
-            connection::examine(&consume, &stream.context, &links).await?;
+            connection::examine(&consume, &stream.context, &links, Role::Consume).await?;
             // The events of the two connections are on their way.
             let mut status = links.status();
             let up = status.wait_for(|status| *status == PipelineStatus::Up);

@@ -104,7 +104,7 @@ impl LogStream {
             let stream = self.context.get_stream_no_info(&*self.name).await;
             let stream = stream.map_err(|error| self.links.unavailable(&error.to_string()))?;
             let purged = stream.purge().sequence(up_to + 1).await;
-            purged.map_err(|error| error::from_purge(&error, &self.name, &self.links, self.timeout))
+            purged.map_err(|error| error::from_any(&error, &self.name, &self.links, self.timeout))
         };
         self.links.request(self.role, call).await.map(|_| ())
     }

@@ -33,6 +33,7 @@
 //! | [`Switch`] | a decorator that cuts one replica off from the broker and heals it again |
 //! | [`Faulty`] | a decorator that loses and repeats messages and acknowledgements by seed |
 //! | [`parts`] | how payloads larger than one message of a broker are split and joined, for implementations |
+//! | [`snapshots`] | where snapshots are kept: the contract, in memory, in a folder |
 //! | [`conformance`] | what every implementation must do, as tests |
 //!
 //! # Invariants
@@ -68,5 +69,4 @@ pub use peers::{Answer, Heard, Listener};
 pub use pipeline::{
     Incoming, LogId, LogState, Outgoing, PendingAck, Pipeline, PipelineStatus, PublishAck, Subscription,
 };
-pub use snapshots::{MemorySnapshots, SnapshotStore, SnapshotStoreError, SnapshotWriter};
 pub use switch::Switch;

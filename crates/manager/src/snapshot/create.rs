@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use archipelago_clock::{Dot, VersionVector};
-use archipelago_pipeline::{SnapshotStore, SnapshotWriter};
+use archipelago_pipeline::snapshots::{SnapshotStore, SnapshotStoreError, SnapshotWriter};
 use archipelago_proto::{ChunkEntry, DeltaPiece, DeltaRequest, LogPlace, SnapshotChunk, SnapshotManifest};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -114,9 +114,15 @@ struct Writing {
 
 impl Writing {
     async fn begin(maker: &Maker<'_>, first: &Captured) -> Result<Writing, SnapshotError> {
-        let made_unix_ms = first.now_unix_ms;
-        let name = name::name(&first.piece.namespace, made_unix_ms, &first.piece.replica);
-        let writer = maker.snapshots.begin(&name).await?;
+        let mut made_unix_ms = first.now_unix_ms;
+        let (name, writer) = loop {
+            let name = name::name(&first.piece.namespace, made_unix_ms, &first.piece.replica);
+            match maker.snapshots.begin(&name).await {
+                // The one before was made in the same millisecond.
+                Err(SnapshotStoreError::AlreadyExists { .. }) => made_unix_ms += 1,
+                writer => break (name, writer?),
+            }
+        };
         let progress = SnapshotProgress { entities_in_all: first.piece.held, ..SnapshotProgress::default() };
         let (chunks, told) = (Vec::new(), Instant::now());
         Ok(Writing { name, made_unix_ms, writer, chunks, raw_bytes: 0, progress, told })

@@ -1,4 +1,4 @@
-use archipelago_pipeline::SnapshotStoreError;
+use archipelago_pipeline::snapshots::SnapshotStoreError;
 use archipelago_proto::DecodeError;
 use archipelago_store::StoreError;
 

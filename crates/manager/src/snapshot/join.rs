@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use archipelago_pipeline::SnapshotStore;
+use archipelago_pipeline::snapshots::SnapshotStore;
 use archipelago_proto::SnapshotManifest;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -56,7 +56,7 @@ impl Skip {
     fn is_lasting(&self) -> bool {
         match self {
             // What is away may come back; what is staged until then stays of use.
-            Skip::Snapshot(error) => !matches!(error, SnapshotError::Snapshots(_)),
+            Skip::Snapshot(error) => !matches!(error, SnapshotError::Snapshots(error) if error.is_retryable()),
             Skip::OtherStrategies => true,
             Skip::NotTaken(_) | Skip::Staging(_) | Skip::Closed => false,
         }

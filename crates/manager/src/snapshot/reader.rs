@@ -1,5 +1,5 @@
 use archipelago_clock::VersionVector;
-use archipelago_pipeline::SnapshotStore;
+use archipelago_pipeline::snapshots::SnapshotStore;
 use archipelago_proto::{ChunkEntry, Limits, SnapshotChunk, SnapshotManifest};
 use bytes::Bytes;
 

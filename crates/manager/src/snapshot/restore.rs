@@ -6,7 +6,7 @@ use std::{
 };
 
 use archipelago_clock::{Hlc, Incarnation, ReplicaId};
-use archipelago_pipeline::SnapshotStore;
+use archipelago_pipeline::snapshots::SnapshotStore;
 use archipelago_proto::{DeltaPiece, Limits, Record, ReplicaTable};
 use archipelago_store::{Batch, Durability, Store, Table};
 use serde::{Deserialize, Serialize};
