@@ -10,6 +10,8 @@ use crate::{
     causal_buffer::CausalBuffer,
     digest::entity_digest,
     entity,
+    floor::Floors,
+    membership::Members,
     open_commit::OpenCommit,
     peers::{Peers, Twin},
     progress::Progress,
@@ -29,6 +31,17 @@ pub trait Records {
     /// # Errors
     /// Whatever the store says; the engine's state does not change then.
     fn live_dots(
+        &self,
+        replica: u32,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, EntityId)>, Box<dyn std::error::Error + Send + Sync>>;
+
+    /// The same of the dots of tombstones ([`Commit::tombstones`](crate::Commit)).
+    ///
+    /// # Errors
+    /// Whatever the store says; the engine's state does not change then.
+    fn tombstones(
         &self,
         replica: u32,
         after: u64,
@@ -78,6 +91,10 @@ pub struct Engine {
     /// Whether the log is to be read again from the checkpoint.
     pub(crate) reread: bool,
     pub(crate) peers: Peers,
+    pub(crate) members: Members,
+    pub(crate) floors: Floors,
+    pub(crate) tombstones: u64,
+    held: u64,
     pub(crate) twin: Option<Twin>,
     pub(crate) beats: u64,
     /// From whom, and its session.
@@ -112,6 +129,10 @@ impl Engine {
             is_exclusive: false,
             reread: false,
             peers: Peers::default(),
+            members: Members::new(restored.members),
+            floors: Floors::new(restored.floor),
+            tombstones: 0,
+            held: 0,
             twin: None,
             beats: 0,
             repair_from: None,
@@ -128,6 +149,8 @@ impl Engine {
         let family = self.config.strategies.strategy(entity).family();
         let digest = entity_digest(entity, &record, family, &mut self.scratch);
         self.digest.replace(entity, 0, digest);
+        self.held += 1;
+        self.tombstones += entity::tombstones(&record, family).count() as u64;
         Ok(())
     }
 
@@ -135,6 +158,7 @@ impl Engine {
     ///
     /// `now_unix_ms` decides which events that found no room are due.
     pub fn flush(&mut self, now_unix_ms: u64) -> Vec<Effect> {
+        self.settle_floors();
         let ceiling = self.clock.raise_ceiling();
         let (config, open) = (&self.config, &mut self.open);
         let commit = open.close(&config.namespace, &mut self.replicas, &config.limits, ceiling);
@@ -143,6 +167,13 @@ impl Engine {
         if checkpoint != self.stored_checkpoint {
             self.stored_checkpoint = checkpoint;
             commit.checkpoint = Some(checkpoint);
+        }
+        if std::mem::take(&mut self.open.members) {
+            commit.members = Some(self.members.iter().cloned().collect());
+        }
+        self.held = self.held.saturating_add_signed(commit.held);
+        for tombstone in &commit.tombstones {
+            self.tombstones = self.tombstones.saturating_add_signed(if tombstone.is_there { 1 } else { -1 });
         }
         let mut effects = Vec::new();
         if !commit.is_empty() {
@@ -153,9 +184,11 @@ impl Engine {
             self.notices.push(Notice::Quarantined { dot, ahead });
         }
         effects.extend(self.notices.drain(..).map(Effect::Notify));
+        effects.extend(self.floors.take_told().map(|message| Effect::TellFloor { message }));
         effects.extend(self.repair_from.take().map(|(from, session)| Effect::Repair { from, session }));
         if std::mem::take(&mut self.reread) || self.buffer.must_reread(&self.vector, now_unix_ms) {
             self.buffer.forget_log();
+            self.floors.forget_log();
             effects.push(Effect::Rewind { after: self.progress.rewind() });
         }
         effects
@@ -165,6 +198,7 @@ impl Engine {
     /// still waits is forgotten.
     pub fn reset_log(&mut self, checkpoint: u64) {
         self.buffer.forget_log();
+        self.floors.forget_log();
         self.progress = Progress::new(checkpoint);
         self.start_checkpoint = checkpoint;
         // The same number stands for another message now.
@@ -176,7 +210,7 @@ impl Engine {
         let family = strategy.family();
         let old = entity_digest(&event.entity, &record, family, &mut self.scratch);
         let waited = entity::is_contested(&record);
-        self.open.touch(&event.entity, &record);
+        self.open.touch(&event.entity, &record, family);
         let clashes = entity::place(&mut record, event, family, &self.config.limits);
         let waits = entity::is_contested(&record);
         if strategy.attention() == Attention::Resolve && waited != waits {
@@ -238,6 +272,11 @@ impl Engine {
     /// The numbers of replicas in stored records.
     pub fn replicas(&self) -> &ReplicaTable {
         &self.replicas
+    }
+
+    /// How many entities are held, removed ones of which a tombstone is left included; as of the last commit.
+    pub fn held(&self) -> u64 {
+        self.held
     }
 
     /// The number of events that wait.

@@ -4,11 +4,14 @@
 //! in pieces of bounded size, found through the index of live dots, so that its cost follows the difference and not the
 //! state. The state moves on between the pieces; [`Delta::is_whole`] says how whoever asks gets a whole all the same.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use archipelago_clock::{Dot, Hlc, ReplicaId, VersionVector};
 use archipelago_conflict::{Attention, Family, Join};
-use archipelago_proto::{EntityId, Record};
+use archipelago_proto::{EntityId, Member, Record};
 
 use crate::{
     Engine, Notice, ReadError, Records,
@@ -42,6 +45,21 @@ impl Delta {
     }
 }
 
+/// Who gives a delta, and what all of it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Giver {
+    /// Who gives it.
+    pub replica: ReplicaId,
+    /// All that the giver had applied with it.
+    pub vector: VersionVector,
+    /// The giver may have reclaimed tombstones that this covers.
+    pub floor: VersionVector,
+    /// True if it is all that the giver holds, and not only what somebody lacked.
+    pub is_complete: bool,
+    /// The members that the giver knows.
+    pub members: Vec<Member>,
+}
+
 /// Why a delta was not taken in. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -53,6 +71,16 @@ pub enum DeltaError {
         /// The last such write.
         dot: Dot,
     },
+    /// The giver has not applied all of which tombstones may be reclaimed here: it was given up, or never heard of. Worth
+    /// retrying once it has caught up.
+    #[error("{giver} lacks removals that everyone else has; it must catch up first")]
+    GiverBehind {
+        /// Who gives.
+        giver: ReplicaId,
+    },
+    /// Removals that this replica lacks may be reclaimed by the giver. Ask for everything, from the empty vector.
+    #[error("the giver may have forgotten removals that this replica lacks; all of its state is needed")]
+    Incomplete,
     /// A version is stamped further ahead of this replica's clock than `max_drift`. Worth retrying at its time.
     #[error("{entity:?} is stamped too far ahead: due at {due_unix_ms} ms")]
     Ahead {
@@ -130,26 +158,32 @@ impl Engine {
         dots.map_err(|error| unreadable(&EntityId::from(""), error))
     }
 
-    /// Takes in a whole delta: all entities of which something is live at `vector`, all that its giver had applied, that
-    /// a replica lacks that has applied what this one had when it asked, or less. Of an entity that is given twice the
-    /// last one counts. Afterwards this replica has applied all
-    /// that either had.
+    /// Takes in a whole delta: all entities of which something is live that its giver had applied and that a replica lacks
+    /// that has applied what this one had when it asked, or less. Of an entity that is given twice the last one counts.
+    /// Afterwards this replica has applied all that either had.
     ///
     /// # Errors
     /// [`DeltaError`].
     pub fn handle_delta(
         &mut self,
-        vector: &VersionVector,
+        giver: Giver,
         entities: impl IntoIterator<Item = (EntityId, Record)>,
         now_unix_ms: u64,
         records: &dyn Records,
     ) -> Result<(), DeltaError> {
         let own = self.config.replica.clone();
-        let own_elsewhere = vector.get(&own);
+        let own_elsewhere = giver.vector.get(&own);
         if own_elsewhere > self.vector.get(&own) {
             let dot = Dot::new(own, own_elsewhere);
             self.fence(dot.clone());
             return Err(DeltaError::Fenced { dot });
+        }
+        if !giver.vector.dominates(self.floor()) {
+            return Err(DeltaError::GiverBehind { giver: giver.replica });
+        }
+        let is_behind = !self.vector.dominates(&giver.floor);
+        if is_behind && !giver.is_complete {
+            return Err(DeltaError::Incomplete);
         }
         let mut merged = BTreeMap::new();
         for (entity, theirs) in entities {
@@ -166,17 +200,52 @@ impl Engine {
             let ours = self.record(&entity, records)?;
             merged.insert(entity, (ours, theirs));
         }
-        for (entity, (ours, theirs)) in merged {
-            self.merge(entity, ours, theirs, vector);
+        if is_behind {
+            // What the giver has applied and does not hold, it may have reclaimed the removal of.
+            for entity in self.entities_within(&giver.vector, records)? {
+                if !merged.contains_key(&entity) {
+                    let ours = self.record(&entity, records)?;
+                    merged.insert(entity, (ours, Record::default()));
+                }
+            }
         }
-        for (replica, sequence) in vector.iter().filter(|(replica, _)| **replica != own) {
+        for (entity, (ours, theirs)) in merged {
+            self.merge(entity, ours, theirs, &giver.vector);
+        }
+        for (replica, sequence) in giver.vector.iter().filter(|(replica, _)| **replica != own) {
             if sequence > self.vector.get(replica) {
                 self.vector.raise(replica.clone(), sequence);
                 Arc::make_mut(&mut self.deps).raise(replica.clone(), sequence);
                 self.open.vector.insert(replica.clone(), sequence);
             }
         }
+        // What the giver reclaimed is not held here either by now.
+        self.raise_floor(&giver.floor);
+        self.join_members(giver.members);
+        self.heard_to_have(&giver.replica, &giver.vector);
         Ok(self.handle_tick(now_unix_ms, records)?)
+    }
+
+    /// Every entity in which a write is live here that `vector` covers.
+    fn entities_within(
+        &self,
+        vector: &VersionVector,
+        records: &dyn Records,
+    ) -> Result<BTreeSet<EntityId>, ReadError> {
+        let holds = |record: &Record| record.versions.iter().any(|version| vector.contains(&version.dot));
+        let open = self.open.entities().filter(|(_, record)| holds(record));
+        let mut entities: BTreeSet<EntityId> = open.map(|(entity, _)| entity.clone()).collect();
+        for (origin, last) in vector.iter() {
+            let mut after = 0;
+            while after < last {
+                let dots = self.live_dots(origin, after, DOTS_PAGE, records)?;
+                let Some((greatest, _)) = dots.last() else { break };
+                after = *greatest;
+                let within = dots.into_iter().filter(|(sequence, _)| *sequence <= last);
+                entities.extend(within.map(|(_, entity)| entity));
+            }
+        }
+        Ok(entities)
     }
 
     fn merge(&mut self, entity: EntityId, ours: Record, theirs: Record, vector: &VersionVector) {
@@ -197,7 +266,7 @@ impl Engine {
         let old = entity_digest(&entity, &ours, family, &mut self.scratch);
         let new = entity_digest(&entity, &record, family, &mut self.scratch);
         self.digest.replace(&entity, old, new);
-        self.open.touch(&entity, &ours);
+        self.open.touch(&entity, &ours, family);
         self.open.set_entity(&entity, record);
     }
 }

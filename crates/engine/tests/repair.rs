@@ -173,7 +173,8 @@ fn a_crdt_of_unknown_kind_is_left_to_a_newer_build_and_takes_nothing_with_it() {
     let mut delta = a.engine.delta_since(&VersionVector::new(), None, usize::MAX, &a.disk).unwrap();
     let of_kind_99 = bytes::Bytes::from_static(&[0xd6, 67, 0x93, 1, 99, 0xc0]);
     delta.entities[0].1.versions[0].body = Body::Fields(vec![(Slot::Field("n".into()), Some(of_kind_99))]);
-    let refused = b.engine.handle_delta(&delta.vector, delta.entities, NOW, &b.disk).unwrap_err();
+    let giver = support::giver(&a, delta.vector);
+    let refused = b.engine.handle_delta(giver, delta.entities, NOW, &b.disk).unwrap_err();
     assert!(matches!(&refused, DeltaError::NeedsNewerBuild { entity } if &**entity == "x"), "{refused}");
     assert!(b.engine.vector().is_empty() && b.engine.flush(NOW).is_empty());
 }

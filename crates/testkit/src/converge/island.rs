@@ -29,6 +29,16 @@ impl Records for Disk {
         let dots = self.live.range((replica, after.saturating_add(1))..=(replica, u64::MAX)).take(limit);
         Ok(dots.map(|((_, sequence), entity)| (*sequence, entity.clone())).collect())
     }
+
+    fn tombstones(
+        &self,
+        _replica: u32,
+        _after: u64,
+        _limit: usize,
+    ) -> Result<Vec<(u64, EntityId)>, Box<dyn Error + Send + Sync>> {
+        // Nothing is reclaimed here.
+        Ok(Vec::new())
+    }
 }
 
 /// One replica: a real engine over records in memory.
