@@ -54,6 +54,6 @@ pub struct Restored {
     pub checkpoint: u64,
     /// The members that were known.
     pub members: Vec<Member>,
-    /// Below what tombstones are reclaimed.
-    pub floor: VersionVector,
+    /// Below what tombstones can be reclaimed, and below what they may be gone.
+    pub floors: (VersionVector, VersionVector),
 }

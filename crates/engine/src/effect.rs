@@ -12,7 +12,7 @@ use crate::{Clash, Reincarnation};
 #[derive(Clone, Debug)]
 pub enum Effect {
     /// Store this, atomically.
-    Commit(Commit),
+    Commit(Box<Commit>),
     /// Tell whoever listens. What it tells of is in the commits before.
     Notify(Notice),
     /// This replica has lacked for a while what another one has applied, and the log does not bring it: ask for a
@@ -50,8 +50,8 @@ pub struct Commit {
     pub tombstones: Vec<DotChange>,
     /// All members that are known.
     pub members: Option<Vec<Member>>,
-    /// Below what tombstones are reclaimed.
-    pub floor: Option<VersionVector>,
+    /// Below what tombstones can be reclaimed, and below what they may be gone.
+    pub floors: Option<(VersionVector, VersionVector)>,
     /// The replica has another identity from here on.
     pub reincarnation: Option<Reincarnation>,
     /// Entities that began (true) or ceased (false) to wait for someone to resolve a conflict.

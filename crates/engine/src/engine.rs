@@ -60,6 +60,8 @@ pub struct Counters {
     pub duplicates_ignored: u64,
     /// Writes that were concurrent with live versions.
     pub conflicts_detected: u64,
+    /// Events that were left to repair.
+    pub events_below_floor: u64,
 }
 
 /// The deterministic replication core of one replica and one namespace.
@@ -130,7 +132,7 @@ impl Engine {
             reread: false,
             peers: Peers::default(),
             members: Members::new(restored.members),
-            floors: Floors::new(restored.floor),
+            floors: Floors::new(restored.floors.0, restored.floors.1),
             tombstones: 0,
             held: 0,
             twin: None,
@@ -171,13 +173,16 @@ impl Engine {
         if std::mem::take(&mut self.open.members) {
             commit.members = Some(self.members.iter().cloned().collect());
         }
+        if std::mem::take(&mut self.open.floors) {
+            commit.floors = Some((self.floor().clone(), self.reclaimed().clone()));
+        }
         self.held = self.held.saturating_add_signed(commit.held);
         for tombstone in &commit.tombstones {
             self.tombstones = self.tombstones.saturating_add_signed(if tombstone.is_there { 1 } else { -1 });
         }
         let mut effects = Vec::new();
         if !commit.is_empty() {
-            effects.push(Effect::Commit(commit));
+            effects.push(Effect::Commit(Box::new(commit)));
         }
         for (dot, due_unix_ms) in self.buffer.newly_quarantined(&self.vector, now_unix_ms) {
             let ahead = self.config.max_drift + Duration::from_millis(due_unix_ms - now_unix_ms);
@@ -257,6 +262,11 @@ impl Engine {
     /// What this replica has applied, itself included.
     pub fn vector(&self) -> &VersionVector {
         &self.vector
+    }
+
+    /// The last message of the log up to which everything is done with.
+    pub fn checkpoint(&self) -> u64 {
+        self.progress.checkpoint()
     }
 
     /// The digest of the state, the open commit included.

@@ -20,7 +20,10 @@ use archipelago_clock::{ReplicaId, VersionVector};
 use archipelago_proto::{EntityId, Event, Floor};
 use bytes::Bytes;
 
-use crate::{Engine, ReadError, Records, entity};
+use crate::{Engine, ReadError, Records, entity, repair::DOTS_PAGE};
+
+/// For how long after a piece of a delta was given the next one is waited for.
+const GIVING_MS: u64 = 30_000;
 
 /// What is known of the floor and of what all have applied.
 #[derive(Debug, Default)]
@@ -30,8 +33,14 @@ pub(crate) struct Floors {
     /// Of each whose latest heartbeat does not count yet, the oldest of those that do not: counting waits for the latest
     /// only if that stands still.
     uncounted: BTreeMap<ReplicaId, VersionVector>,
-    /// The join of all floors that hold.
+    /// The join of all floors that hold: events that were admitted without all of this do not count any more.
     held: VersionVector,
+    /// Tombstones that this covers may be gone here. Never more than `held`.
+    reclaimed: VersionVector,
+    /// Tombstones may have come below what is held.
+    is_due: bool,
+    /// When a piece of a longer delta was given last.
+    given_unix_ms: Option<u64>,
     /// Floors of the log that hold once all before them is applied, by their places.
     coming: BTreeMap<u64, VersionVector>,
     /// A floor that is to go into the log.
@@ -54,8 +63,8 @@ pub struct Reclaimable {
 }
 
 impl Floors {
-    pub(crate) fn new(held: VersionVector) -> Self {
-        Floors { held, ..Floors::default() }
+    pub(crate) fn new(held: VersionVector, reclaimed: VersionVector) -> Self {
+        Floors { held, reclaimed, is_due: true, ..Floors::default() }
     }
 
     pub(crate) fn held(&self) -> &VersionVector {
@@ -87,15 +96,25 @@ impl Floors {
         self.coming.clear();
     }
 
+    /// Somebody is being given a delta in pieces, which belong together only as long as nothing is reclaimed.
+    pub(crate) fn given(&mut self, now_unix_ms: u64) {
+        self.given_unix_ms = Some(now_unix_ms);
+    }
+
     pub(crate) fn take_told(&mut self) -> Option<Bytes> {
         self.told.take()
     }
 }
 
 impl Engine {
-    /// Below what tombstones are reclaimed here.
+    /// Below what tombstones can be reclaimed: an event that was admitted without all of this counts no more.
     pub fn floor(&self) -> &VersionVector {
         self.floors.held()
+    }
+
+    /// Below what tombstones may be gone here. Whoever lacks some of it needs all of the state, not a part.
+    pub fn reclaimed(&self) -> &VersionVector {
+        &self.floors.reclaimed
     }
 
     /// How many tombstones there are, of entities and of fields, as of the last commit.
@@ -123,10 +142,10 @@ impl Engine {
 
     /// Tells a floor to the log, if there is one to tell and this replica is the one to do it.
     pub(crate) fn tell_floor(&mut self, now_unix_ms: u64) {
-        if self.tombstones == 0 {
+        if self.tombstones == 0 || !self.is_active() {
             return;
         }
-        let Reclaimable { stable, awaited, .. } = self.reclaimable();
+        let Reclaimable { mut stable, awaited, .. } = self.reclaimable();
         let own = &self.config.replica;
         let patience_ms = u64::try_from(self.config.repair_after.as_millis()).unwrap_or(u64::MAX);
         let is_alive = |replica: &ReplicaId| {
@@ -137,7 +156,10 @@ impl Engine {
             .iter()
             .find(|(replica, _)| replica == own || is_alive(replica))
             .is_some_and(|(first, _)| first == own);
-        if is_first && !self.floor().dominates(&stable) {
+        // A floor covers all floors before it. Whoever cannot cover one must catch up first.
+        let is_able = self.vector.dominates(self.floor());
+        if is_first && is_able && !self.floor().dominates(&stable) {
+            stable.merge(self.floor());
             let floor =
                 Floor { namespace: self.config.namespace.clone(), replica: own.clone(), vector: stable };
             self.floors.told = Some(floor.encode());
@@ -146,8 +168,15 @@ impl Engine {
 
     /// Takes in a floor that was read in the log at `position`: it holds for whatever comes behind it, and tombstones below
     /// it go once everything before it is applied.
+    ///
+    /// One that does not cover every floor before it is by someone who had not read those, and is of no effect: of two who
+    /// know nothing of each other one must catch up first, or neither could ever take in what the other has.
     pub fn handle_floor(&mut self, floor: Floor, position: u64) {
-        if floor.namespace == self.config.namespace && !self.floor().dominates(&floor.vector) {
+        let before =
+            self.floors.coming.range(..position).next_back().map_or(self.floor(), |(_, floor)| floor);
+        let is_news = floor.vector != *before && floor.vector.dominates(before);
+        if floor.namespace == self.config.namespace && is_news && !self.floors.coming.contains_key(&position)
+        {
             self.progress.hold(position);
             self.floors.coming.insert(position, floor.vector);
         }
@@ -170,7 +199,8 @@ impl Engine {
     pub(crate) fn raise_floor(&mut self, floor: &VersionVector) {
         if !self.floor().dominates(floor) {
             self.floors.held.merge(floor);
-            self.open.floor = Some(self.floors.held.clone());
+            self.floors.is_due = true;
+            self.open.floors = true;
         }
     }
 
@@ -193,36 +223,71 @@ impl Engine {
         }
     }
 
-    /// Reclaims up to `limit` tombstones that are below the floor, as part of the next commit, and gives how many it looked
-    /// at: fewer than `limit` if there are no more for now. Call it with nothing open: right after the effects of
+    /// What the giver of a delta reclaimed is not held here either from now on.
+    pub(crate) fn take_reclaimed(&mut self, floor: &VersionVector) {
+        self.raise_floor(floor);
+        // The delta may hold tombstones that could go.
+        self.floors.is_due = true;
+        if !self.floors.reclaimed.dominates(floor) {
+            self.floors.reclaimed.merge(floor);
+            self.open.floors = true;
+        }
+    }
+
+    /// Reclaims up to `limit` tombstones that are below the floor, as part of the next commit, and gives how many. Nothing
+    /// as long as somebody is being given a delta. Call it with nothing open: right after the effects of
     /// [`flush`](Self::flush) are carried out.
     ///
     /// # Errors
     /// [`ReadError`] if the store fails.
-    pub fn reclaim(&mut self, limit: usize, records: &dyn Records) -> Result<usize, ReadError> {
-        let mut looked_at = 0;
-        if self.tombstones == 0 {
-            return Ok(looked_at);
+    pub fn reclaim(
+        &mut self,
+        limit: usize,
+        now_unix_ms: u64,
+        records: &dyn Records,
+    ) -> Result<usize, ReadError> {
+        let is_giving = |given: u64| now_unix_ms.saturating_sub(given) < GIVING_MS;
+        if !self.floors.is_due || self.tombstones == 0 || self.floors.given_unix_ms.is_some_and(is_giving) {
+            return Ok(0);
         }
-        let floor = self.floor().clone();
-        for (replica, sequence_max) in floor.iter() {
+        let (floor, mut reclaimed) = (self.floor().clone(), 0);
+        for (replica, last) in floor.iter() {
             let Some(number) = self.replicas().number(replica) else { continue };
-            let stones = records.tombstones(number, 0, limit - looked_at);
-            let stones =
-                stones.map_err(|source| ReadError { entity: EntityId::from(replica.name()), source })?;
-            for (_, entity) in stones.into_iter().take_while(|(sequence, _)| *sequence <= sequence_max) {
-                looked_at += 1;
-                let record = self.record(&entity, records)?;
-                let family = self.config.strategies.strategy(&entity).family();
-                let left = entity::reclaim(&record, &floor, family);
-                // Tombstones are no part of the digest.
-                self.open.touch(&entity, &record, family);
-                self.open.set_entity(&entity, left);
-            }
-            if looked_at == limit {
-                break;
+            let mut after = 0;
+            while after < last && reclaimed < limit {
+                let stones = records.tombstones(number, after, DOTS_PAGE);
+                let stones =
+                    stones.map_err(|source| ReadError { entity: EntityId::from(replica.name()), source })?;
+                let Some((greatest, _)) = stones.last() else { break };
+                after = *greatest;
+                for (_, entity) in stones.into_iter().take_while(|(sequence, _)| *sequence <= last) {
+                    reclaimed += usize::from(self.reclaim_in(&entity, &floor, records)?);
+                }
             }
         }
-        Ok(looked_at)
+        if reclaimed > 0 && self.floors.reclaimed != floor {
+            self.floors.reclaimed = floor;
+            self.open.floors = true;
+        }
+        self.floors.is_due = reclaimed >= limit;
+        Ok(reclaimed)
+    }
+
+    fn reclaim_in(
+        &mut self,
+        entity: &EntityId,
+        floor: &VersionVector,
+        records: &dyn Records,
+    ) -> Result<bool, ReadError> {
+        let record = self.record(entity, records)?;
+        let family = self.config.strategies.strategy(entity).family();
+        let left = entity::reclaim(&record, floor, family);
+        let changes = left != record;
+        if changes {
+            // The digest does not know of tombstones.
+            self.open.touch(entity, &record, family);
+            self.open.set_entity(entity, left);
+        }
+        Ok(changes)
     }
 }

@@ -86,7 +86,9 @@ pub use config::{EngineConfig, Restored};
 pub use digest::{DIGEST_BUCKETS, StateDigest};
 pub use effect::{Commit, Conflict, DotChange, Effect, Notice, Outboxed};
 pub use engine::{Counters, Engine, Records};
-pub use entity::{Clash, Contender, FieldView, Visible, is_contested, is_held_elsewhere, visible};
+pub use entity::{
+    Clash, Contender, FieldView, Visible, is_contested, is_held_elsewhere, tombstones, visible,
+};
 pub use error::{ReadError, WriteError};
 pub use floor::Reclaimable;
 pub use identity::Reincarnation;

@@ -120,6 +120,13 @@ impl Engine {
         self.set_member(own, state, now_unix_ms)
     }
 
+    /// Whether this replica has had the time to hear of others.
+    pub(crate) fn is_active(&self) -> bool {
+        let own = &self.config.replica;
+        let known = self.members.get(own.name());
+        known.is_some_and(|known| known.replica == *own && known.state == MemberState::Active)
+    }
+
     /// Whether another active member knows this replica, and this replica has all that it had then; true as well after
     /// two heartbeats if there is no other.
     ///

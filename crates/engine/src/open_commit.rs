@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, HashMap};
 
-use archipelago_clock::{Dot, Hlc, ReplicaId, VersionVector};
+use archipelago_clock::{Dot, Hlc, ReplicaId};
 use archipelago_conflict::Family;
 use archipelago_proto::{BatchEncoder, EncodeError, EntityId, Event, Limits, Op, Record, ReplicaTable, Slot};
 
@@ -26,7 +26,8 @@ pub(crate) struct OpenCommit {
     pub(crate) reincarnation: Option<Reincarnation>,
     /// Whether what is known of the members changed.
     pub(crate) members: bool,
-    pub(crate) floor: Option<VersionVector>,
+    /// Whether a floor was raised.
+    pub(crate) floors: bool,
 }
 
 /// An entity that changes with this commit.
@@ -137,7 +138,6 @@ impl OpenCommit {
             let first = u32::try_from(known).expect("fewer than 2^32 replicas");
             commit.replicas = Some((first, table.replicas()[known..].to_vec()));
         }
-        commit.floor = self.floor.take();
         commit.outbox = pack(namespace, &std::mem::take(&mut self.local_events), limits)?;
         Ok(commit)
     }

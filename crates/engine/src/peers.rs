@@ -128,7 +128,9 @@ impl Engine {
         }
         let mut lags = self.lags(&heartbeat, known, now_unix_ms);
         let patience_ms = u64::try_from(self.config.repair_after.as_millis()).unwrap_or(u64::MAX);
-        if lags.values().any(|(_, since)| now_unix_ms.saturating_sub(*since) >= patience_ms) {
+        // Whoever lacks what is below the floor cannot give anything before it has caught up.
+        let is_able = heartbeat.vector.dominates(self.floor());
+        if is_able && lags.values().any(|(_, since)| now_unix_ms.saturating_sub(*since) >= patience_ms) {
             self.repair_from = Some((heartbeat.replica.clone(), heartbeat.session));
             // Asked for once; should nothing come of it, the patience begins anew.
             lags.values_mut().for_each(|(_, since)| *since = now_unix_ms);

@@ -96,6 +96,7 @@ impl Engine {
             self.fence(Dot::new(self.config.replica.clone(), own_elsewhere));
         }
         if self.is_below_floor(&event, position) {
+            self.counters.events_below_floor += 1;
             return Ok(Received::BelowFloor);
         }
         let due_unix_ms = self.due(event.hlc);

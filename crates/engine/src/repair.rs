@@ -5,13 +5,13 @@
 //! state. The state moves on between the pieces; [`Delta::is_whole`] says how whoever asks gets a whole all the same.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Arc,
 };
 
 use archipelago_clock::{Dot, Hlc, ReplicaId, VersionVector};
 use archipelago_conflict::{Attention, Family, Join};
-use archipelago_proto::{EntityId, Member, Record};
+use archipelago_proto::{Body, EntityId, Member, Record, Version};
 
 use crate::{
     Engine, Notice, ReadError, Records,
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How many dots of the index are looked at at a time.
-const DOTS_PAGE: usize = 256;
+pub(crate) const DOTS_PAGE: usize = 256;
 
 /// One piece of what a replica lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub struct Giver {
     pub vector: VersionVector,
     /// The giver may have reclaimed tombstones that this covers.
     pub floor: VersionVector,
+    /// The join of all floors that the giver has taken in.
+    pub told_floor: VersionVector,
     /// True if it is all that the giver holds, and not only what somebody lacked.
     pub is_complete: bool,
     /// The members that the giver knows.
@@ -102,21 +104,23 @@ pub enum DeltaError {
 
 impl Engine {
     /// A piece of what a holder of `since` lacks, from `from` on: at least one entity, and about `bytes_max` bytes at
-    /// most. Only what is stored counts: ask after the effects of [`flush`](Engine::flush) are carried out.
+    /// most. Only what is stored counts: ask after the effects of [`flush`](Engine::flush) are carried out. As long as pieces
+    /// are asked for, nothing is reclaimed.
     ///
     /// # Errors
     /// [`ReadError`] if the store fails.
     pub fn delta_since(
-        &self,
+        &mut self,
         since: &VersionVector,
         from: Option<&Dot>,
         bytes_max: usize,
+        now_unix_ms: u64,
         records: &dyn Records,
     ) -> Result<Delta, ReadError> {
         let mut delta = Delta { vector: self.vector.clone(), entities: Vec::new(), next: None };
         let mut bytes = 0;
-        let origins = self.vector.iter().map(|(origin, _)| origin);
-        for origin in origins.filter(|origin| from.is_none_or(|from| **origin >= from.actor)) {
+        let origins: Vec<ReplicaId> = self.vector.iter().map(|(origin, _)| origin.clone()).collect();
+        for origin in origins.iter().filter(|origin| from.is_none_or(|from| **origin >= from.actor)) {
             let mut after = since.get(origin);
             if let Some(from) = from.filter(|from| from.actor == *origin) {
                 after = after.max(from.sequence - 1);
@@ -131,6 +135,7 @@ impl Engine {
                     let Some(stored) = stored else { continue };
                     let size = stored.len() + entity.len();
                     if !delta.entities.is_empty() && bytes + size > bytes_max {
+                        self.floors.given(now_unix_ms);
                         return Ok(Delta { next: Some(dot), ..delta });
                     }
                     let record = self.decode(&entity, stored)?;
@@ -181,7 +186,9 @@ impl Engine {
         if !giver.vector.dominates(self.floor()) {
             return Err(DeltaError::GiverBehind { giver: giver.replica });
         }
-        let is_behind = !self.vector.dominates(&giver.floor);
+        // Whoever lacks something below a floor made its own writes without that, and they do not count as events.
+        let covers = |floor: &VersionVector| self.vector.dominates(floor);
+        let is_behind = !(covers(&giver.floor) && covers(&giver.told_floor) && covers(self.floor()));
         if is_behind && !giver.is_complete {
             return Err(DeltaError::Incomplete);
         }
@@ -203,13 +210,20 @@ impl Engine {
         if is_behind {
             // What the giver has applied and does not hold, it may have reclaimed the removal of.
             for entity in self.entities_within(&giver.vector, records)? {
-                if !merged.contains_key(&entity) {
-                    let ours = self.record(&entity, records)?;
-                    merged.insert(entity, (ours, Record::default()));
+                if let Entry::Vacant(vacant) = merged.entry(entity) {
+                    let ours = self.record(vacant.key(), records)?;
+                    vacant.insert((ours, Record::default()));
                 }
             }
         }
-        for (entity, (ours, theirs)) in merged {
+        for (entity, (ours, mut theirs)) in merged {
+            let is_new = |version: &Version| !giver.vector.contains(&version.dot);
+            let keeps_siblings = self.config.strategies.strategy(&entity).family() == Family::Siblings;
+            if is_behind && keeps_siblings && ours.versions.iter().any(is_new) {
+                // What was written here counts as written after all that the giver has applied, its removals included:
+                // beside those that others may have reclaimed it could not stand everywhere.
+                theirs.versions.retain(|version| version.body != Body::Tombstone);
+            }
             self.merge(entity, ours, theirs, &giver.vector);
         }
         for (replica, sequence) in giver.vector.iter().filter(|(replica, _)| **replica != own) {
@@ -219,8 +233,7 @@ impl Engine {
                 self.open.vector.insert(replica.clone(), sequence);
             }
         }
-        // What the giver reclaimed is not held here either by now.
-        self.raise_floor(&giver.floor);
+        self.take_reclaimed(&giver.floor);
         self.join_members(giver.members);
         self.heard_to_have(&giver.replica, &giver.vector);
         Ok(self.handle_tick(now_unix_ms, records)?)

@@ -218,10 +218,11 @@ impl MultiMasterBuilder {
         }
         let (loaded, engine, journal) = tokio::task::spawn_blocking({
             let (store, namespace, clock) = (store.clone(), self.namespace.clone(), self.clock.clone());
+            let strategies = self.strategies.clone();
             let (configure, journal_max) = (self.engine_config(), self.conflict_journal_max);
             move || {
                 let mint = || Incarnation::mint(clock.now_unix_ms(), rand::random());
-                let loaded = persist::load(&*store, &name, &namespace, mint)?;
+                let loaded = persist::load(&*store, &name, &namespace, &strategies, mint)?;
                 let engine = restore(&loaded, configure, &*store)?;
                 let journal = Journal::load(&*store, journal_max, CONFLICTS_MAX)?;
                 Ok::<_, StartError>((loaded, engine, journal))
@@ -271,6 +272,8 @@ impl MultiMasterBuilder {
         let read_from = watch::Sender::new(ReadFrom { reading: 0, after });
         // Whoever is asked while a repair is under way is asked again if need be.
         let (repair_from, wanted) = mpsc::channel(1);
+        // Of floors the latest is enough.
+        let (floors, told) = mpsc::channel(1);
         let stop = CancellationToken::new();
         if let Some(pipeline) = &self.pipeline {
             let receiver = Receiver {
@@ -294,6 +297,7 @@ impl MultiMasterBuilder {
                 commands: commands.downgrade(),
                 interval: self.heartbeat_interval,
                 session: engine.config().session,
+                floors: told,
             };
             let repairer = Repairer {
                 shared: shared.clone(),
@@ -330,6 +334,7 @@ impl MultiMasterBuilder {
             gives: Vec::new(),
             taken: Vec::new(),
             changed_logs: Vec::new(),
+            floors,
             repair_from,
             failed: None,
         };
@@ -342,6 +347,7 @@ impl MultiMasterBuilder {
             event_buffer_size: self.event_buffer_size,
             stop,
             closing: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
             import_bytes_max: self.import_bytes_max,
             importing: tokio::sync::Mutex::default(),
         })

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, ops::Bound};
 
 use archipelago_clock::VersionVector;
-use archipelago_proto::{ChangesPart, EntityId, Record};
+use archipelago_engine::Giver;
+use archipelago_proto::{ChangesPart, DeltaPiece, EntityId, Record};
 use archipelago_store::{Batch, Durability, Table};
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -52,7 +53,7 @@ struct Export {
 struct Last {
     index: u64,
     since: VersionVector,
-    vector: VersionVector,
+    giver: Giver,
 }
 
 impl Staging {
@@ -74,8 +75,10 @@ impl Staging {
         let export = self.0.entry(part.export).or_default();
         export.parts.insert(part.index, bytes);
         if part.is_last {
-            let (since, vector) = (part.since.clone(), part.piece.vector.clone());
-            export.last = Some(Last { index: part.index, since, vector });
+            let DeltaPiece { replica, vector, floor, told_floor, members, .. } = part.piece.clone();
+            let is_complete = part.since.is_empty();
+            let giver = Giver { replica, vector, floor, told_floor, is_complete, members };
+            export.last = Some(Last { index: part.index, since: part.since.clone(), giver });
         }
     }
 
@@ -138,10 +141,10 @@ pub(crate) async fn import(
     loop {
         let before = (merged, parted);
         for (id, last) in staging.whole() {
-            if covers(shared, &last.vector) {
+            if covers(shared, &last.giver.vector) {
                 forget(shared, staging, id).await?;
             } else if covers(shared, &last.since) {
-                let fetched = fetch(shared, id, last.vector)?;
+                let fetched = fetch(shared, id, last.giver)?;
                 let entities = fetched.entities.len() as u64;
                 match take(master, fetched).await {
                     // The master has another identity by now, and may have less under the old one: looked at anew.
@@ -187,13 +190,13 @@ fn key(export: u128, index: u64) -> [u8; 24] {
 }
 
 /// All parts of an export together; of an entity in several parts the last one counts.
-fn fetch(shared: &Shared, export: u128, vector: VersionVector) -> Result<Fetched, ImportError> {
+fn fetch(shared: &Shared, export: u128, giver: Giver) -> Result<Fetched, ImportError> {
     let mut entities: BTreeMap<EntityId, Record> = BTreeMap::new();
     for row in rows(shared, export)? {
         let part = ChangesPart::decode(row.value, &shared.limits, PIECE_BYTES_MAX)?;
         entities.extend(part.piece.entities);
     }
-    Ok(Fetched { vector, entities })
+    Ok(Fetched { giver, entities })
 }
 
 async fn forget(shared: &Shared, staging: &mut Staging, export: u128) -> Result<(), ImportError> {

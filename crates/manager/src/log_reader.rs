@@ -4,7 +4,7 @@ use std::{
 };
 
 use archipelago_pipeline::{Incoming, LogId, LogState, Pipeline, PipelineError, Subscription};
-use archipelago_proto::{DecodeError, Event, EventBatch, Limits};
+use archipelago_proto::{DecodeError, Event, Floor, Limits, LogMessage};
 use futures::FutureExt;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
@@ -188,6 +188,7 @@ pub(crate) fn compare(log: &LogId, last: u64, state: &LogState) -> Result<(), Lo
 /// What is in a message of the log.
 pub(crate) enum Decoded {
     Events(Vec<Event>),
+    Floor(Floor),
     /// Nothing that anyone can use.
     Unusable {
         reason: String,
@@ -199,13 +200,25 @@ pub(crate) enum Decoded {
 /// Reads a message of the log. Anyone who may publish can have written it.
 pub(crate) fn decode(incoming: Incoming, namespace: &str, limits: &Limits) -> Decoded {
     let unusable = |reason: &str| Decoded::Unusable { reason: reason.to_owned() };
-    match EventBatch::decode(incoming.payload, limits) {
-        Ok(batch) if batch.namespace != namespace => unusable("it is of another namespace"),
-        Ok(batch) if batch.events[0].dot.actor.name() != incoming.origin => {
-            unusable("its origin is not the one that its subject names")
-        }
-        Ok(batch) => Decoded::Events(batch.events),
-        Err(error) if error.is_from_the_future() => Decoded::Newer(error),
-        Err(error) => unusable(&error.to_string()),
+    let message = match LogMessage::decode(incoming.payload, limits) {
+        Ok(message) => message,
+        Err(error) if error.is_from_the_future() => return Decoded::Newer(error),
+        Err(error) => return unusable(&error.to_string()),
+    };
+    let (of, by) = match &message {
+        LogMessage::Events(batch) => (&batch.namespace, batch.events[0].dot.actor.name()),
+        LogMessage::Floor(floor) => (&floor.namespace, floor.replica.name()),
+        _ => return unusable("it is of no use here"),
+    };
+    if of != namespace {
+        return unusable("it is of another namespace");
+    }
+    if by != incoming.origin {
+        return unusable("its origin is not the one that its subject names");
+    }
+    match message {
+        LogMessage::Events(batch) => Decoded::Events(batch.events),
+        LogMessage::Floor(floor) => Decoded::Floor(floor),
+        _ => unusable("it is of no use here"),
     }
 }

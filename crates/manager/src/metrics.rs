@@ -22,6 +22,12 @@ pub struct Metrics {
     pub logs_lost: u64,
     /// How often this master fetched from another one what the log did not bring.
     pub repairs: u64,
+    /// Events that were left to repair, because the master that admitted them lacked what everyone else had applied.
+    pub events_below_floor: u64,
+    /// Tombstones that were reclaimed.
+    pub tombstones_reclaimed: u64,
+    /// Gauge: tombstones, of entities and of fields.
+    pub tombstones: u64,
     /// Gauge: events that wait for what they depend on, or for their time.
     pub event_buffer_size: u64,
     /// Gauge: masters whose next event waits only because it is stamped too far ahead.
@@ -42,6 +48,7 @@ pub(crate) struct Counters {
     pub(crate) outbox_len: AtomicU64,
     pub(crate) logs_lost: AtomicU64,
     pub(crate) repairs: AtomicU64,
+    pub(crate) tombstones_reclaimed: AtomicU64,
 }
 
 pub(crate) fn add(counter: &AtomicU64, by: u64) {

@@ -147,6 +147,7 @@ impl Receiver {
         let sequence = incoming.sequence;
         match log_reader::decode(incoming, &self.shared.namespace, &self.shared.limits) {
             Decoded::Events(events) => Content::Events(events),
+            Decoded::Floor(floor) => Content::Floor(floor),
             Decoded::Unusable { reason } => {
                 metrics::add(&self.shared.counters.messages_unreadable, 1);
                 tracing::warn!(sequence, %reason, "a message of the log is not usable and was skipped");

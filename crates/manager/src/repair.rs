@@ -5,6 +5,7 @@ use std::{
 };
 
 use archipelago_clock::{Dot, ReplicaId, VersionVector};
+use archipelago_engine::Giver;
 use archipelago_pipeline::{Pipeline, PipelineError};
 use archipelago_proto::{DecodeError, DeltaPiece, DeltaRequest, EntityId, Limits, Record};
 use tokio::sync::{mpsc, oneshot};
@@ -35,7 +36,7 @@ pub(crate) struct Repairer {
 
 /// All that another master has and this one lacks.
 pub(crate) struct Fetched {
-    pub(crate) vector: VersionVector,
+    pub(crate) giver: Giver,
     pub(crate) entities: BTreeMap<EntityId, Record>,
 }
 
@@ -48,7 +49,7 @@ enum RepairError {
     Decode(#[from] DecodeError),
     #[error("the answer is not that of the master that was asked")]
     Stranger,
-    #[error("the master that is asked was started again between two pieces")]
+    #[error("the master that is asked was started again, or reclaimed removals, between two pieces")]
     Changed,
     #[error("it is more than {bytes_max} bytes, the limit repair_bytes_max")]
     TooLarge { bytes_max: usize },
@@ -95,6 +96,7 @@ impl Repairer {
     /// Asks round by round until nothing came meanwhile; see [`Delta::is_whole`](archipelago_engine::Delta::is_whole).
     async fn fetch(&self, from: &ReplicaId, session: u64) -> Result<Fetched, RepairError> {
         let mut since = self.shared.vector.borrow().clone();
+        let mut is_complete = since.is_empty();
         let (mut entities, mut bytes) = (BTreeMap::new(), 0);
         for _ in 0..ROUNDS_MAX {
             let (mut next, mut first_vector) = (None, None);
@@ -103,6 +105,15 @@ impl Repairer {
                 if piece.session != session {
                     return Err(RepairError::Changed);
                 }
+                if !since.is_empty() && !since.dominates(&piece.floor) {
+                    if is_complete {
+                        return Err(RepairError::Changed);
+                    }
+                    // Removals that are lacking here may be forgotten there: all of its state tells what is gone.
+                    is_complete = true;
+                    first_vector = Some(VersionVector::new());
+                    break;
+                }
                 bytes += piece_bytes;
                 if bytes > self.bytes_max {
                     return Err(RepairError::TooLarge { bytes_max: self.bytes_max });
@@ -110,7 +121,9 @@ impl Repairer {
                 entities.extend(piece.entities);
                 next = piece.next;
                 if next.is_none() && first_vector.is_none() {
-                    return Ok(Fetched { vector: piece.vector, entities });
+                    let DeltaPiece { replica, vector, floor, told_floor, members, .. } = piece;
+                    let giver = Giver { replica, vector, floor, told_floor, is_complete, members };
+                    return Ok(Fetched { giver, entities });
                 }
                 first_vector.get_or_insert(piece.vector);
                 if next.is_none() {

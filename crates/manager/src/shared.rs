@@ -185,6 +185,7 @@ impl Shared {
             messages_unreadable: metrics::value(&self.counters.messages_unreadable),
             outbox_len: metrics::value(&self.counters.outbox_len),
             logs_lost: metrics::value(&self.counters.logs_lost),
+            tombstones_reclaimed: metrics::value(&self.counters.tombstones_reclaimed),
             repairs: metrics::value(&self.counters.repairs),
             ..*locked(&self.engine)
         }

@@ -175,6 +175,7 @@ fn piece() -> DeltaPiece {
         entities: vec![("user/7".into(), record()), ("user/ü".into(), record())],
         next: None,
         floor: [(replica("eu-west"), 299)].into_iter().collect(),
+        told_floor: [(replica("eu-west"), 300)].into_iter().collect(),
         members: members(),
         held: 1_000_000,
     }
@@ -182,7 +183,8 @@ fn piece() -> DeltaPiece {
 
 /// As it was before members were part of it.
 fn piece_without_members() -> DeltaPiece {
-    DeltaPiece { floor: VersionVector::new(), members: vec![], held: 0, ..piece() }
+    let (floor, told_floor) = (VersionVector::new(), VersionVector::new());
+    DeltaPiece { floor, told_floor, members: vec![], held: 0, ..piece() }
 }
 
 #[test]

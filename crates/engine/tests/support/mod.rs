@@ -19,7 +19,7 @@ pub(crate) struct Disk {
     pub(crate) live: BTreeMap<(u32, u64), EntityId>,
     pub(crate) tombstones: BTreeMap<(u32, u64), EntityId>,
     pub(crate) members: Vec<Member>,
-    pub(crate) floor: VersionVector,
+    pub(crate) floors: (VersionVector, VersionVector),
     pub(crate) vector: BTreeMap<u32, u64>,
     pub(crate) replicas: Vec<ReplicaId>,
     /// Identities that the replica had before, and the last sequence of each that is its own for sure.
@@ -67,9 +67,7 @@ impl Disk {
                 None => drop(self.entities.remove(entity)),
             }
         }
-        for (index, changes) in
-            [(&mut self.live, &commit.live), (&mut self.tombstones, &commit.tombstones)]
-        {
+        for (index, changes) in [(&mut self.live, &commit.live), (&mut self.tombstones, &commit.tombstones)] {
             for change in changes {
                 let dot = (change.replica, change.sequence);
                 let before = match change.is_there {
@@ -82,8 +80,8 @@ impl Disk {
         if let Some(members) = &commit.members {
             self.members.clone_from(members);
         }
-        if let Some(floor) = &commit.floor {
-            self.floor.clone_from(floor);
+        if let Some(floors) = &commit.floors {
+            self.floors.clone_from(floors);
         }
         if let Some(Reincarnation { old, fork, .. }) = &commit.reincarnation {
             self.disowned.push((old.clone(), *fork));
@@ -108,7 +106,7 @@ impl Disk {
             hlc_ceiling: self.hlc_ceiling,
             checkpoint: self.checkpoint,
             members: self.members.clone(),
-            floor: self.floor.clone(),
+            floors: self.floors.clone(),
         }
     }
 }
@@ -269,23 +267,25 @@ impl Replica {
         now: u64,
         mut between: impl FnMut(&mut Replica, &mut Replica),
     ) -> Result<(), DeltaError> {
-        let floor = giver.engine.floor();
-        let is_complete = !self.engine.vector().dominates(floor);
+        let own = self.engine.vector();
+        let is_complete = !(own.dominates(giver.engine.floor()) && own.dominates(self.engine.floor()));
         let mut since = if is_complete { VersionVector::new() } else { self.engine.vector().clone() };
         let mut staged = BTreeMap::new();
         loop {
-            let mut delta = giver.engine.delta_since(&since, None, bytes_max, &giver.disk)?;
+            let mut delta = giver.engine.delta_since(&since, None, bytes_max, now, &giver.disk)?;
             let (vector, whole) = (delta.vector.clone(), delta.is_whole());
             staged.extend(std::mem::take(&mut delta.entities));
             while let Some(next) = delta.next {
                 between(self, giver);
-                delta = giver.engine.delta_since(&since, Some(&next), bytes_max, &giver.disk)?;
+                delta = giver.engine.delta_since(&since, Some(&next), bytes_max, now, &giver.disk)?;
                 staged.extend(std::mem::take(&mut delta.entities));
             }
             if whole {
                 let members = giver.engine.members().cloned().collect();
-                let (replica, floor) = (giver.engine.config().replica.clone(), giver.engine.floor().clone());
-                let giver = Giver { replica, vector, floor, is_complete, members };
+                let engine = &giver.engine;
+                let (replica, floor) = (engine.config().replica.clone(), engine.reclaimed().clone());
+                let told_floor = engine.floor().clone();
+                let giver = Giver { replica, vector, floor, told_floor, is_complete, members };
                 let taken = self.engine.handle_delta(giver, staged, now, &self.disk);
                 self.flush(now);
                 return taken;
@@ -323,6 +323,7 @@ impl Replica {
 /// `replica` as the giver of a delta that is all up to `vector`.
 pub(crate) fn giver(replica: &Replica, vector: VersionVector) -> Giver {
     let engine = &replica.engine;
-    let (floor, members) = (engine.floor().clone(), engine.members().cloned().collect());
-    Giver { replica: engine.config().replica.clone(), vector, floor, is_complete: true, members }
+    let (floor, members) = (engine.reclaimed().clone(), engine.members().cloned().collect());
+    let (replica, told_floor) = (engine.config().replica.clone(), engine.floor().clone());
+    Giver { replica, vector, floor, told_floor, is_complete: true, members }
 }

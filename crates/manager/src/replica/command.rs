@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use archipelago_clock::VersionVector;
-use archipelago_engine::{LocalWrite, Received, StateDigest};
+use archipelago_clock::{ReplicaId, VersionVector};
+use archipelago_engine::{LocalWrite, MemberError, Received, Reclaimable, StateDigest};
 use archipelago_pipeline::LogId;
-use archipelago_proto::{DeltaPiece, DeltaRequest, EntityId, Event, Heartbeat};
+use archipelago_proto::{DeltaPiece, DeltaRequest, EntityId, Event, Floor, Heartbeat, Member};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
@@ -53,6 +53,22 @@ pub(crate) enum Command {
     Hear {
         heartbeat: Box<Heartbeat>,
     },
+    Members {
+        reply: oneshot::Sender<Vec<Member>>,
+    },
+    /// Gives up the member of this name.
+    Retire {
+        name: String,
+        reply: oneshot::Sender<Result<ReplicaId, MemberError>>,
+    },
+    /// This master is about to go, or gone.
+    Leave {
+        is_done: bool,
+        reply: oneshot::Sender<()>,
+    },
+    Reclaimable {
+        reply: oneshot::Sender<Reclaimable>,
+    },
     Close {
         reply: oneshot::Sender<()>,
     },
@@ -78,6 +94,7 @@ pub(crate) struct Message {
 #[derive(Debug)]
 pub(crate) enum Content {
     Events(Vec<Event>),
+    Floor(Floor),
     /// Nothing that anyone can read.
     Nothing,
     /// Something that a newer build can read.

@@ -233,6 +233,8 @@ impl Delivery {
                     stored_at,
                 }));
             }
+            // It is the masters' business.
+            Decoded::Floor(_) => {}
             Decoded::Unusable { reason } => self.unreadable(sequence, reason, false),
             Decoded::Newer(error) => {
                 self.held_back = true;
