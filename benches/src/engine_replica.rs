@@ -35,6 +35,15 @@ impl Records for Memory {
     ) -> Result<Vec<(u64, EntityId)>, Box<dyn Error + Send + Sync>> {
         unreachable!("nothing is repaired here")
     }
+
+    fn tombstones(
+        &self,
+        _: u32,
+        _: u64,
+        _: usize,
+    ) -> Result<Vec<(u64, EntityId)>, Box<dyn Error + Send + Sync>> {
+        unreachable!("nothing is reclaimed here")
+    }
 }
 
 /// An engine with its records.
@@ -86,7 +95,8 @@ impl EngineReplica {
         let mut messages = Vec::new();
         for effect in self.engine.flush(NOW_UNIX_MS) {
             if let Effect::Commit(commit) = effect {
-                self.records.0.extend(commit.entities);
+                let records = commit.entities.into_iter();
+                self.records.0.extend(records.map(|(id, record)| (id, record.expect("nothing goes here"))));
                 messages.extend(commit.outbox.into_iter().map(|outboxed| outboxed.message));
             }
         }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, error::Error, ops::Bound};
 
 use archipelago_clock::{Hlc, ReplicaId};
 use archipelago_engine::{
-    Change, Commit, Effect, Engine, EngineConfig, LocalWrite, Records, Restored, StateDigest, pack,
+    Change, Commit, DotChange, Effect, Engine, EngineConfig, LocalWrite, Records, Restored, StateDigest, pack,
 };
 use archipelago_proto::{EntityId, EventBatch, Limits, decode_value, encode_value};
 use archipelago_store::{Batch, Durability, MemoryStore, Row, Store, Table};
@@ -162,13 +162,16 @@ impl StoredReplica {
     fn batch(&self, commit: &Commit) -> Batch {
         let mut batch = Batch::new();
         for (entity, record) in &commit.entities {
-            batch.put(Table::Entities, entity.as_bytes().clone(), record.clone());
+            let record = record.clone().expect("nothing is reclaimed here");
+            batch.put(Table::Entities, entity.as_bytes().clone(), record);
         }
-        for (replica, sequence, entity, is_live) in &commit.live {
-            let row = [&replica.to_be_bytes()[..], &sequence.to_be_bytes(), entity.as_bytes()].concat();
-            match is_live {
-                true => batch.put(Table::Live, row, Bytes::new()),
-                false => batch.remove(Table::Live, row),
+        for (table, changes) in [(Table::Live, &commit.live), (Table::Tombstones, &commit.tombstones)] {
+            for DotChange { replica, sequence, entity, is_there } in changes {
+                let row = [&replica.to_be_bytes()[..], &sequence.to_be_bytes(), entity.as_bytes()].concat();
+                match is_there {
+                    true => batch.put(table, row, Bytes::new()),
+                    false => batch.remove(table, row),
+                }
             }
         }
         if let Some((first, replicas)) = &commit.replicas {
@@ -213,5 +216,14 @@ impl Records for Stored<'_> {
         _: usize,
     ) -> Result<Vec<(u64, EntityId)>, Box<dyn Error + Send + Sync>> {
         unreachable!("nothing is repaired here")
+    }
+
+    fn tombstones(
+        &self,
+        _: u32,
+        _: u64,
+        _: usize,
+    ) -> Result<Vec<(u64, EntityId)>, Box<dyn Error + Send + Sync>> {
+        unreachable!("nothing is reclaimed here")
     }
 }

@@ -71,8 +71,9 @@ pub use archipelago_manager::subscriber::{
     BatchDelivery, Checkpoint, CheckpointMode, CheckpointStore, EventDelivery, EventSubscriber, ReplayFrom,
 };
 pub use archipelago_manager::{
-    Ack, Changes, ConflictReport, EntityView, Explanation, Imported, LinkState, Metrics, MultiMasterManager,
-    Notification, Notifications, PeerView, Reached, SessionToken, UpdateError, WriteOptions, WriteReceipt,
+    Ack, Changes, ConflictReport, EntityView, Explanation, Imported, LinkState, MemberView, Metrics,
+    MultiMasterManager, Notification, Notifications, PeerView, Reached, ReclaimReport, SessionToken,
+    UpdateError, WriteOptions, WriteReceipt,
 };
 pub use archipelago_pipeline::{
     MemoryBroker, Switch,
@@ -80,6 +81,7 @@ pub use archipelago_pipeline::{
 };
 #[cfg(feature = "nats")]
 pub use archipelago_pipeline_nats::{NatsConfig, NatsPipeline, NatsSnapshots, OnStart};
+pub use archipelago_proto::MemberState;
 pub use archipelago_store::{Durability, MemoryStore};
 #[cfg(feature = "fjall")]
 pub use archipelago_store_fjall::FjallStore;

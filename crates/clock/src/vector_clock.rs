@@ -170,6 +170,14 @@ impl<A: Ord> VectorClock<A> {
         ClockOrdering::of(less, greater)
     }
 
+    /// Lowers this vector to what both have seen: of each actor the lesser sequence, the greatest lower bound of both.
+    pub fn meet(&mut self, other: &Self) {
+        self.entries.retain(|(actor, sequence)| {
+            *sequence = (*sequence).min(other.get(actor));
+            *sequence > 0
+        });
+    }
+
     /// Takes over what `other` has seen: the entry-wise maximum, the least upper bound of both.
     pub fn merge(&mut self, other: &Self)
     where

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use archipelago_clock::{Hlc, ReplicaId, VersionVector};
 use archipelago_conflict::StrategyTable;
-use archipelago_proto::{Limits, ReplicaTable};
+use archipelago_proto::{Limits, Member, ReplicaTable};
 
 /// What an engine is told once.
 #[derive(Clone, Debug)]
@@ -52,4 +52,8 @@ pub struct Restored {
     pub replicas: ReplicaTable,
     /// The last message of the log that is in the state.
     pub checkpoint: u64,
+    /// The members that were known.
+    pub members: Vec<Member>,
+    /// Below what tombstones can be reclaimed, and below what they may be gone.
+    pub floors: (VersionVector, VersionVector),
 }

@@ -1,8 +1,8 @@
 use std::{sync::Arc, time::Duration};
 
-use archipelago_clock::{Dot, Hlc, ReplicaId};
+use archipelago_clock::{Dot, Hlc, ReplicaId, VersionVector};
 use archipelago_conflict::Attention;
-use archipelago_proto::EntityId;
+use archipelago_proto::{EntityId, Member, MemberState};
 use bytes::Bytes;
 
 use crate::{Clash, Reincarnation};
@@ -12,7 +12,7 @@ use crate::{Clash, Reincarnation};
 #[derive(Clone, Debug)]
 pub enum Effect {
     /// Store this, atomically.
-    Commit(Commit),
+    Commit(Box<Commit>),
     /// Tell whoever listens. What it tells of is in the commits before.
     Notify(Notice),
     /// This replica has lacked for a while what another one has applied, and the log does not bring it: ask for a
@@ -22,6 +22,11 @@ pub enum Effect {
         from: ReplicaId,
         /// Its session: two replicas may go by one name, for a while even by one identity.
         session: u64,
+    },
+    /// Append this to the log: a [`Floor`](archipelago_proto::Floor). If that fails, another one follows in time.
+    TellFloor {
+        /// The message.
+        message: Bytes,
     },
     /// Read the log again from behind `after`: events that found no room in the causal buffer are due. Messages that
     /// were delivered before this and not handled yet must be dropped.
@@ -34,11 +39,19 @@ pub enum Effect {
 /// Changes that belong together. Everything is a new value for what it names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Commit {
-    /// The state of entities, encoded.
-    pub entities: Vec<(EntityId, Bytes)>,
-    /// Dots that became live (true) or ceased to be (false), each as the number of its replica and its sequence, with
-    /// the entity that it is live in: the index by which repair finds what a replica lacks.
-    pub live: Vec<(u32, u64, EntityId, bool)>,
+    /// The state of entities, encoded; `None` for one of which nothing is left.
+    pub entities: Vec<(EntityId, Option<Bytes>)>,
+    /// By how much the number of entities grows.
+    pub held: i64,
+    /// Dots that became live or ceased to be, and the entity in which: the index by which repair finds what a replica
+    /// lacks.
+    pub live: Vec<DotChange>,
+    /// The same for dots of tombstones that can be reclaimed in time.
+    pub tombstones: Vec<DotChange>,
+    /// All members that are known.
+    pub members: Option<Vec<Member>>,
+    /// Below what tombstones can be reclaimed, and below what they may be gone.
+    pub floors: Option<(VersionVector, VersionVector)>,
     /// The replica has another identity from here on.
     pub reincarnation: Option<Reincarnation>,
     /// Entities that began (true) or ceased (false) to wait for someone to resolve a conflict.
@@ -53,6 +66,19 @@ pub struct Commit {
     pub outbox: Vec<Outboxed>,
     /// The last message of the log that is in the state.
     pub checkpoint: Option<u64>,
+}
+
+/// A change of one row of an index by dot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DotChange {
+    /// The number of the replica.
+    pub replica: u32,
+    /// The sequence.
+    pub sequence: u64,
+    /// The entity that the row is of.
+    pub entity: EntityId,
+    /// False if the row is to be removed.
+    pub is_there: bool,
 }
 
 /// A message that must reach the log.
@@ -127,6 +153,18 @@ pub enum Notice {
         new: ReplicaId,
         /// How many writes it made in this session go by the new identity.
         writes: u64,
+    },
+    /// A replica joined, left, or was retired.
+    Member {
+        /// Who.
+        replica: ReplicaId,
+        /// How it stands now.
+        state: MemberState,
+    },
+    /// This replica was away for so long that others gave it up, or had left: it joins again.
+    Returned {
+        /// How it stood until now.
+        state: MemberState,
     },
     /// Another replica goes by the same name: two stores were given one, or the old store of this name is still in use.
     NameShared {

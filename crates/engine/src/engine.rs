@@ -10,6 +10,8 @@ use crate::{
     causal_buffer::CausalBuffer,
     digest::entity_digest,
     entity,
+    floor::Floors,
+    membership::Members,
     open_commit::OpenCommit,
     peers::{Peers, Twin},
     progress::Progress,
@@ -34,6 +36,17 @@ pub trait Records {
         after: u64,
         limit: usize,
     ) -> Result<Vec<(u64, EntityId)>, Box<dyn std::error::Error + Send + Sync>>;
+
+    /// The same of the dots of tombstones ([`Commit::tombstones`](crate::Commit)).
+    ///
+    /// # Errors
+    /// Whatever the store says; the engine's state does not change then.
+    fn tombstones(
+        &self,
+        replica: u32,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, EntityId)>, Box<dyn std::error::Error + Send + Sync>>;
 }
 
 /// Counts since the engine was made.
@@ -47,6 +60,8 @@ pub struct Counters {
     pub duplicates_ignored: u64,
     /// Writes that were concurrent with live versions.
     pub conflicts_detected: u64,
+    /// Events that were left to repair.
+    pub events_below_floor: u64,
 }
 
 /// The deterministic replication core of one replica and one namespace.
@@ -78,6 +93,10 @@ pub struct Engine {
     /// Whether the log is to be read again from the checkpoint.
     pub(crate) reread: bool,
     pub(crate) peers: Peers,
+    pub(crate) members: Members,
+    pub(crate) floors: Floors,
+    pub(crate) tombstones: u64,
+    held: u64,
     pub(crate) twin: Option<Twin>,
     pub(crate) beats: u64,
     /// From whom, and its session.
@@ -112,6 +131,10 @@ impl Engine {
             is_exclusive: false,
             reread: false,
             peers: Peers::default(),
+            members: Members::new(restored.members),
+            floors: Floors::new(restored.floors.0, restored.floors.1),
+            tombstones: 0,
+            held: 0,
             twin: None,
             beats: 0,
             repair_from: None,
@@ -128,6 +151,8 @@ impl Engine {
         let family = self.config.strategies.strategy(entity).family();
         let digest = entity_digest(entity, &record, family, &mut self.scratch);
         self.digest.replace(entity, 0, digest);
+        self.held += 1;
+        self.tombstones += entity::tombstones(&record, family).count() as u64;
         Ok(())
     }
 
@@ -135,6 +160,7 @@ impl Engine {
     ///
     /// `now_unix_ms` decides which events that found no room are due.
     pub fn flush(&mut self, now_unix_ms: u64) -> Vec<Effect> {
+        self.settle_floors();
         let ceiling = self.clock.raise_ceiling();
         let (config, open) = (&self.config, &mut self.open);
         let commit = open.close(&config.namespace, &mut self.replicas, &config.limits, ceiling);
@@ -144,18 +170,30 @@ impl Engine {
             self.stored_checkpoint = checkpoint;
             commit.checkpoint = Some(checkpoint);
         }
+        if std::mem::take(&mut self.open.members) {
+            commit.members = Some(self.members.iter().cloned().collect());
+        }
+        if std::mem::take(&mut self.open.floors) {
+            commit.floors = Some((self.floor().clone(), self.reclaimed().clone()));
+        }
+        self.held = self.held.saturating_add_signed(commit.held);
+        for tombstone in &commit.tombstones {
+            self.tombstones = self.tombstones.saturating_add_signed(if tombstone.is_there { 1 } else { -1 });
+        }
         let mut effects = Vec::new();
         if !commit.is_empty() {
-            effects.push(Effect::Commit(commit));
+            effects.push(Effect::Commit(Box::new(commit)));
         }
         for (dot, due_unix_ms) in self.buffer.newly_quarantined(&self.vector, now_unix_ms) {
             let ahead = self.config.max_drift + Duration::from_millis(due_unix_ms - now_unix_ms);
             self.notices.push(Notice::Quarantined { dot, ahead });
         }
         effects.extend(self.notices.drain(..).map(Effect::Notify));
+        effects.extend(self.floors.take_told().map(|message| Effect::TellFloor { message }));
         effects.extend(self.repair_from.take().map(|(from, session)| Effect::Repair { from, session }));
         if std::mem::take(&mut self.reread) || self.buffer.must_reread(&self.vector, now_unix_ms) {
             self.buffer.forget_log();
+            self.floors.forget_log();
             effects.push(Effect::Rewind { after: self.progress.rewind() });
         }
         effects
@@ -165,6 +203,7 @@ impl Engine {
     /// still waits is forgotten.
     pub fn reset_log(&mut self, checkpoint: u64) {
         self.buffer.forget_log();
+        self.floors.forget_log();
         self.progress = Progress::new(checkpoint);
         self.start_checkpoint = checkpoint;
         // The same number stands for another message now.
@@ -176,7 +215,7 @@ impl Engine {
         let family = strategy.family();
         let old = entity_digest(&event.entity, &record, family, &mut self.scratch);
         let waited = entity::is_contested(&record);
-        self.open.touch(&event.entity, &record);
+        self.open.touch(&event.entity, &record, family);
         let clashes = entity::place(&mut record, event, family, &self.config.limits);
         let waits = entity::is_contested(&record);
         if strategy.attention() == Attention::Resolve && waited != waits {
@@ -225,6 +264,11 @@ impl Engine {
         &self.vector
     }
 
+    /// The last message of the log up to which everything is done with.
+    pub fn checkpoint(&self) -> u64 {
+        self.progress.checkpoint()
+    }
+
     /// The digest of the state, the open commit included.
     pub fn digest(&self) -> &StateDigest {
         &self.digest
@@ -238,6 +282,11 @@ impl Engine {
     /// The numbers of replicas in stored records.
     pub fn replicas(&self) -> &ReplicaTable {
         &self.replicas
+    }
+
+    /// How many entities are held, removed ones of which a tombstone is left included; as of the last commit.
+    pub fn held(&self) -> u64 {
+        self.held
     }
 
     /// The number of events that wait.

@@ -58,7 +58,7 @@ impl Engine {
                 let before = entity_digest(&entity, &record, family, &mut self.scratch);
                 let now = entity_digest(&entity, &renamed, family, &mut self.scratch);
                 self.digest.replace(&entity, before, now);
-                self.open.touch(&entity, &record);
+                self.open.touch(&entity, &record, family);
                 self.open.set_entity(&entity, renamed);
             }
         }

@@ -14,6 +14,9 @@
 //! #     fn live_dots(&self, _: u32, _: u64, _: usize) -> Result<Vec<(u64, EntityId)>, Box<dyn std::error::Error + Send + Sync>> {
 //! #         Ok(Vec::new())
 //! #     }
+//! #     fn tombstones(&self, _: u32, _: u64, _: usize) -> Result<Vec<(u64, EntityId)>, Box<dyn std::error::Error + Send + Sync>> {
+//! #         Ok(Vec::new())
+//! #     }
 //! # }
 //!
 //! let replica = |name| ReplicaId::new(name, Incarnation::from_bits(1));
@@ -43,6 +46,8 @@
 //! | `receive` | the input of events from elsewhere |
 //! | `repair` | what another replica lacks of the state, and the input of that: [`Delta`] |
 //! | `identity` | what becomes of a replica whose identity is in other hands: [`Reincarnation`] |
+//! | `membership` | who belongs to the namespace |
+//! | `floor` | below what tombstones are reclaimed: [`Reclaimable`] |
 //! | `peers` | what other replicas say of themselves: [`Peer`] |
 //! | `effect` | [`Effect`], [`Commit`], [`Notice`], [`Conflict`]: what is to be done |
 //! | `entity` | what an event does to the state of one entity, and what of it is visible |
@@ -67,7 +72,9 @@ mod effect;
 mod engine;
 mod entity;
 mod error;
+mod floor;
 mod identity;
+mod membership;
 mod open_commit;
 mod peers;
 mod progress;
@@ -77,13 +84,17 @@ mod write;
 
 pub use config::{EngineConfig, Restored};
 pub use digest::{DIGEST_BUCKETS, StateDigest};
-pub use effect::{Commit, Conflict, Effect, Notice, Outboxed};
+pub use effect::{Commit, Conflict, DotChange, Effect, Notice, Outboxed};
 pub use engine::{Counters, Engine, Records};
-pub use entity::{Clash, Contender, FieldView, Visible, is_contested, is_held_elsewhere, visible};
+pub use entity::{
+    Clash, Contender, FieldView, Visible, is_contested, is_held_elsewhere, tombstones, visible,
+};
 pub use error::{ReadError, WriteError};
+pub use floor::Reclaimable;
 pub use identity::Reincarnation;
+pub use membership::MemberError;
 pub use open_commit::pack;
 pub use peers::Peer;
 pub use receive::Received;
-pub use repair::{Delta, DeltaError};
+pub use repair::{Delta, DeltaError, Giver};
 pub use write::{Change, LocalWrite, Written};

@@ -1,13 +1,15 @@
 use std::collections::{BTreeMap, HashMap};
 
 use archipelago_clock::{Dot, Hlc, ReplicaId};
+use archipelago_conflict::Family;
 use archipelago_proto::{BatchEncoder, EncodeError, EntityId, Event, Limits, Op, Record, ReplicaTable, Slot};
 
 use smallvec::SmallVec;
 
 use crate::{
     Reincarnation,
-    effect::{Commit, Outboxed},
+    effect::{Commit, DotChange, Outboxed},
+    entity,
 };
 
 /// Changes since the last commit, kept decoded: a second change of an entity finds the first. In an order that inputs
@@ -22,25 +24,57 @@ pub(crate) struct OpenCommit {
     pub(crate) local_events: Vec<Event>,
     pub(crate) vector: BTreeMap<ReplicaId, u64>,
     pub(crate) reincarnation: Option<Reincarnation>,
+    /// Whether what is known of the members changed.
+    pub(crate) members: bool,
+    /// Whether a floor was raised.
+    pub(crate) floors: bool,
 }
 
 /// An entity that changes with this commit.
 #[derive(Debug)]
 struct Changed {
     entity: EntityId,
-    /// The dots that were live in it before.
-    before: SmallVec<[Dot; 1]>,
+    family: Family,
+    before: Dots,
     record: Record,
 }
 
+/// What the indexes have of an entity.
+#[derive(Debug)]
+struct Dots {
+    live: SmallVec<[Dot; 1]>,
+    tombstones: SmallVec<[Dot; 1]>,
+}
+
+impl Dots {
+    fn of(record: &Record, family: Family) -> Self {
+        Dots {
+            live: record.versions.iter().map(|version| version.dot.clone()).collect(),
+            tombstones: entity::tombstones(record, family).cloned().collect(),
+        }
+    }
+}
+
 impl Changed {
-    /// Which dots become live with the commit, and which cease to be.
-    fn tell_live(&self, table: &mut ReplicaTable, live: &mut Vec<(u32, u64, EntityId, bool)>) {
-        let after = self.record.versions.iter().map(|version| &version.dot);
-        let gone = self.before.iter().filter(|dot| !after.clone().any(|after| after == *dot));
-        let come = after.clone().filter(|dot| !self.before.contains(dot));
-        for (dot, is_live) in gone.map(|dot| (dot, false)).chain(come.map(|dot| (dot, true))) {
-            live.push((table.intern(&dot.actor), dot.sequence, self.entity.clone(), is_live));
+    /// What changes in the indexes with the commit.
+    fn tell_indexes(&self, table: &mut ReplicaTable, commit: &mut Commit) {
+        let after = Dots::of(&self.record, self.family);
+        self.tell_index(&self.before.live, &after.live, table, &mut commit.live);
+        self.tell_index(&self.before.tombstones, &after.tombstones, table, &mut commit.tombstones);
+    }
+
+    fn tell_index(
+        &self,
+        before: &[Dot],
+        after: &[Dot],
+        table: &mut ReplicaTable,
+        index: &mut Vec<DotChange>,
+    ) {
+        let gone = before.iter().filter(|dot| !after.contains(dot)).map(|dot| (dot, false));
+        let come = after.iter().filter(|dot| !before.contains(dot)).map(|dot| (dot, true));
+        for (dot, is_there) in gone.chain(come) {
+            let (replica, entity) = (table.intern(&dot.actor), self.entity.clone());
+            index.push(DotChange { replica, sequence: dot.sequence, entity, is_there });
         }
     }
 }
@@ -51,12 +85,17 @@ impl OpenCommit {
         self.places.get(entity).map(|place| &self.entities[*place].record)
     }
 
+    /// The entities that change.
+    pub(crate) fn entities(&self) -> impl Iterator<Item = (&EntityId, &Record)> {
+        self.entities.iter().map(|changed| (&changed.entity, &changed.record))
+    }
+
     /// The entity is about to change from `record`.
-    pub(crate) fn touch(&mut self, entity: &EntityId, record: &Record) {
+    pub(crate) fn touch(&mut self, entity: &EntityId, record: &Record, family: Family) {
         if !self.places.contains_key(entity) {
             self.places.insert(entity.clone(), self.entities.len());
-            let before = record.versions.iter().map(|version| version.dot.clone()).collect();
-            self.entities.push(Changed { entity: entity.clone(), before, record: Record::default() });
+            let (entity, before) = (entity.clone(), Dots::of(record, family));
+            self.entities.push(Changed { entity, family, before, record: Record::default() });
         }
     }
 
@@ -80,8 +119,15 @@ impl OpenCommit {
             Commit { hlc_ceiling, reincarnation: self.reincarnation.take(), ..Commit::default() };
         self.places.clear();
         for changed in self.entities.drain(..) {
-            changed.tell_live(table, &mut commit.live);
-            commit.entities.push((changed.entity, changed.record.encode(table)));
+            changed.tell_indexes(table, &mut commit);
+            let was_there = !changed.before.live.is_empty();
+            if changed.record.versions.is_empty() {
+                commit.held -= i64::from(was_there);
+                commit.entities.push((changed.entity, None));
+            } else {
+                commit.held += i64::from(!was_there);
+                commit.entities.push((changed.entity, Some(changed.record.encode(table))));
+            }
         }
         commit.pending = std::mem::take(&mut self.pending).into_iter().collect();
         commit.vector = std::mem::take(&mut self.vector)

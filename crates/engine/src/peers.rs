@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use archipelago_clock::{Dot, Hlc, ReplicaId, VersionVector};
-use archipelago_proto::{ENVELOPE_VERSION, Heartbeat};
+use archipelago_clock::{Dot, Hlc, ReplicaId};
+use archipelago_proto::{ENVELOPE_VERSION, Heartbeat, LogPlace};
 
 use crate::{Engine, Notice};
 
@@ -44,7 +44,7 @@ impl Peers {
         self.0.values()
     }
 
-    fn get(&self, replica: &ReplicaId) -> Option<&Peer> {
+    pub(crate) fn get(&self, replica: &ReplicaId) -> Option<&Peer> {
         self.0.get(replica)
     }
 
@@ -72,10 +72,11 @@ fn is_news(known: Option<&Peer>, heartbeat: &Heartbeat) -> bool {
 }
 
 impl Engine {
-    /// What this replica says of itself now. Ask after the effects of [`flush`](Engine::flush) are carried out: what is
-    /// said of the state must be stored.
-    pub fn heartbeat(&mut self, now_unix_ms: u64) -> Heartbeat {
+    /// What this replica says of itself now, at `place` in the log. Ask after the effects of [`flush`](Engine::flush) are
+    /// carried out: what is said of the state must be stored.
+    pub fn heartbeat(&mut self, place: Option<LogPlace>, now_unix_ms: u64) -> Heartbeat {
         self.beats += 1;
+        self.tell_floor(now_unix_ms);
         Heartbeat {
             namespace: self.config.namespace.clone(),
             replica: self.config.replica.clone(),
@@ -85,9 +86,9 @@ impl Engine {
             vector: self.vector.clone(),
             strategies: self.config.strategies.fingerprint(),
             digest: self.digest().root(),
-            members: Vec::new(),
-            floor: VersionVector::new(),
-            place: None,
+            members: self.members.iter().cloned().collect(),
+            floor: self.floor().clone(),
+            place,
             reads: (ENVELOPE_VERSION, ENVELOPE_VERSION),
         }
     }
@@ -100,10 +101,11 @@ impl Engine {
         if heartbeat.namespace != self.config.namespace || self.is_own_or_twin(&heartbeat) {
             return;
         }
-        let own = &self.config.replica;
         if !is_news(self.peers.get(&heartbeat.replica), &heartbeat) {
             return;
         }
+        self.join_members(heartbeat.members.iter().cloned());
+        let own = &self.config.replica;
         let own_elsewhere = heartbeat.vector.get(own);
         if own_elsewhere > self.vector.get(own) {
             self.fence(Dot::new(own.clone(), own_elsewhere));
@@ -126,10 +128,17 @@ impl Engine {
         }
         let mut lags = self.lags(&heartbeat, known, now_unix_ms);
         let patience_ms = u64::try_from(self.config.repair_after.as_millis()).unwrap_or(u64::MAX);
-        if lags.values().any(|(_, since)| now_unix_ms.saturating_sub(*since) >= patience_ms) {
+        // Whoever lacks what is below the floor cannot give anything before it has caught up.
+        let is_able = heartbeat.vector.dominates(self.floor());
+        if is_able && lags.values().any(|(_, since)| now_unix_ms.saturating_sub(*since) >= patience_ms) {
             self.repair_from = Some((heartbeat.replica.clone(), heartbeat.session));
             // Asked for once; should nothing come of it, the patience begins anew.
             lags.values_mut().for_each(|(_, since)| *since = now_unix_ms);
+        }
+        self.heard_to_have(&heartbeat.replica, &heartbeat.vector);
+        if self.vector.dominates(&heartbeat.vector) {
+            // Should the log have been lost before it brought a floor, it comes this way.
+            self.raise_floor(&heartbeat.floor);
         }
         let peer = Peer { heartbeat, heard_unix_ms: now_unix_ms, diverged, lags };
         self.peers.insert(peer, self.config.limits.replicas_max);

@@ -25,6 +25,9 @@ pub enum Received {
     TurnedAway,
     /// It carries this replica's identity, but is not this replica's.
     Fenced,
+    /// It was admitted by a replica that lacked what everyone has applied by now, so it comes by repair instead, once its
+    /// author has caught up.
+    BelowFloor,
     /// It, or another event of its message, has a CRDT to join of a kind or version that only a newer build knows.
     /// Nothing of the message was taken.
     Unreadable,
@@ -91,6 +94,10 @@ impl Engine {
         let own_elsewhere = event.deps.get(&self.config.replica);
         if own_elsewhere > self.vector.get(&self.config.replica) {
             self.fence(Dot::new(self.config.replica.clone(), own_elsewhere));
+        }
+        if self.is_below_floor(&event, position) {
+            self.counters.events_below_floor += 1;
+            return Ok(Received::BelowFloor);
         }
         let due_unix_ms = self.due(event.hlc);
         if due_unix_ms <= now_unix_ms && follows(&event, &self.vector) {

@@ -4,11 +4,14 @@
 //! in pieces of bounded size, found through the index of live dots, so that its cost follows the difference and not the
 //! state. The state moves on between the pieces; [`Delta::is_whole`] says how whoever asks gets a whole all the same.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    sync::Arc,
+};
 
 use archipelago_clock::{Dot, Hlc, ReplicaId, VersionVector};
 use archipelago_conflict::{Attention, Family, Join};
-use archipelago_proto::{EntityId, Record};
+use archipelago_proto::{Body, EntityId, Member, Record, Version};
 
 use crate::{
     Engine, Notice, ReadError, Records,
@@ -17,7 +20,7 @@ use crate::{
 };
 
 /// How many dots of the index are looked at at a time.
-const DOTS_PAGE: usize = 256;
+pub(crate) const DOTS_PAGE: usize = 256;
 
 /// One piece of what a replica lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +45,23 @@ impl Delta {
     }
 }
 
+/// Who gives a delta, and what all of it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Giver {
+    /// Who gives it.
+    pub replica: ReplicaId,
+    /// All that the giver had applied with it.
+    pub vector: VersionVector,
+    /// The giver may have reclaimed tombstones that this covers.
+    pub floor: VersionVector,
+    /// The join of all floors that the giver has taken in.
+    pub told_floor: VersionVector,
+    /// True if it is all that the giver holds, and not only what somebody lacked.
+    pub is_complete: bool,
+    /// The members that the giver knows.
+    pub members: Vec<Member>,
+}
+
 /// Why a delta was not taken in. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -53,6 +73,16 @@ pub enum DeltaError {
         /// The last such write.
         dot: Dot,
     },
+    /// The giver has not applied all of which tombstones may be reclaimed here: it was given up, or never heard of. Worth
+    /// retrying once it has caught up.
+    #[error("{giver} lacks removals that everyone else has; it must catch up first")]
+    GiverBehind {
+        /// Who gives.
+        giver: ReplicaId,
+    },
+    /// Removals that this replica lacks may be reclaimed by the giver. Ask for everything, from the empty vector.
+    #[error("the giver may have forgotten removals that this replica lacks; all of its state is needed")]
+    Incomplete,
     /// A version is stamped further ahead of this replica's clock than `max_drift`. Worth retrying at its time.
     #[error("{entity:?} is stamped too far ahead: due at {due_unix_ms} ms")]
     Ahead {
@@ -74,21 +104,23 @@ pub enum DeltaError {
 
 impl Engine {
     /// A piece of what a holder of `since` lacks, from `from` on: at least one entity, and about `bytes_max` bytes at
-    /// most. Only what is stored counts: ask after the effects of [`flush`](Engine::flush) are carried out.
+    /// most. Only what is stored counts: ask after the effects of [`flush`](Engine::flush) are carried out. As long as pieces
+    /// are asked for, nothing is reclaimed.
     ///
     /// # Errors
     /// [`ReadError`] if the store fails.
     pub fn delta_since(
-        &self,
+        &mut self,
         since: &VersionVector,
         from: Option<&Dot>,
         bytes_max: usize,
+        now_unix_ms: u64,
         records: &dyn Records,
     ) -> Result<Delta, ReadError> {
         let mut delta = Delta { vector: self.vector.clone(), entities: Vec::new(), next: None };
         let mut bytes = 0;
-        let origins = self.vector.iter().map(|(origin, _)| origin);
-        for origin in origins.filter(|origin| from.is_none_or(|from| **origin >= from.actor)) {
+        let origins: Vec<ReplicaId> = self.vector.iter().map(|(origin, _)| origin.clone()).collect();
+        for origin in origins.iter().filter(|origin| from.is_none_or(|from| **origin >= from.actor)) {
             let mut after = since.get(origin);
             if let Some(from) = from.filter(|from| from.actor == *origin) {
                 after = after.max(from.sequence - 1);
@@ -103,6 +135,7 @@ impl Engine {
                     let Some(stored) = stored else { continue };
                     let size = stored.len() + entity.len();
                     if !delta.entities.is_empty() && bytes + size > bytes_max {
+                        self.floors.given(now_unix_ms);
                         return Ok(Delta { next: Some(dot), ..delta });
                     }
                     let record = self.decode(&entity, stored)?;
@@ -130,26 +163,34 @@ impl Engine {
         dots.map_err(|error| unreadable(&EntityId::from(""), error))
     }
 
-    /// Takes in a whole delta: all entities of which something is live at `vector`, all that its giver had applied, that
-    /// a replica lacks that has applied what this one had when it asked, or less. Of an entity that is given twice the
-    /// last one counts. Afterwards this replica has applied all
-    /// that either had.
+    /// Takes in a whole delta: all entities of which something is live that its giver had applied and that a replica lacks
+    /// that has applied what this one had when it asked, or less. Of an entity that is given twice the last one counts.
+    /// Afterwards this replica has applied all that either had.
     ///
     /// # Errors
     /// [`DeltaError`].
     pub fn handle_delta(
         &mut self,
-        vector: &VersionVector,
+        giver: Giver,
         entities: impl IntoIterator<Item = (EntityId, Record)>,
         now_unix_ms: u64,
         records: &dyn Records,
     ) -> Result<(), DeltaError> {
         let own = self.config.replica.clone();
-        let own_elsewhere = vector.get(&own);
+        let own_elsewhere = giver.vector.get(&own);
         if own_elsewhere > self.vector.get(&own) {
             let dot = Dot::new(own, own_elsewhere);
             self.fence(dot.clone());
             return Err(DeltaError::Fenced { dot });
+        }
+        if !giver.vector.dominates(self.floor()) {
+            return Err(DeltaError::GiverBehind { giver: giver.replica });
+        }
+        // Whoever lacks something below a floor made its own writes without that, and they do not count as events.
+        let covers = |floor: &VersionVector| self.vector.dominates(floor);
+        let is_behind = !(covers(&giver.floor) && covers(&giver.told_floor) && covers(self.floor()));
+        if is_behind && !giver.is_complete {
+            return Err(DeltaError::Incomplete);
         }
         let mut merged = BTreeMap::new();
         for (entity, theirs) in entities {
@@ -166,17 +207,58 @@ impl Engine {
             let ours = self.record(&entity, records)?;
             merged.insert(entity, (ours, theirs));
         }
-        for (entity, (ours, theirs)) in merged {
-            self.merge(entity, ours, theirs, vector);
+        if is_behind {
+            // What the giver has applied and does not hold, it may have reclaimed the removal of.
+            for entity in self.entities_within(&giver.vector, records)? {
+                if let Entry::Vacant(vacant) = merged.entry(entity) {
+                    let ours = self.record(vacant.key(), records)?;
+                    vacant.insert((ours, Record::default()));
+                }
+            }
         }
-        for (replica, sequence) in vector.iter().filter(|(replica, _)| **replica != own) {
+        for (entity, (ours, mut theirs)) in merged {
+            let is_new = |version: &Version| !giver.vector.contains(&version.dot);
+            let keeps_siblings = self.config.strategies.strategy(&entity).family() == Family::Siblings;
+            if is_behind && keeps_siblings && ours.versions.iter().any(is_new) {
+                // What was written here counts as written after all that the giver has applied, its removals included:
+                // beside those that others may have reclaimed it could not stand everywhere.
+                theirs.versions.retain(|version| version.body != Body::Tombstone);
+            }
+            self.merge(entity, ours, theirs, &giver.vector);
+        }
+        for (replica, sequence) in giver.vector.iter().filter(|(replica, _)| **replica != own) {
             if sequence > self.vector.get(replica) {
                 self.vector.raise(replica.clone(), sequence);
                 Arc::make_mut(&mut self.deps).raise(replica.clone(), sequence);
                 self.open.vector.insert(replica.clone(), sequence);
             }
         }
+        self.take_reclaimed(&giver.floor);
+        self.join_members(giver.members);
+        self.heard_to_have(&giver.replica, &giver.vector);
         Ok(self.handle_tick(now_unix_ms, records)?)
+    }
+
+    /// Every entity in which a write is live here that `vector` covers.
+    fn entities_within(
+        &self,
+        vector: &VersionVector,
+        records: &dyn Records,
+    ) -> Result<BTreeSet<EntityId>, ReadError> {
+        let holds = |record: &Record| record.versions.iter().any(|version| vector.contains(&version.dot));
+        let open = self.open.entities().filter(|(_, record)| holds(record));
+        let mut entities: BTreeSet<EntityId> = open.map(|(entity, _)| entity.clone()).collect();
+        for (origin, last) in vector.iter() {
+            let mut after = 0;
+            while after < last {
+                let dots = self.live_dots(origin, after, DOTS_PAGE, records)?;
+                let Some((greatest, _)) = dots.last() else { break };
+                after = *greatest;
+                let within = dots.into_iter().filter(|(sequence, _)| *sequence <= last);
+                entities.extend(within.map(|(_, entity)| entity));
+            }
+        }
+        Ok(entities)
     }
 
     fn merge(&mut self, entity: EntityId, ours: Record, theirs: Record, vector: &VersionVector) {
@@ -197,7 +279,7 @@ impl Engine {
         let old = entity_digest(&entity, &ours, family, &mut self.scratch);
         let new = entity_digest(&entity, &record, family, &mut self.scratch);
         self.digest.replace(&entity, old, new);
-        self.open.touch(&entity, &ours);
+        self.open.touch(&entity, &ours, family);
         self.open.set_entity(&entity, record);
     }
 }

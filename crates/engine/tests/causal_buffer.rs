@@ -228,6 +228,15 @@ impl Records for Broken<'_> {
     ) -> Result<Vec<(u64, EntityId)>, Box<dyn Error + Send + Sync>> {
         self.disk.live_dots(replica, after, limit)
     }
+
+    fn tombstones(
+        &self,
+        replica: u32,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, EntityId)>, Box<dyn Error + Send + Sync>> {
+        self.disk.tombstones(replica, after, limit)
+    }
 }
 
 #[test]

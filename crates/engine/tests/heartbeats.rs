@@ -38,8 +38,8 @@ impl Replica {
 fn a_heartbeat_says_what_is_applied_and_counts_up() {
     let mut a = replica("a");
     let (_, event) = a.write("x", put(1), NOW);
-    let first = a.engine.heartbeat(NOW + 5);
-    let second = a.engine.heartbeat(NOW - 5);
+    let first = a.engine.heartbeat(None, NOW + 5);
+    let second = a.engine.heartbeat(None, NOW - 5);
     assert_eq!((first.beat, second.beat), (1, 2));
     assert_eq!((&first.replica, first.session), (&id("a"), 0));
     assert_eq!(first.vector.get(&id("a")), 1);
@@ -60,18 +60,18 @@ fn a_heartbeat_says_what_is_applied_and_counts_up() {
 fn other_strategies_are_an_alarm_told_once_for_each_table() {
     let (mut a, mut b) = (replica("a"), replica("b"));
     let mut others = Replica::new(config("c", Strategy::FieldMerge));
-    b.hears(&a.engine.heartbeat(NOW));
+    b.hears(&a.engine.heartbeat(None, NOW));
     for _ in 0..3 {
-        b.hears(&others.engine.heartbeat(NOW));
+        b.hears(&others.engine.heartbeat(None, NOW));
     }
     assert_eq!(b.alarms(), ["mismatch c"]);
     let table = StrategyTable::new(Strategy::Lww).with_prefix("user/", Strategy::Manual);
     let config = EngineConfig { strategies: table, session: 1, ..config("c", Strategy::Lww) };
     let mut others = Replica::new(config);
-    b.hears(&others.engine.heartbeat(NOW));
+    b.hears(&others.engine.heartbeat(None, NOW));
     assert_eq!(b.alarms(), ["mismatch c", "mismatch c"]);
     let config = EngineConfig { session: 2, ..support::config("c", Strategy::Lww) };
-    b.hears(&Replica::new(config).engine.heartbeat(NOW));
+    b.hears(&Replica::new(config).engine.heartbeat(None, NOW));
     assert_eq!(b.alarms().len(), 2, "mended, it is none");
 }
 
@@ -79,9 +79,9 @@ fn other_strategies_are_an_alarm_told_once_for_each_table() {
 fn another_state_after_the_same_writes_is_an_alarm_and_between_different_writes_is_none() {
     let (mut a, mut b) = (replica("a"), replica("b"));
     let (_, event) = a.write("x", put(1), NOW);
-    b.hears(&a.engine.heartbeat(NOW));
+    b.hears(&a.engine.heartbeat(None, NOW));
     b.receive(&event, None, NOW);
-    b.hears(&a.engine.heartbeat(NOW));
+    b.hears(&a.engine.heartbeat(None, NOW));
     assert_eq!(b.alarms(), [""; 0]);
 
     // One value of `a` changes behind the engine's back.
@@ -91,12 +91,12 @@ fn another_state_after_the_same_writes_is_an_alarm_and_between_different_writes_
     damaged.entities = twin.disk.entities;
     let mut a = Replica::open(EngineConfig { session: 1, ..config("a", Strategy::Lww) }, damaged);
     for _ in 0..2 {
-        b.hears(&a.engine.heartbeat(NOW));
+        b.hears(&a.engine.heartbeat(None, NOW));
     }
     assert_eq!(b.alarms(), ["diverged a"]);
     assert!(b.engine.peers().all(|peer| peer.diverged));
     a.write("y", put(1), NOW);
-    b.hears(&a.engine.heartbeat(NOW));
+    b.hears(&a.engine.heartbeat(None, NOW));
     assert!(b.engine.peers().all(|peer| peer.diverged), "nothing says that it is mended");
 }
 
@@ -106,7 +106,7 @@ fn a_heartbeat_that_knows_more_own_writes_than_were_made_here_fences() {
     let backup = a.disk.clone();
     let (_, event) = a.write("x", put(1), NOW);
     b.receive(&event, None, NOW);
-    let heartbeat = b.engine.heartbeat(NOW);
+    let heartbeat = b.engine.heartbeat(None, NOW);
     a.hears(&heartbeat);
     assert_eq!(a.alarms(), [""; 0]);
     let mut restored = Replica::open(config("a", Strategy::Lww), backup);
@@ -118,9 +118,9 @@ fn a_heartbeat_that_knows_more_own_writes_than_were_made_here_fences() {
 #[test]
 fn late_heartbeats_and_those_of_other_namespaces_change_nothing_and_silent_incarnations_make_room() {
     let (mut a, mut b) = (replica("a"), replica("b"));
-    let early = a.engine.heartbeat(NOW);
+    let early = a.engine.heartbeat(None, NOW);
     a.write("x", put(1), NOW);
-    let late = a.engine.heartbeat(NOW);
+    let late = a.engine.heartbeat(None, NOW);
     b.hears(&late);
     b.hears(&early);
     let elsewhere = Heartbeat { namespace: "elsewhere".into(), replica: id("z"), ..late.clone() };
@@ -145,7 +145,7 @@ fn no_more_peers_are_remembered_than_the_limit_and_the_silent_go_first() {
     config.limits.replicas_max = 2;
     let mut b = Replica::new(config);
     for (name, heard) in [("x", NOW), ("y", NOW + 1), ("x", NOW + 2), ("z", NOW + 3)] {
-        let mut heartbeat = replica(name).engine.heartbeat(NOW);
+        let mut heartbeat = replica(name).engine.heartbeat(None, NOW);
         heartbeat.beat = heard;
         b.engine.handle_heartbeat(heartbeat, heard);
     }
@@ -158,7 +158,7 @@ fn what_another_replica_has_and_the_log_does_not_bring_is_asked_for_after_a_whil
     let (mut a, mut b) = (replica("a"), replica("b"));
     let lost = a.write("x", put(1), NOW).1;
     let mut hears_at = |b: &mut Replica, now: u64| {
-        let heartbeat = a.engine.heartbeat(now);
+        let heartbeat = a.engine.heartbeat(None, now);
         b.engine.handle_heartbeat(heartbeat, now);
         b.flush(now);
         b.repair.take()
@@ -177,13 +177,13 @@ fn what_comes_slowly_or_waits_for_its_time_is_not_asked_for() {
     let (mut a, mut b) = (replica("a"), replica("b"));
     let slow: Vec<_> = (0..9).map(|number| a.write("x", put(number), NOW).1).collect();
     for (second, event) in (0..).zip(&slow) {
-        b.engine.handle_heartbeat(a.engine.heartbeat(NOW), NOW + 1_500 * second);
+        b.engine.handle_heartbeat(a.engine.heartbeat(None, NOW), NOW + 1_500 * second);
         b.receive(event, None, NOW + 1_500 * second);
     }
     let early = a.write("x", put("early"), NOW + 3_600_000).1;
     b.receive(&early, None, NOW);
     for second in 0..9 {
-        b.engine.handle_heartbeat(a.engine.heartbeat(NOW), NOW + 1_000 * second);
+        b.engine.handle_heartbeat(a.engine.heartbeat(None, NOW), NOW + 1_000 * second);
         b.flush(NOW);
     }
     assert_eq!((b.repair, b.engine.buffered()), (None, 1));

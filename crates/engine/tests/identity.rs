@@ -169,11 +169,11 @@ fn two_sessions_of_one_identity_hear_each_other_and_part() {
     }
     for beat in 1..=3 {
         assert!(!a.engine.is_fenced() && !twin.engine.is_fenced(), "{beat} beats may be an echo");
-        let heard = twin.engine.heartbeat(NOW);
+        let heard = twin.engine.heartbeat(None, NOW);
         // An echo of one beat is no second one.
         a.engine.handle_heartbeat(heard.clone(), NOW);
         a.engine.handle_heartbeat(heard, NOW);
-        twin.engine.handle_heartbeat(a.engine.heartbeat(NOW), NOW);
+        twin.engine.handle_heartbeat(a.engine.heartbeat(None, NOW), NOW);
     }
     assert!(a.reincarnate_if_fenced(7, NOW) && twin.reincarnate_if_fenced(8, NOW));
     for _ in 0..2 {
@@ -191,7 +191,7 @@ fn two_sessions_of_one_identity_hear_each_other_and_part() {
     assert_eq!(b.view().len(), 3, "{:?}", b.view());
     // The name is still shared, which is told once.
     for _ in 0..9 {
-        let heartbeat = twin.engine.heartbeat(NOW);
+        let heartbeat = twin.engine.heartbeat(None, NOW);
         a.engine.handle_heartbeat(heartbeat, NOW);
         a.flush(NOW);
     }
@@ -249,7 +249,7 @@ fn all_writes_survive_twins(steps: &[Step]) {
                 mend(&mut all[*replica]);
             }
             Step::Beat { from, to } if from != to => {
-                let heartbeat = all[*from].engine.heartbeat(NOW + 100);
+                let heartbeat = all[*from].engine.heartbeat(None, NOW + 100);
                 all[*to].engine.handle_heartbeat(heartbeat, NOW + 100);
                 mend(&mut all[*to]);
             }
@@ -268,7 +268,7 @@ fn all_writes_survive_twins(steps: &[Step]) {
     }
     for _ in 0..3 {
         for (from, to) in [(0, 1), (1, 0)] {
-            let heartbeat = all[from].engine.heartbeat(NOW + 100);
+            let heartbeat = all[from].engine.heartbeat(None, NOW + 100);
             all[to].engine.handle_heartbeat(heartbeat, NOW + 100);
         }
     }

@@ -31,7 +31,7 @@ fn a_delta_holds_what_is_lacking_and_nothing_else() {
         a.write(&format!("e{number}"), put("again"), NOW);
     }
     a.write("e5", Change::Delete, NOW);
-    let delta = a.engine.delta_since(&since, None, usize::MAX, &a.disk).unwrap();
+    let delta = a.engine.delta_since(&since, None, usize::MAX, NOW, &a.disk).unwrap();
     let entities: Vec<&str> = delta.entities.iter().map(|(entity, _)| &**entity).collect();
     assert_eq!(
         entities,
@@ -40,9 +40,10 @@ fn a_delta_holds_what_is_lacking_and_nothing_else() {
     );
     assert!(delta.is_whole());
     assert_eq!(&delta.vector, a.engine.vector());
-    let nothing = a.engine.delta_since(a.engine.vector(), None, 0, &a.disk).unwrap();
+    let all_of_it = a.engine.vector().clone();
+    let nothing = a.engine.delta_since(&all_of_it, None, 0, NOW, &a.disk).unwrap();
     assert!(nothing.is_whole() && nothing.entities.is_empty());
-    let all = a.engine.delta_since(&VersionVector::new(), None, usize::MAX, &a.disk).unwrap();
+    let all = a.engine.delta_since(&VersionVector::new(), None, usize::MAX, NOW, &a.disk).unwrap();
     assert_eq!(all.entities.len(), 100, "the tombstone as well");
 }
 
@@ -170,10 +171,11 @@ fn a_crdt_of_unknown_kind_is_left_to_a_newer_build_and_takes_nothing_with_it() {
     let (mut a, mut b) = (replica("a"), replica("b"));
     a.write("x", support::patch(&[("n", Some(1))]), NOW);
     // As a newer build would hold it.
-    let mut delta = a.engine.delta_since(&VersionVector::new(), None, usize::MAX, &a.disk).unwrap();
+    let mut delta = a.engine.delta_since(&VersionVector::new(), None, usize::MAX, NOW, &a.disk).unwrap();
     let of_kind_99 = bytes::Bytes::from_static(&[0xd6, 67, 0x93, 1, 99, 0xc0]);
     delta.entities[0].1.versions[0].body = Body::Fields(vec![(Slot::Field("n".into()), Some(of_kind_99))]);
-    let refused = b.engine.handle_delta(&delta.vector, delta.entities, NOW, &b.disk).unwrap_err();
+    let giver = support::giver(&a, delta.vector);
+    let refused = b.engine.handle_delta(giver, delta.entities, NOW, &b.disk).unwrap_err();
     assert!(matches!(&refused, DeltaError::NeedsNewerBuild { entity } if &**entity == "x"), "{refused}");
     assert!(b.engine.vector().is_empty() && b.engine.flush(NOW).is_empty());
 }

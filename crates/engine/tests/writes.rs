@@ -245,7 +245,7 @@ fn stamps_never_go_back_whatever_the_wall_clock_and_crashes_do() {
 fn flush(replica: &mut Replica) -> Commit {
     let effects = replica.engine.flush(NOW);
     match <[Effect; 1]>::try_from(effects) {
-        Ok([Effect::Commit(commit)]) => commit,
+        Ok([Effect::Commit(commit)]) => *commit,
         other => panic!("{other:?}"),
     }
 }

@@ -88,6 +88,8 @@ pub(crate) struct Spread {
     pub(crate) emitted: u64,
     /// Of each other master, up to which sequence it has them.
     pub(crate) peers: BTreeMap<ReplicaId, u64>,
+    /// Another master is known to know that this one left.
+    pub(crate) is_left: bool,
 }
 
 impl Spread {

@@ -241,10 +241,11 @@ impl MultiMasterBuilder {
         }
         let (loaded, engine, journal) = tokio::task::spawn_blocking({
             let (store, namespace, clock) = (store.clone(), self.namespace.clone(), self.clock.clone());
+            let strategies = self.strategies.clone();
             let (configure, journal_max) = (self.engine_config(), self.conflict_journal_max);
             move || {
                 let mint = || Incarnation::mint(clock.now_unix_ms(), rand::random());
-                let loaded = persist::load(&*store, &name, &namespace, mint)?;
+                let loaded = persist::load(&*store, &name, &namespace, &strategies, mint)?;
                 let engine = restore(&loaded, configure, &*store)?;
                 let journal = Journal::load(&*store, journal_max, CONFLICTS_MAX)?;
                 Ok::<_, StartError>((loaded, engine, journal))
@@ -294,6 +295,8 @@ impl MultiMasterBuilder {
         let read_from = watch::Sender::new(ReadFrom { reading: 0, after });
         // Whoever is asked while a repair is under way is asked again if need be.
         let (repair_from, wanted) = mpsc::channel(1);
+        // Of floors the latest is enough.
+        let (floors, told) = mpsc::channel(1);
         let stop = CancellationToken::new();
         if let Some(pipeline) = &self.pipeline {
             let receiver = Receiver {
@@ -318,6 +321,7 @@ impl MultiMasterBuilder {
                 commands: commands.downgrade(),
                 interval: self.heartbeat_interval,
                 session: engine.config().session,
+                floors: told,
             };
             let repairer = Repairer {
                 shared: shared.clone(),
@@ -361,9 +365,9 @@ impl MultiMasterBuilder {
             beats: Vec::new(),
             gives: Vec::new(),
             captures: Vec::new(),
-            disturbances: 0,
             taken: Vec::new(),
             changed_logs: Vec::new(),
+            floors,
             repair_from,
             failed: None,
         };
@@ -376,6 +380,7 @@ impl MultiMasterBuilder {
             event_buffer_size: self.event_buffer_size,
             stop,
             closing: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
             import_bytes_max: self.import_bytes_max,
             importing: tokio::sync::Mutex::default(),
         })

@@ -37,12 +37,21 @@ impl<'a> Changes<'a> {
     /// The next part, of about 256 KiB; `None` after the last one.
     ///
     /// # Errors
-    /// [`ReadError::Closed`] if the manager is closed or its store failed. The parts so far are of no use then.
+    /// [`ReadError::Closed`] if the manager is closed or its store failed, [`ReadError::Reclaimed`] if the parts were read too
+    /// slowly. The parts so far are of no use then.
     pub async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
         if self.done {
             return Ok(None);
         }
-        let piece = self.read().await?;
+        let mut piece = self.read().await?;
+        if self.index == 0 && !self.since.dominates(&piece.told_floor) {
+            // Removals that are lacking there may be forgotten here: all of the state tells what is gone.
+            (self.since, self.round_since) = (VersionVector::new(), VersionVector::new());
+            piece = self.read().await?;
+        }
+        if !self.round_since.is_empty() && !self.round_since.dominates(&piece.floor) {
+            return Err(ReadError::Reclaimed);
+        }
         // Round by round, until nothing came while the round was read.
         let is_last = self.round_vector.is_none() && piece.next.is_none();
         self.next.clone_from(&piece.next);

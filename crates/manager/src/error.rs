@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use archipelago_engine as engine;
+use archipelago_engine::{self as engine, MemberError};
 use archipelago_pipeline::PipelineError;
 use archipelago_proto::{DecodeError, EncodeError};
 use archipelago_store::StoreError;
@@ -104,6 +104,9 @@ pub enum UpdateError<E> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
+    /// A row of the store is damaged.
+    #[error(transparent)]
+    Damaged(#[from] StartError),
     /// The store failed or is closed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -123,6 +126,22 @@ pub enum ReadError {
         /// What does not fit.
         reason: DecodeError,
     },
+    /// Removals were reclaimed since the export began, and it cannot be gone on with: begin another one. That takes more
+    /// than 30 s between two parts.
+    #[error("removals were reclaimed since the export began; begin another one")]
+    Reclaimed,
+    /// The manager is closed.
+    #[error("the manager is closed")]
+    Closed,
+}
+
+/// Why a member was not retired. Nothing changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RetireError {
+    /// No master of this name was ever heard of, or it is this one.
+    #[error(transparent)]
+    Member(#[from] MemberError),
     /// The manager is closed.
     #[error("the manager is closed")]
     Closed,
@@ -149,6 +168,10 @@ pub enum ApplyError {
     /// identity at once; then it can be handed in again.
     #[error("the event carries this master's identity but is not its own; hand it in again")]
     ForeignIdentity,
+    /// The event was admitted by a master that lacked what everyone has applied by now. It was not taken; what it wrote
+    /// comes by repair or import once that master has caught up.
+    #[error("the event was admitted by a master that lacked what everyone else had; it must catch up first")]
+    BelowFloor,
     /// The event has a CRDT to join of a kind that only a newer build knows. It was not taken.
     #[error("the event has a CRDT of a kind or version that only a newer build can join")]
     NeedsNewerBuild,
@@ -174,6 +197,18 @@ pub enum NotTaken {
         /// The last such write.
         dot: archipelago_clock::Dot,
     },
+    /// Whoever made them lacks removals that every member has and may have forgotten: it must first take in the changes of
+    /// this master; then its changes can be taken in.
+    #[error("{giver} lacks removals that all members have; give it the changes of this master first")]
+    GiverBehind {
+        /// Who made them.
+        giver: archipelago_clock::ReplicaId,
+    },
+    /// Whoever made them may have forgotten removals that this master lacks. Worth retrying with all that it has.
+    #[error(
+        "the giver may have forgotten removals that this master lacks; take all of its changes, from the beginning"
+    )]
+    Incomplete,
     /// A version is stamped too far ahead of this master's clock. Worth retrying at its time.
     #[error("{entity:?} is stamped too far ahead of this master's clock; try again in {ahead:?}")]
     Ahead {
@@ -205,7 +240,10 @@ impl NotTaken {
     pub(crate) fn may_pass(&self) -> bool {
         match self {
             NotTaken::Ahead { .. } | NotTaken::NeedsNewerBuild { .. } | NotTaken::StoreFailed { .. } => true,
-            NotTaken::Fenced { .. } | NotTaken::Receded => false,
+            NotTaken::Fenced { .. }
+            | NotTaken::GiverBehind { .. }
+            | NotTaken::Incomplete
+            | NotTaken::Receded => false,
         }
     }
 }

@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use archipelago_pipeline::{Answer, Heard, Listener, Pipeline};
+use archipelago_pipeline::{Answer, Heard, Listener, Outgoing, Pipeline};
 use archipelago_proto::Heartbeat;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -18,12 +18,31 @@ pub(crate) struct Heart {
     pub(crate) commands: mpsc::WeakSender<Command>,
     pub(crate) interval: Duration,
     pub(crate) session: u64,
+    /// What is to be put into the log.
+    pub(crate) floors: mpsc::Receiver<Bytes>,
 }
 
 impl Heart {
     /// Runs until the owner of the engine is gone.
-    pub(crate) async fn run(self) {
-        tokio::join!(self.beat(), self.hear());
+    pub(crate) async fn run(mut self) {
+        let (_, closed) = mpsc::channel(1);
+        let mut floors = std::mem::replace(&mut self.floors, closed);
+        tokio::join!(self.beat(), self.hear(), self.tell(&mut floors));
+    }
+
+    /// Puts floors into the log, as far as that goes: whatever is lost is followed by another one.
+    async fn tell(&self, floors: &mut mpsc::Receiver<Bytes>) {
+        while let Some(payload) = floors.recv().await {
+            let message_id = format!("floor-{:032x}", rand::random::<u128>());
+            let origin = self.shared.replica().name().into();
+            let publish =
+                async { self.pipeline.publish(Outgoing { origin, message_id, payload }).await?.await };
+            match tokio::time::timeout(ANNOUNCE_TIMEOUT, publish).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "a floor was not put into the log"),
+                Err(_) => tracing::debug!("a floor was not put into the log in time"),
+            }
+        }
     }
 
     async fn beat(&self) {

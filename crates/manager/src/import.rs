@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, ops::Bound};
 
 use archipelago_clock::VersionVector;
-use archipelago_proto::{ChangesPart, EntityId, Record};
+use archipelago_engine::Giver;
+use archipelago_proto::{ChangesPart, DeltaPiece, EntityId, Record};
 use archipelago_store::{Batch, Durability, Table};
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -54,7 +55,7 @@ struct Export {
 struct Last {
     index: u64,
     since: VersionVector,
-    vector: VersionVector,
+    giver: Giver,
 }
 
 impl Staging {
@@ -76,8 +77,10 @@ impl Staging {
         let export = self.0.entry(part.export).or_default();
         export.parts.insert(part.index, bytes);
         if part.is_last {
-            let (since, vector) = (part.since.clone(), part.piece.vector.clone());
-            export.last = Some(Last { index: part.index, since, vector });
+            let DeltaPiece { replica, vector, floor, told_floor, members, .. } = part.piece.clone();
+            let is_complete = part.since.is_empty();
+            let giver = Giver { replica, vector, floor, told_floor, is_complete, members };
+            export.last = Some(Last { index: part.index, since: part.since.clone(), giver });
         }
     }
 
@@ -140,10 +143,10 @@ pub(crate) async fn import(
     loop {
         let before = (merged, parted);
         for (id, last) in staging.whole() {
-            if covers(shared, &last.vector) {
+            if covers(shared, &last.giver.vector) {
                 forget(shared, staging, id).await?;
             } else if covers(shared, &last.since) {
-                let fetched = fetch(shared, id)?;
+                let fetched = fetch(shared, id, last)?;
                 let entities = fetched.entities.len() as u64;
                 match take(master, fetched).await {
                     // The master has another identity by now, and may have less under the old one: looked at anew.
@@ -189,18 +192,13 @@ fn key(export: u128, index: u64) -> [u8; KEY_BYTES] {
 }
 
 /// All parts of an export together; of an entity in several parts the last one counts.
-fn fetch(shared: &Shared, export: u128) -> Result<Fetched, ImportError> {
+fn fetch(shared: &Shared, export: u128, last: Last) -> Result<Fetched, ImportError> {
     let mut entities: BTreeMap<EntityId, Record> = BTreeMap::new();
-    let (mut floor, mut last) = (VersionVector::new(), None);
     for row in rows(shared, export)? {
-        let mut part = ChangesPart::decode(row.value, &shared.limits, PIECE_BYTES_MAX)?;
-        entities.extend(std::mem::take(&mut part.piece.entities));
-        floor.merge(&part.piece.floor);
-        last = Some(part);
+        let part = ChangesPart::decode(row.value, &shared.limits, PIECE_BYTES_MAX)?;
+        entities.extend(part.piece.entities);
     }
-    let ChangesPart { since, piece, .. } = last.expect("an export that is whole has parts");
-    let (replica, vector, members, complete) = (piece.replica, piece.vector, piece.members, since.is_empty());
-    Ok(Fetched { replica, since, vector, floor, members, complete, entities })
+    Ok(Fetched { giver: last.giver, since: last.since, entities })
 }
 
 async fn forget(shared: &Shared, staging: &mut Staging, export: u128) -> Result<(), ImportError> {

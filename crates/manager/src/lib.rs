@@ -42,6 +42,7 @@
 //! | `changes`, `import` | the same by any other road |
 //! | `log_reader` | follows a log and notices when it is no longer the one that was read |
 //! | `persist`, `journal` | the rows of a replica in its store; those of past conflicts |
+//! | `membership` | who belongs to the namespace, and what holds back the reclaiming of tombstones |
 //! | `shared` | what these tasks share |
 //! | [`subscriber`] | [`EventSubscriber`], which needs none of the above but `log_reader` |
 //! | `notification`, `receipt`, `view`, `peer`, `metrics`, `link` | what users get to see |
@@ -66,6 +67,7 @@ mod journal;
 mod link;
 mod log_reader;
 mod manager;
+mod membership;
 mod metrics;
 mod notification;
 mod peer;
@@ -84,11 +86,13 @@ pub use acknowledge::{Ack, Reached, WriteOptions};
 pub use builder::MultiMasterBuilder;
 pub use changes::Changes;
 pub use error::{
-    ApplyError, CloseError, ImportError, NotTaken, ReadError, StartError, UpdateError, WriteError,
+    ApplyError, CloseError, ImportError, NotTaken, ReadError, RetireError, StartError, UpdateError,
+    WriteError,
 };
 pub use import::Imported;
 pub use link::LinkState;
 pub use manager::{CloseReport, MultiMasterManager};
+pub use membership::{HeldBack, MemberView, ReclaimReport};
 pub use metrics::Metrics;
 pub use notification::{NOTIFICATIONS_MAX, Notification, Notifications};
 pub use peer::PeerView;

@@ -4,7 +4,7 @@ use std::{
 };
 
 use archipelago_pipeline::{Incoming, LogId, LogState, Pipeline, PipelineError, Subscription};
-use archipelago_proto::{DecodeError, Event, EventBatch, Limits};
+use archipelago_proto::{DecodeError, Event, Floor, Limits, LogMessage};
 use futures::FutureExt;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
@@ -190,6 +190,7 @@ pub(crate) enum Decoded {
     Events(Vec<Event>),
     /// Nothing by itself: it is a part of a payload that comes with another message, or never does.
     Part,
+    Floor(Floor),
     /// Nothing that anyone can use.
     Unusable {
         reason: String,
@@ -202,13 +203,25 @@ pub(crate) enum Decoded {
 pub(crate) fn decode(incoming: Incoming, namespace: &str, limits: &Limits) -> Decoded {
     let unusable = |reason: &str| Decoded::Unusable { reason: reason.to_owned() };
     let Some(payload) = incoming.payload else { return Decoded::Part };
-    match EventBatch::decode(payload, limits) {
-        Ok(batch) if batch.namespace != namespace => unusable("it is of another namespace"),
-        Ok(batch) if batch.events[0].dot.actor.name() != incoming.origin => {
-            unusable("its origin is not the one that its subject names")
-        }
-        Ok(batch) => Decoded::Events(batch.events),
-        Err(error) if error.is_from_the_future() => Decoded::Newer(error),
-        Err(error) => unusable(&error.to_string()),
+    let message = match LogMessage::decode(payload, limits) {
+        Ok(message) => message,
+        Err(error) if error.is_from_the_future() => return Decoded::Newer(error),
+        Err(error) => return unusable(&error.to_string()),
+    };
+    let (of, by) = match &message {
+        LogMessage::Events(batch) => (&batch.namespace, batch.events[0].dot.actor.name()),
+        LogMessage::Floor(floor) => (&floor.namespace, floor.replica.name()),
+        _ => return unusable("it is of no use here"),
+    };
+    if of != namespace {
+        return unusable("it is of another namespace");
+    }
+    if by != incoming.origin {
+        return unusable("its origin is not the one that its subject names");
+    }
+    match message {
+        LogMessage::Events(batch) => Decoded::Events(batch.events),
+        LogMessage::Floor(floor) => Decoded::Floor(floor),
+        _ => unusable("it is of no use here"),
     }
 }

@@ -41,7 +41,7 @@ use crate::{
 /// dropped; what was acknowledged is in the store in either case.
 #[derive(Clone, Debug)]
 pub struct MultiMasterManager {
-    running: Arc<Running>,
+    pub(crate) running: Arc<Running>,
 }
 
 #[derive(Debug)]
@@ -54,6 +54,8 @@ pub(crate) struct Running {
     /// Ends the tasks that talk to the pipeline.
     pub(crate) stop: CancellationToken,
     pub(crate) closing: AtomicBool,
+    /// Reading goes on, writing does not.
+    pub(crate) leaving: AtomicBool,
     pub(crate) import_bytes_max: u64,
     /// One import at a time; what is kept of earlier ones.
     pub(crate) importing: tokio::sync::Mutex<Option<Staging>>,
@@ -232,7 +234,8 @@ impl MultiMasterManager {
         &self,
         command: impl FnOnce(oneshot::Sender<Result<R, WriteError>>) -> Command,
     ) -> Result<R, WriteError> {
-        if self.running.closing.load(Ordering::Acquire) {
+        let running = &self.running;
+        if running.closing.load(Ordering::Acquire) || running.leaving.load(Ordering::Acquire) {
             return Err(WriteError::Closed);
         }
         let (reply, outcome) = oneshot::channel();
@@ -381,6 +384,7 @@ impl MultiMasterManager {
             }
             Received::Fenced => Err(ApplyError::ForeignIdentity),
             Received::Unreadable => Err(ApplyError::NeedsNewerBuild),
+            Received::BelowFloor => Err(ApplyError::BelowFloor),
             Received::Waits => {
                 let timeout = self.running.apply_timeout;
                 match tokio::time::timeout(timeout, vector.wait_for(|vector| vector.contains(&dot))).await {
@@ -513,7 +517,7 @@ impl MultiMasterManager {
     }
 
     /// Returns once the outbox is empty, or at once if the pipeline is not there to empty it.
-    async fn drained(&self) {
+    pub(crate) async fn drained(&self) {
         let shared = self.shared();
         let mut link = shared.link.subscribe();
         loop {

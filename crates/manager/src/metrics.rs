@@ -24,6 +24,12 @@ pub struct Metrics {
     pub repairs: u64,
     /// How often this master took in a snapshot.
     pub snapshots_taken: u64,
+    /// Events that were left to repair, because the master that admitted them lacked what everyone else had applied.
+    pub events_below_floor: u64,
+    /// Tombstones that were reclaimed.
+    pub tombstones_reclaimed: u64,
+    /// Gauge: tombstones, of entities and of fields.
+    pub tombstones: u64,
     /// Gauge: events that wait for what they depend on, or for their time.
     pub event_buffer_size: u64,
     /// Gauge: masters whose next event waits only because it is stamped too far ahead.
@@ -51,6 +57,7 @@ pub(crate) struct Counters {
     pub(crate) repair_bytes_staged: AtomicU64,
     pub(crate) snapshots_taken: AtomicU64,
     pub(crate) snapshot_bytes_staged: AtomicU64,
+    pub(crate) tombstones_reclaimed: AtomicU64,
 }
 
 pub(crate) fn add(counter: &AtomicU64, by: u64) {

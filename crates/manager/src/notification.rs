@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use archipelago_clock::{Dot, Hlc, ReplicaId};
-use archipelago_proto::EntityId;
+use archipelago_proto::{EntityId, MemberState};
 use tokio::sync::broadcast;
 
 use crate::{ConflictReport, SnapshotProgress};
@@ -140,6 +140,19 @@ pub enum Notification {
         new: ReplicaId,
         /// How many writes were given new names.
         writes: u64,
+    },
+    /// A master joined, left, or was retired.
+    MemberChanged {
+        /// The master.
+        master_id: ReplicaId,
+        /// How it stands now.
+        state: MemberState,
+    },
+    /// This master was away for so long that others gave it up, or it had left. It joins again; what it wrote meanwhile
+    /// reaches the others by repair. Nothing of it is lost.
+    Returned {
+        /// How it stood until now.
+        state: MemberState,
     },
     /// Another master goes by this master's name: rename one of them, or stop the one that is not meant to be.
     NameShared {

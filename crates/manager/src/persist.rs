@@ -4,10 +4,11 @@ mod filling;
 
 use std::{collections::BTreeMap, ops::Bound};
 
-use archipelago_clock::{Hlc, Incarnation, ReplicaId, VersionVector};
-use archipelago_engine::{Commit, Reincarnation, Restored};
+use archipelago_clock::{Dot, Hlc, Incarnation, ReplicaId, VersionVector};
+use archipelago_conflict::{Attention, StrategyTable};
+use archipelago_engine::{Commit, DotChange, Reincarnation, Restored, is_contested, tombstones};
 use archipelago_pipeline::LogId;
-use archipelago_proto::{EntityId, Limits, Record, ReplicaTable};
+use archipelago_proto::{EntityId, Limits, Record, ReplicaTable, decode_members, encode_members};
 use archipelago_store::{Batch, Durability, Row, Store, Table};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -19,8 +20,10 @@ pub(crate) use filling::{
 };
 
 /// The version of the rows described here. A build refuses a store of a newer version.
-const FORMAT: u32 = 2;
-/// Like this one, without [`Table::Live`].
+const FORMAT: u32 = 3;
+/// Like this one, without [`Table::Tombstones`].
+const FORMAT_WITHOUT_TOMBSTONES: u32 = 2;
+/// And without [`Table::Live`].
 const FORMAT_WITHOUT_LIVE: u32 = 1;
 
 const FORMAT_ROW: &[u8] = b"format";
@@ -28,6 +31,9 @@ const IDENTITY_ROW: &[u8] = b"identity";
 const NAMESPACE_ROW: &[u8] = b"namespace";
 const HLC_CEILING_ROW: &[u8] = b"hlc_ceiling";
 const CHECKPOINT_ROW: &[u8] = b"checkpoint";
+const MEMBERS_ROW: &[u8] = b"members";
+/// Below what tombstones can be reclaimed, and below what they may be gone.
+const FLOOR_ROWS: [&[u8]; 2] = [b"floor", b"reclaimed"];
 /// Followed by the number of a replica in 4 big-endian bytes.
 const REPLICA_ROWS: &[u8] = b"replica/";
 /// Followed by the number of a replica in 4 big-endian bytes.
@@ -56,6 +62,7 @@ pub(crate) fn load(
     store: &dyn Store,
     name: &str,
     namespace: &str,
+    strategies: &StrategyTable,
     mint: impl FnOnce() -> Incarnation,
 ) -> Result<Loaded, StartError> {
     let meta = all_rows(store, Table::Meta)?;
@@ -68,7 +75,7 @@ pub(crate) fn load(
         return create(store, name, namespace, mint());
     };
     let format = u32::from_be_bytes(fixed(FORMAT_ROW, format)?);
-    if format != FORMAT && format != FORMAT_WITHOUT_LIVE {
+    if ![FORMAT, FORMAT_WITHOUT_TOMBSTONES, FORMAT_WITHOUT_LIVE].contains(&format) {
         let reason = format!("format {format} is not {FORMAT}, the one this build knows; use a newer build");
         return Err(StartError::Row { row: "format".into(), reason });
     }
@@ -82,8 +89,8 @@ pub(crate) fn load(
         }
     }
     let replicas = load_replicas(&meta)?;
-    if format == FORMAT_WITHOUT_LIVE {
-        index_live_dots(store, &replicas)?;
+    if format != FORMAT {
+        make_indexes(store, &replicas, strategies)?;
     }
     let vector = load_vector(&meta, &replicas)?;
     let hlc_ceiling = match meta.get(HLC_CEILING_ROW) {
@@ -102,6 +109,12 @@ pub(crate) fn load(
         hlc_ceiling,
         replicas,
         checkpoint: checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.sequence),
+        members: match meta.get(MEMBERS_ROW) {
+            None => Vec::new(),
+            Some(row) => decode_members(row.clone(), &Limits::default())
+                .map_err(|error| damaged(MEMBERS_ROW, &error.to_string()))?,
+        },
+        floors: (load_floor(&meta, FLOOR_ROWS[0])?, load_floor(&meta, FLOOR_ROWS[1])?),
     };
     Ok(Loaded { replica, restored, checkpoint, outbox_events })
 }
@@ -145,22 +158,40 @@ fn load_vector(meta: &BTreeMap<Bytes, Bytes>, replicas: &ReplicaTable) -> Result
     Ok(vector)
 }
 
+fn load_floor(meta: &BTreeMap<Bytes, Bytes>, row: &'static [u8]) -> Result<VersionVector, StartError> {
+    meta.get(row).map_or_else(
+        || Ok(VersionVector::new()),
+        |floor| rmp_serde::from_slice(floor).map_err(|error| damaged(row, &error.to_string())),
+    )
+}
+
 /// Adds what a commit of the engine changes to a batch of the store.
 pub(crate) fn put(batch: &mut Batch, commit: &Commit, replica: &ReplicaId, log: Option<&LogId>) {
     for (entity, record) in &commit.entities {
-        batch.put(Table::Entities, entity.as_bytes().clone(), record.clone());
+        match record {
+            Some(record) => batch.put(Table::Entities, entity.as_bytes().clone(), record.clone()),
+            None => batch.remove(Table::Entities, entity.as_bytes().clone()),
+        }
     }
     if let Some((first, replicas)) = &commit.replicas {
         for (number, id) in (*first..).zip(replicas) {
             batch.put(Table::Meta, numbered_row(REPLICA_ROWS, number), id.to_string());
         }
     }
-    for (replica, sequence, entity, is_live) in &commit.live {
-        let row = live_row(*replica, *sequence, entity);
-        match is_live {
-            true => batch.put(Table::Live, row, Bytes::new()),
-            false => batch.remove(Table::Live, row),
+    for (table, changes) in [(Table::Live, &commit.live), (Table::Tombstones, &commit.tombstones)] {
+        for DotChange { replica, sequence, entity, is_there } in changes {
+            let row = dot_row(*replica, *sequence, entity);
+            match is_there {
+                true => batch.put(table, row, Bytes::new()),
+                false => batch.remove(table, row),
+            }
         }
+    }
+    if let Some(members) = &commit.members {
+        batch.put(Table::Meta, MEMBERS_ROW, encode_members(members));
+    }
+    if let Some((held, reclaimed)) = &commit.floors {
+        put_floors(batch, held, reclaimed);
     }
     for (entity, waits) in &commit.pending {
         match waits {
@@ -190,15 +221,31 @@ pub(crate) fn put(batch: &mut Batch, commit: &Commit, replica: &ReplicaId, log: 
     }
 }
 
-/// Makes the index of live dots of a store that has none yet.
-fn index_live_dots(store: &dyn Store, replicas: &ReplicaTable) -> Result<(), StartError> {
+fn put_floors(batch: &mut Batch, held: &VersionVector, reclaimed: &VersionVector) {
+    for (row, floor) in FLOOR_ROWS.into_iter().zip([held, reclaimed]) {
+        batch.put(Table::Meta, row, rmp_serde::to_vec(floor).expect("a vector is plain data"));
+    }
+}
+
+/// Makes the indexes of a store that has not all of them yet: by dot, and of entities that wait for someone.
+fn make_indexes(
+    store: &dyn Store,
+    replicas: &ReplicaTable,
+    strategies: &StrategyTable,
+) -> Result<(), StartError> {
     let mut batch = Batch::new();
     each_entity(store, |entity, record| {
         let record = Record::decode(record, replicas, &Limits::default())
             .map_err(|error| damaged(entity.as_bytes(), &error.to_string()))?;
-        for version in record.versions {
-            let number = replicas.number(&version.dot.actor).expect("it was read by its number");
-            batch.put(Table::Live, live_row(number, version.dot.sequence, &entity), Bytes::new());
+        let mut put = |table, dot: &Dot| {
+            let number = replicas.number(&dot.actor).expect("it was read by its number");
+            batch.put(table, dot_row(number, dot.sequence, &entity), Bytes::new());
+        };
+        record.versions.iter().for_each(|version| put(Table::Live, &version.dot));
+        let family = strategies.strategy(&entity).family();
+        tombstones(&record, family).for_each(|dot| put(Table::Tombstones, dot));
+        if strategies.strategy(&entity).attention() == Attention::Resolve && is_contested(&record) {
+            batch.put(Table::Pending, entity.as_bytes().clone(), Bytes::new());
         }
         if batch.len() >= PAGE_ROWS {
             store.commit(std::mem::take(&mut batch), Durability::Memory)?;
@@ -210,26 +257,35 @@ fn index_live_dots(store: &dyn Store, replicas: &ReplicaTable) -> Result<(), Sta
     Ok(store.commit(batch, Durability::Fsync)?)
 }
 
-/// Up to `limit` live dots of the replica with this number, with sequences above `after`.
-pub(crate) fn live_dots(
+/// Up to `limit` dots in an index of the replica with this number, with sequences above `after`.
+pub(crate) fn dots(
     store: &dyn Store,
+    index: Table,
     replica: u32,
     after: u64,
     limit: usize,
 ) -> Result<Vec<(u64, EntityId)>, Box<dyn std::error::Error + Send + Sync>> {
     let Some(first) = after.checked_add(1) else { return Ok(Vec::new()) };
-    let (from, to) = (live_row(replica, first, ""), live_row(replica, u64::MAX, "\u{10ffff}"));
-    let rows = store.scan(Table::Live, Bound::Included(&from), Bound::Included(&to), limit)?;
+    let (from, to) = (dot_row(replica, first, ""), dot_row(replica, u64::MAX, "\u{10ffff}"));
+    let rows = store.scan(index, Bound::Included(&from), Bound::Included(&to), limit)?;
     let dots = rows.into_iter().map(|row| {
-        let damage = || damaged(&row.key, "not a key of the index of live dots");
-        let sequence = row.key.get(4..12).and_then(|bytes| bytes.try_into().ok()).ok_or_else(damage)?;
-        let entity = EntityId::from_utf8(row.key.slice(12..)).ok_or_else(damage)?;
-        Ok((u64::from_be_bytes(sequence), entity))
+        let (_, sequence, entity) = parse_dot(&row.key)?;
+        Ok((sequence, entity))
     });
     dots.collect()
 }
 
-fn live_row(replica: u32, sequence: u64, entity: &str) -> Vec<u8> {
+/// The number of the replica, the sequence, and the entity of a row of an index by dot.
+pub(crate) fn parse_dot(key: &Bytes) -> Result<(u32, u64, EntityId), StartError> {
+    let parts = || {
+        let number = u32::from_be_bytes(key.get(..4)?.try_into().ok()?);
+        let sequence = u64::from_be_bytes(key.get(4..12)?.try_into().ok()?);
+        Some((number, sequence, EntityId::from_utf8(key.slice(12..))?))
+    };
+    parts().ok_or_else(|| damaged(key, "not a key of an index by dot"))
+}
+
+fn dot_row(replica: u32, sequence: u64, entity: &str) -> Vec<u8> {
     [&replica.to_be_bytes()[..], &sequence.to_be_bytes(), entity.as_bytes()].concat()
 }
 
@@ -320,14 +376,23 @@ pub(crate) fn each_entity<E: From<StartError>>(
     store: &dyn Store,
     mut visit: impl FnMut(EntityId, Bytes) -> Result<(), E>,
 ) -> Result<(), E> {
+    each_row(store, Table::Entities, |row| {
+        let id = EntityId::from_utf8(row.key.clone());
+        visit(id.ok_or_else(|| damaged(&row.key, "the id of an entity is not UTF-8"))?, row.value)
+    })
+}
+
+/// Calls `visit` with every row of a table, in order of key.
+pub(crate) fn each_row<E: From<StartError>>(
+    store: &dyn Store,
+    table: Table,
+    mut visit: impl FnMut(Row) -> Result<(), E>,
+) -> Result<(), E> {
     let mut from = Bound::Unbounded;
     loop {
-        let page = rows(store, Table::Entities, from, PAGE_ROWS)?;
+        let page = rows(store, table, from, PAGE_ROWS)?;
         let Some(last) = page.last().map(|row| row.key.to_vec()) else { return Ok(()) };
-        for row in page {
-            let id = EntityId::from_utf8(row.key.clone());
-            visit(id.ok_or_else(|| damaged(&row.key, "the id of an entity is not UTF-8"))?, row.value)?;
-        }
+        page.into_iter().try_for_each(&mut visit)?;
         from = Bound::Excluded(last);
     }
 }

@@ -164,6 +164,7 @@ impl Receiver {
         match log_reader::decode(incoming, &self.shared.namespace, &self.shared.limits) {
             Decoded::Events(events) => Content::Events(events),
             Decoded::Part => Content::Nothing,
+            Decoded::Floor(floor) => Content::Floor(floor),
             Decoded::Unusable { reason } => {
                 metrics::add(&self.shared.counters.messages_unreadable, 1);
                 tracing::warn!(sequence, %reason, "a message of the log is not usable and was skipped");

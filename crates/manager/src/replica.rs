@@ -25,6 +25,8 @@ pub(crate) use stored::Stored;
 const GROUP_COMMANDS_MAX: usize = 256;
 /// How many messages of the log one commit may stand for.
 const GROUP_MESSAGES_MAX: usize = 8;
+/// How many tombstones one commit may reclaim.
+const RECLAIM_MAX: usize = 2_048;
 /// How often time alone is looked at.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -47,11 +49,11 @@ pub(crate) struct Replica {
     pub(crate) beats: Vec<oneshot::Sender<Heartbeat>>,
     pub(crate) gives: Vec<(DeltaRequest, oneshot::Sender<DeltaPiece>)>,
     pub(crate) captures: Vec<(DeltaRequest, oneshot::Sender<Captured>)>,
-    /// Counts what made this replica forget entities that it held.
-    pub(crate) disturbances: u64,
     pub(crate) taken: Vec<oneshot::Sender<Result<(), NotTaken>>>,
     /// Whom the repairer is to ask; full while it is at work.
     pub(crate) repair_from: mpsc::Sender<Wanted>,
+    /// What the heart is to put into the log.
+    pub(crate) floors: mpsc::Sender<Bytes>,
     pub(crate) changed_logs: Vec<oneshot::Sender<()>>,
     pub(crate) failed: Option<String>,
 }
@@ -87,6 +89,7 @@ impl Replica {
     ) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.announce();
         let mut closed = None;
         while closed.is_none() {
             let (mut first_command, mut first_message) = (None, None);
@@ -113,6 +116,7 @@ impl Replica {
             }
             self.handle_tick();
             self.flush().await;
+            self.reclaim().await;
         }
         if let Some(reply) = closed {
             let _ = reply.send(());
@@ -141,7 +145,10 @@ impl Replica {
                 let _ = reply.send(inspection);
             }
             Command::Peers { reply } => drop(reply.send(self.peers())),
-            Command::Beat { reply } => self.beats.push(reply),
+            Command::Beat { reply } => {
+                self.announce();
+                self.beats.push(reply);
+            }
             Command::Give { request, reply } => self.gives.push((request, reply)),
             Command::Capture { request, reply } => self.captures.push((request, reply)),
             Command::Take { fetched, reply } => match self.take(fetched) {
@@ -149,6 +156,12 @@ impl Replica {
                 Err(not_taken) => drop(reply.send(Err(not_taken))),
             },
             Command::Hear { heartbeat } => self.hear(*heartbeat),
+            Command::Members { reply } => drop(reply.send(self.engine.members().cloned().collect())),
+            Command::Retire { name, reply } => {
+                drop(reply.send(self.engine.retire(&name, self.clock.now_unix_ms())));
+            }
+            Command::Leave { is_done, reply } => self.leave(is_done, reply),
+            Command::Reclaimable { reply } => drop(reply.send(self.engine.reclaimable())),
             Command::Close { reply } => return Some(reply),
         }
         None
@@ -210,6 +223,7 @@ impl Replica {
         match message.content {
             Content::Nothing => self.engine.handle_nothing(message.sequence),
             Content::Unreadable => self.engine.handle_unreadable(message.sequence),
+            Content::Floor(floor) => self.engine.handle_floor(floor, message.sequence),
             Content::Changed(done) => {
                 self.engine.reset_log(message.sequence);
                 let after = message.sequence;
@@ -244,6 +258,22 @@ impl Replica {
         }
     }
 
+    /// Drops tombstones that nobody needs any more, a bounded number at a time.
+    async fn reclaim(&mut self) {
+        if self.failed.is_some() || self.shared.holds_tombstones() {
+            return;
+        }
+        let (now, records) = (self.clock.now_unix_ms(), Stored(&*self.shared.store));
+        match self.engine.reclaim(RECLAIM_MAX, now, &records) {
+            Ok(0) => {}
+            Ok(reclaimed) => {
+                metrics::add(&self.shared.counters.tombstones_reclaimed, reclaimed as u64);
+                self.flush().await;
+            }
+            Err(error) => self.fail(error.to_string()),
+        }
+    }
+
     /// Carries out what the engine wants done, and then acknowledges.
     async fn flush(&mut self) {
         self.carry_out().await;
@@ -273,7 +303,7 @@ impl Replica {
             for effect in effects {
                 match effect {
                     Effect::Commit(commit) => {
-                        if let Err(error) = self.commit(commit, &conflicts).await {
+                        if let Err(error) = self.commit(*commit, &conflicts).await {
                             self.fail(error.to_string());
                             break;
                         }
@@ -285,6 +315,8 @@ impl Replica {
                         let lacks = self.lacks(&from);
                         let _ = self.repair_from.try_send(Wanted { from: Some((from, session)), lacks });
                     }
+                    // Should it not get through, another one follows.
+                    Effect::TellFloor { message } => drop(self.floors.try_send(message)),
                     Effect::Rewind { after } => {
                         self.read_from
                             .send_modify(|from| *from = ReadFrom { reading: from.reading + 1, after });
@@ -368,6 +400,14 @@ impl Replica {
                 tracing::warn!(%old, %new, writes, "this master has another identity");
                 Notification::Reincarnated { old, new, writes }
             }
+            Notice::Member { replica, state } => {
+                tracing::info!(%replica, %state, "a member");
+                Notification::MemberChanged { master_id: replica, state }
+            }
+            Notice::Returned { state } => {
+                tracing::warn!(%state, "this master was given up or had left; it joins again");
+                Notification::Returned { state }
+            }
             Notice::NameShared { other } => {
                 tracing::error!(%other, "another master goes by this master's name; rename one of them");
                 Notification::NameShared { other }
@@ -397,6 +437,8 @@ impl Replica {
             quarantined: engine.quarantined(now_unix_ms) as u64,
             active_peers: self.active_peers(now_unix_ms),
             vector_clock_nodes: engine.vector().len() as u64,
+            tombstones: engine.tombstones(),
+            events_below_floor: counters.events_below_floor,
             ..Metrics::default()
         });
         if self.failed.is_none() {

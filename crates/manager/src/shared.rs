@@ -211,6 +211,7 @@ impl Shared {
             messages_unreadable: metrics::value(&self.counters.messages_unreadable),
             outbox_len: metrics::value(&self.counters.outbox_len),
             logs_lost: metrics::value(&self.counters.logs_lost),
+            tombstones_reclaimed: metrics::value(&self.counters.tombstones_reclaimed),
             repairs: metrics::value(&self.counters.repairs),
             repair_bytes_staged: metrics::value(&self.counters.repair_bytes_staged),
             snapshots_taken: metrics::value(&self.counters.snapshots_taken),

@@ -45,6 +45,9 @@ pub struct DeltaPiece {
     /// Who answers may have reclaimed tombstones that this covers. Whoever has not applied all of it must ask for
     /// everything, and takes what is not in the answer for removed.
     pub floor: VersionVector,
+    /// The join of all floors that who answers has taken in, as in its heartbeats. Whoever has not applied all of it is asked to
+    /// take everything, too, and its own writes count as made after that.
+    pub told_floor: VersionVector,
     /// The members that who answers knows of, itself included.
     pub members: Vec<Member>,
     /// How many entities who answers holds in all, for showing progress.
@@ -69,7 +72,7 @@ pub struct ChangesPart {
 
 const PART_ELEMENTS: usize = 5;
 const REQUEST_ELEMENTS: usize = 5;
-const PIECE_ELEMENTS: usize = 11;
+const PIECE_ELEMENTS: usize = 12;
 /// How many a piece had before members were part of it.
 const PIECE_ELEMENTS_WITHOUT_MEMBERS: usize = 8;
 
@@ -137,6 +140,7 @@ impl DeltaPiece {
         vector::write(body, &self.floor);
         member::write(body, &self.members);
         body.unsigned(self.held);
+        vector::write(body, &self.told_floor);
     }
 
     /// Reads a message that came from outside: nothing about it is trusted. It may be as large as a state needs, up to
@@ -162,13 +166,25 @@ impl DeltaPiece {
         let table = read_table(reader, limits)?;
         let entities = read_entities(reader, &table, &vector, limits)?;
         let next = read_dot(reader)?;
-        let (floor, members, held) = (VersionVector::new(), Vec::new(), 0);
-        let mut piece =
-            DeltaPiece { namespace, replica, session, vector, entities, next, floor, members, held };
+        let (floor, told_floor) = (VersionVector::new(), VersionVector::new());
+        let (members, held) = (Vec::new(), 0);
+        let mut piece = DeltaPiece {
+            namespace,
+            replica,
+            session,
+            vector,
+            entities,
+            next,
+            floor,
+            told_floor,
+            members,
+            held,
+        };
         if elements >= PIECE_ELEMENTS {
             piece.floor = vector::read(reader, limits)?;
             piece.members = member::read(reader, limits)?;
             piece.held = reader.unsigned("held")?;
+            piece.told_floor = vector::read(reader, limits)?;
         }
         let known = if elements >= PIECE_ELEMENTS { PIECE_ELEMENTS } else { PIECE_ELEMENTS_WITHOUT_MEMBERS };
         for _ in known..elements {

@@ -175,6 +175,7 @@ fn piece() -> DeltaPiece {
         entities: vec![("user/7".into(), record()), ("user/ü".into(), record())],
         next: None,
         floor: [(replica("eu-west"), 299)].into_iter().collect(),
+        told_floor: [(replica("eu-west"), 300)].into_iter().collect(),
         members: members(),
         held: 1_000_000,
     }
@@ -182,7 +183,8 @@ fn piece() -> DeltaPiece {
 
 /// As it was before members were part of it.
 fn piece_without_members() -> DeltaPiece {
-    DeltaPiece { floor: VersionVector::new(), members: vec![], held: 0, ..piece() }
+    let (floor, told_floor) = (VersionVector::new(), VersionVector::new());
+    DeltaPiece { floor, told_floor, members: vec![], held: 0, ..piece() }
 }
 
 #[test]
@@ -220,7 +222,14 @@ fn version_1_snapshot_chunk() {
     assert_eq!(SnapshotChunk::decode(golden.clone(), &Limits::default(), 1_000).unwrap(), chunk);
     // Another build may pack it otherwise; what is not worth packing stays plain.
     let empty = VersionVector::new;
-    let short = DeltaPiece { vector: empty(), floor: empty(), entities: vec![], members: vec![], ..piece() };
+    let short = DeltaPiece {
+        vector: empty(),
+        floor: empty(),
+        told_floor: empty(),
+        entities: vec![],
+        members: vec![],
+        ..piece()
+    };
     let short = SnapshotChunk { piece: short };
     let golden = frozen("snapshot-chunk-plain-v1.hex", &short.encode().0);
     assert_eq!(SnapshotChunk::decode(golden, &Limits::default(), 1_000).unwrap(), short);
@@ -233,6 +242,7 @@ fn manifest() -> SnapshotManifest {
         made_unix_ms: 1_795_220_962_300,
         vector: piece().vector,
         floor: piece().floor,
+        told_floor: piece().told_floor,
         members: members(),
         strategies: Some(0xfedc_ba98_7654_3210),
         place: heartbeat().place,

@@ -27,11 +27,13 @@ pub enum Table {
     Staged,
     /// Events that a subscriber's handler failed on, by subscriber and place in the log.
     DeadLetters,
+    /// The writes of which a tombstone is held that can be reclaimed in time, in the form of [`Live`](Self::Live).
+    Tombstones,
 }
 
 impl Table {
     /// Every table, in the order in which they were introduced.
-    pub const ALL: [Table; 8] = [
+    pub const ALL: [Table; 9] = [
         Table::Meta,
         Table::Entities,
         Table::Outbox,
@@ -40,6 +42,7 @@ impl Table {
         Table::Live,
         Table::Staged,
         Table::DeadLetters,
+        Table::Tombstones,
     ];
 
     /// The place of this table in [`ALL`](Self::ALL), for a backend that keeps its tables in an array.
@@ -58,6 +61,7 @@ impl Table {
             Table::Live => "live",
             Table::Staged => "staged",
             Table::DeadLetters => "dead_letters",
+            Table::Tombstones => "tombstones",
         }
     }
 }

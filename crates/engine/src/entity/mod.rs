@@ -3,6 +3,7 @@
 mod crdts;
 mod fields;
 mod merge;
+mod reclaim;
 mod siblings;
 mod view;
 mod whole;
@@ -15,6 +16,8 @@ use bytes::Bytes;
 pub(crate) use crdts::{has_unknown_crdt, holds_unknown_crdt};
 pub(crate) use fields::{change, difference};
 pub(crate) use merge::{Side, merge};
+pub(crate) use reclaim::reclaim;
+pub use reclaim::tombstones;
 pub(crate) use view::live_fields;
 pub use view::{FieldView, Visible, is_held_elsewhere, visible};
 pub(crate) use whole::patched;

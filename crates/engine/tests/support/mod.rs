@@ -6,10 +6,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use archipelago_clock::{Incarnation, ReplicaId, VersionVector};
 use archipelago_conflict::{Strategy, StrategyTable};
 use archipelago_engine::{
-    Change, Commit, Conflict, DeltaError, Effect, Engine, EngineConfig, LocalWrite, Notice, Received,
+    Change, Commit, Conflict, DeltaError, Effect, Engine, EngineConfig, Giver, LocalWrite, Notice, Received,
     Records, Reincarnation, Restored, WriteError, Written,
 };
-use archipelago_proto::{EntityId, Event, EventBatch, Limits, Record, ReplicaTable, encode_value};
+use archipelago_proto::{EntityId, Event, EventBatch, Limits, Member, Record, ReplicaTable, encode_value};
 use bytes::Bytes;
 
 /// What survives a crash.
@@ -17,6 +17,9 @@ use bytes::Bytes;
 pub(crate) struct Disk {
     pub(crate) entities: BTreeMap<EntityId, Bytes>,
     pub(crate) live: BTreeMap<(u32, u64), EntityId>,
+    pub(crate) tombstones: BTreeMap<(u32, u64), EntityId>,
+    pub(crate) members: Vec<Member>,
+    pub(crate) floors: (VersionVector, VersionVector),
     pub(crate) vector: BTreeMap<u32, u64>,
     pub(crate) replicas: Vec<ReplicaId>,
     /// Identities that the replica had before, and the last sequence of each that is its own for sure.
@@ -36,21 +39,49 @@ impl Records for Disk {
         after: u64,
         limit: usize,
     ) -> Result<Vec<(u64, EntityId)>, Box<dyn std::error::Error + Send + Sync>> {
-        let dots = self.live.range((replica, after + 1)..=(replica, u64::MAX)).take(limit);
-        Ok(dots.map(|((_, sequence), entity)| (*sequence, entity.clone())).collect())
+        Ok(dots(&self.live, replica, after, limit))
     }
+
+    fn tombstones(
+        &self,
+        replica: u32,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, EntityId)>, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(dots(&self.tombstones, replica, after, limit))
+    }
+}
+
+type Index = BTreeMap<(u32, u64), EntityId>;
+
+fn dots(index: &Index, replica: u32, after: u64, limit: usize) -> Vec<(u64, EntityId)> {
+    let dots = index.range((replica, after + 1)..=(replica, u64::MAX)).take(limit);
+    dots.map(|((_, sequence), entity)| (*sequence, entity.clone())).collect()
 }
 
 impl Disk {
     fn store(&mut self, commit: &Commit) {
-        self.entities.extend(commit.entities.iter().cloned());
-        for (replica, sequence, entity, is_live) in &commit.live {
-            let dot = (*replica, *sequence);
-            let before = match is_live {
-                true => self.live.insert(dot, entity.clone()),
-                false => self.live.remove(&dot),
-            };
-            assert_eq!(before.is_some(), !is_live, "a dot is live once, and ceases to be once");
+        for (entity, record) in &commit.entities {
+            match record {
+                Some(record) => drop(self.entities.insert(entity.clone(), record.clone())),
+                None => drop(self.entities.remove(entity)),
+            }
+        }
+        for (index, changes) in [(&mut self.live, &commit.live), (&mut self.tombstones, &commit.tombstones)] {
+            for change in changes {
+                let dot = (change.replica, change.sequence);
+                let before = match change.is_there {
+                    true => index.insert(dot, change.entity.clone()),
+                    false => index.remove(&dot),
+                };
+                assert_eq!(before.is_some(), !change.is_there, "a dot is there once, and goes once");
+            }
+        }
+        if let Some(members) = &commit.members {
+            self.members.clone_from(members);
+        }
+        if let Some(floors) = &commit.floors {
+            self.floors.clone_from(floors);
         }
         if let Some(Reincarnation { old, fork, .. }) = &commit.reincarnation {
             self.disowned.push((old.clone(), *fork));
@@ -74,6 +105,8 @@ impl Disk {
             replicas: replicas.clone(),
             hlc_ceiling: self.hlc_ceiling,
             checkpoint: self.checkpoint,
+            members: self.members.clone(),
+            floors: self.floors.clone(),
         }
     }
 }
@@ -88,6 +121,8 @@ pub(crate) struct Replica {
     pub(crate) rewind: Option<u64>,
     /// Whom to ask for what is lacking.
     pub(crate) repair: Option<ReplicaId>,
+    /// What is to be put into the log.
+    pub(crate) floor: Option<Bytes>,
 }
 
 pub(crate) fn id(name: &str) -> ReplicaId {
@@ -121,7 +156,7 @@ impl Replica {
         for (entity, record) in &disk.entities {
             engine.restore(entity, record.clone()).expect("what was stored decodes");
         }
-        Replica { engine, disk, notices: Vec::new(), rewind: None, repair: None }
+        Replica { engine, disk, notices: Vec::new(), rewind: None, repair: None, floor: None }
     }
 
     /// Loses everything but the disk.
@@ -174,6 +209,7 @@ impl Replica {
                 Effect::Notify(notice) => self.notices.push(notice),
                 Effect::Rewind { after } => self.rewind = Some(after),
                 Effect::Repair { from, .. } => self.repair = Some(from),
+                Effect::TellFloor { message } => self.floor = Some(message),
             }
         }
         events
@@ -231,19 +267,26 @@ impl Replica {
         now: u64,
         mut between: impl FnMut(&mut Replica, &mut Replica),
     ) -> Result<(), DeltaError> {
-        let mut since = self.engine.vector().clone();
+        let own = self.engine.vector();
+        let is_complete = !(own.dominates(giver.engine.floor()) && own.dominates(self.engine.floor()));
+        let mut since = if is_complete { VersionVector::new() } else { self.engine.vector().clone() };
         let mut staged = BTreeMap::new();
         loop {
-            let mut delta = giver.engine.delta_since(&since, None, bytes_max, &giver.disk)?;
+            let mut delta = giver.engine.delta_since(&since, None, bytes_max, now, &giver.disk)?;
             let (vector, whole) = (delta.vector.clone(), delta.is_whole());
             staged.extend(std::mem::take(&mut delta.entities));
             while let Some(next) = delta.next {
                 between(self, giver);
-                delta = giver.engine.delta_since(&since, Some(&next), bytes_max, &giver.disk)?;
+                delta = giver.engine.delta_since(&since, Some(&next), bytes_max, now, &giver.disk)?;
                 staged.extend(std::mem::take(&mut delta.entities));
             }
             if whole {
-                let taken = self.engine.handle_delta(&vector, staged, now, &self.disk);
+                let members = giver.engine.members().cloned().collect();
+                let engine = &giver.engine;
+                let (replica, floor) = (engine.config().replica.clone(), engine.reclaimed().clone());
+                let told_floor = engine.floor().clone();
+                let giver = Giver { replica, vector, floor, told_floor, is_complete, members };
+                let taken = self.engine.handle_delta(giver, staged, now, &self.disk);
                 self.flush(now);
                 return taken;
             }
@@ -252,7 +295,7 @@ impl Replica {
     }
 
     /// The index of live dots as the records have it.
-    pub(crate) fn live_dots_of_records(&self) -> BTreeMap<(u32, u64), EntityId> {
+    pub(crate) fn live_dots_of_records(&self) -> Index {
         let entities = self.disk.entities.keys();
         let dots = entities.flat_map(|entity| {
             let versions = self.record(entity).expect("stored").versions.into_iter();
@@ -275,4 +318,12 @@ impl Replica {
         }
         fenced
     }
+}
+
+/// `replica` as the giver of a delta that is all up to `vector`.
+pub(crate) fn giver(replica: &Replica, vector: VersionVector) -> Giver {
+    let engine = &replica.engine;
+    let (floor, members) = (engine.reclaimed().clone(), engine.members().cloned().collect());
+    let (replica, told_floor) = (engine.config().replica.clone(), engine.floor().clone());
+    Giver { replica, vector, floor, told_floor, is_complete: true, members }
 }

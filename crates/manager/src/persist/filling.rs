@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, ops::Bound};
 
 use archipelago_clock::{Hlc, ReplicaId, VersionVector};
-use archipelago_proto::{EntityId, Record, ReplicaTable};
+use archipelago_proto::{EntityId, Member, Record, ReplicaTable, encode_members};
 use archipelago_store::{Batch, Store, Table};
 use bytes::Bytes;
 
 use super::{
-    FORMAT, FORMAT_ROW, HLC_CEILING_ROW, IDENTITY_ROW, NAMESPACE_ROW, REPLICA_ROWS, VECTOR_ROWS, all_rows,
-    damaged, live_row, load_replicas, numbered_row,
+    FORMAT_ROW, FORMAT_WITHOUT_LIVE, HLC_CEILING_ROW, IDENTITY_ROW, MEMBERS_ROW, NAMESPACE_ROW, REPLICA_ROWS,
+    VECTOR_ROWS, all_rows, damaged, load_replicas, numbered_row, put_floors,
 };
 use crate::{StartError, snapshot::Restoring};
 
@@ -22,6 +22,9 @@ pub(crate) struct Filled<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) vector: &'a VersionVector,
     pub(crate) hlc_ceiling: Hlc,
+    pub(crate) floor: &'a VersionVector,
+    pub(crate) told_floor: &'a VersionVector,
+    pub(crate) members: &'a [Member],
 }
 
 /// How far the filling of the store is, if it was begun and has not ended.
@@ -58,22 +61,8 @@ pub(crate) fn put_restoring(batch: &mut Batch, restoring: &Restoring) {
     batch.put(Table::Meta, RESTORING_ROW, bytes);
 }
 
-/// An entity that was `before`, and its rows in the indexes that need no strategies.
-pub(crate) fn put_entity(
-    batch: &mut Batch,
-    replicas: &mut ReplicaTable,
-    entity: &EntityId,
-    before: &Record,
-    record: &Record,
-) {
-    for version in &before.versions {
-        let number = replicas.intern(&version.dot.actor);
-        batch.remove(Table::Live, live_row(number, version.dot.sequence, entity));
-    }
-    for version in &record.versions {
-        let number = replicas.intern(&version.dot.actor);
-        batch.put(Table::Live, live_row(number, version.dot.sequence, entity), Bytes::new());
-    }
+/// An entity, in the place of what was stored of it before.
+pub(crate) fn put_entity(batch: &mut Batch, replicas: &mut ReplicaTable, entity: &EntityId, record: &Record) {
     batch.put(Table::Entities, entity.as_bytes().clone(), record.encode(replicas));
 }
 
@@ -87,10 +76,13 @@ pub(crate) fn put_new_replicas(batch: &mut Batch, replicas: &ReplicaTable, known
 /// The store is full: from here on it is that of a replica.
 pub(crate) fn put_filled(batch: &mut Batch, replicas: &mut ReplicaTable, filled: &Filled<'_>) {
     batch.remove(Table::Meta, RESTORING_ROW);
-    batch.put(Table::Meta, FORMAT_ROW, FORMAT.to_be_bytes().to_vec());
+    // Indexes follow from strategies, which are not known here: they are made when a master is started on the store.
+    batch.put(Table::Meta, FORMAT_ROW, FORMAT_WITHOUT_LIVE.to_be_bytes().to_vec());
     batch.put(Table::Meta, IDENTITY_ROW, filled.replica.to_string());
     batch.put(Table::Meta, NAMESPACE_ROW, filled.namespace.to_owned());
     batch.put(Table::Meta, HLC_CEILING_ROW, filled.hlc_ceiling.bits().to_be_bytes().to_vec());
+    batch.put(Table::Meta, MEMBERS_ROW, encode_members(filled.members));
+    put_floors(batch, filled.told_floor, filled.floor);
     for (replica, sequence) in filled.vector.iter() {
         let row = numbered_row(VECTOR_ROWS, replicas.intern(replica));
         batch.put(Table::Meta, row, sequence.to_be_bytes().to_vec());

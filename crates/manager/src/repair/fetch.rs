@@ -68,6 +68,10 @@ impl Fetch<'_> {
                 _ => staged.place().clone(),
             };
             let (piece, message) = self.peer.ask(&round).await?;
+            let since = staged.since();
+            if !since.is_empty() && !since.dominates(&piece.told_floor) {
+                return Ok(End::Useless(Useless::Reclaimed));
+            }
             let next = match round.behind(&piece, staged.vector()) {
                 Ok(next) => next,
                 Err(useless) => return Ok(End::Useless(useless)),

@@ -25,8 +25,9 @@ pub(crate) mod staging;
 use std::collections::BTreeMap;
 
 use archipelago_clock::{ReplicaId, VersionVector};
+use archipelago_engine::Giver;
 use archipelago_pipeline::PipelineError;
-use archipelago_proto::{DecodeError, DeltaRequest, EntityId, Limits, Member, Record};
+use archipelago_proto::{DecodeError, DeltaRequest, EntityId, Limits, Record};
 use bytes::Bytes;
 
 use crate::NotTaken;
@@ -42,22 +43,10 @@ pub(crate) const PIECE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// All that another replica has and this one lacks.
 #[derive(Debug)]
 pub(crate) struct Fetched {
-    /// Whose state it is.
-    pub(crate) replica: ReplicaId,
+    /// Whose state it is, and what all of it is.
+    pub(crate) giver: Giver,
     /// What it is for: it can be taken in by whoever has applied all of this.
     pub(crate) since: VersionVector,
-    /// What the other replica had applied.
-    pub(crate) vector: VersionVector,
-    /// The other replica may have reclaimed tombstones that this covers. While it was fetched, each answer was checked
-    /// against this: what was asked for covered the floor of the answer, or it was asked for everything.
-    #[expect(dead_code, reason = "the engine reclaims no tombstones yet")]
-    pub(crate) floor: VersionVector,
-    /// The members that the other replica knew of.
-    #[expect(dead_code, reason = "the engine reclaims no tombstones yet")]
-    pub(crate) members: Vec<Member>,
-    /// It was asked for everything: in an entity that is not in here nothing is live at `vector`.
-    #[expect(dead_code, reason = "the engine reclaims no tombstones yet")]
-    pub(crate) complete: bool,
     /// Entities with all that is live in them.
     pub(crate) entities: BTreeMap<EntityId, Record>,
 }

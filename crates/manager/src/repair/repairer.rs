@@ -186,7 +186,7 @@ impl Repairer {
             }
             fetched => fetched?,
         };
-        let (from, entities) = (fetched.replica.clone(), fetched.entities.len() as u64);
+        let (from, entities) = (fetched.giver.replica.clone(), fetched.entities.len() as u64);
         let commands = self.commands.upgrade().ok_or(RepairError::Closed)?;
         let (reply, taken) = oneshot::channel();
         commands.send(Command::Take { fetched, reply }).await.map_err(|_| RepairError::Closed)?;

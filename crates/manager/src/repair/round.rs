@@ -98,6 +98,7 @@ mod tests {
             entities: Vec::new(),
             next: next.map(|sequence| Dot::new(us(), sequence)),
             floor: VersionVector::new(),
+            told_floor: VersionVector::new(),
             members: Vec::new(),
             held: 0,
         }

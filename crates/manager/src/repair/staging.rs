@@ -37,6 +37,7 @@ use std::{
 };
 
 use archipelago_clock::{ReplicaId, VersionVector};
+use archipelago_engine::Giver;
 use archipelago_proto::{DecodeError, DeltaPiece};
 use archipelago_store::{Batch, Durability, Store, StoreError, Table};
 use bytes::Bytes;
@@ -294,9 +295,9 @@ where
                 last = Some(piece);
             }
             let last = last.ok_or(StagingError::Missing { index: 0 })?;
-            let complete = since.is_empty();
-            let (replica, vector, members) = (last.replica, last.vector, last.members);
-            Ok(Fetched { replica, since, vector, floor, members, complete, entities })
+            let DeltaPiece { replica, vector, told_floor, members, .. } = last;
+            let giver = Giver { replica, vector, floor, told_floor, is_complete: since.is_empty(), members };
+            Ok(Fetched { giver, since, entities })
         })
         .await
     }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use archipelago_clock::VersionVector;
-use archipelago_engine::{LocalWrite, Received, StateDigest};
+use archipelago_clock::{ReplicaId, VersionVector};
+use archipelago_engine::{LocalWrite, MemberError, Received, Reclaimable, StateDigest};
 use archipelago_pipeline::LogId;
-use archipelago_proto::{DeltaPiece, DeltaRequest, EntityId, Event, Heartbeat, LogPlace};
+use archipelago_proto::{DeltaPiece, DeltaRequest, EntityId, Event, Floor, Heartbeat, LogPlace, Member};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
@@ -58,6 +58,22 @@ pub(crate) enum Command {
     Hear {
         heartbeat: Box<Heartbeat>,
     },
+    Members {
+        reply: oneshot::Sender<Vec<Member>>,
+    },
+    /// Gives up the member of this name.
+    Retire {
+        name: String,
+        reply: oneshot::Sender<Result<ReplicaId, MemberError>>,
+    },
+    /// This master is about to go, or gone.
+    Leave {
+        is_done: bool,
+        reply: oneshot::Sender<()>,
+    },
+    Reclaimable {
+        reply: oneshot::Sender<Reclaimable>,
+    },
     Close {
         reply: oneshot::Sender<()>,
     },
@@ -78,8 +94,6 @@ pub(crate) struct Captured {
     pub(crate) digest: u128,
     pub(crate) place: Option<LogPlace>,
     pub(crate) now_unix_ms: u64,
-    /// Counts what made this master forget entities that it held: what was read before is of no use then.
-    pub(crate) disturbances: u64,
 }
 
 /// What the reader of the log brings.
@@ -95,6 +109,7 @@ pub(crate) struct Message {
 #[derive(Debug)]
 pub(crate) enum Content {
     Events(Vec<Event>),
+    Floor(Floor),
     /// Nothing that anyone can read.
     Nothing,
     /// Something that a newer build can read.

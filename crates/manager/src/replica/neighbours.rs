@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use archipelago_clock::{ReplicaId, VersionVector};
+use archipelago_clock::ReplicaId;
 use archipelago_engine::{DeltaError, Peer};
-use archipelago_proto::{DeltaPiece, DeltaRequest, Heartbeat};
+use archipelago_proto::{DeltaPiece, DeltaRequest, Heartbeat, LogPlace, Member, MemberState};
 use archipelago_store::{Batch, Durability};
 
 use super::{Captured, Replica, Stored};
@@ -20,8 +20,9 @@ impl Replica {
             return None;
         }
         let bytes_max = usize::try_from(request.bytes_max).unwrap_or(usize::MAX).min(PIECE_BYTES_TARGET);
+        let now = self.clock.now_unix_ms();
         let records = Stored(&*self.shared.store);
-        let delta = self.engine.delta_since(&request.since, request.from.as_ref(), bytes_max, &records);
+        let delta = self.engine.delta_since(&request.since, request.from.as_ref(), bytes_max, now, &records);
         match delta {
             Ok(delta) => Some(DeltaPiece {
                 namespace: self.shared.namespace.clone(),
@@ -30,9 +31,10 @@ impl Replica {
                 vector: delta.vector,
                 entities: delta.entities,
                 next: delta.next,
-                floor: VersionVector::new(),
-                members: Vec::new(),
-                held: 0,
+                floor: self.engine.reclaimed().clone(),
+                told_floor: self.engine.floor().clone(),
+                members: self.engine.members().cloned().collect(),
+                held: self.engine.held(),
             }),
             Err(error) => {
                 self.fail(error.to_string());
@@ -46,9 +48,8 @@ impl Replica {
         Captured {
             piece,
             digest: self.engine.digest().root(),
-            place: None,
+            place: self.place(),
             now_unix_ms: self.clock.now_unix_ms(),
-            disturbances: self.disturbances,
         }
     }
 
@@ -61,9 +62,11 @@ impl Replica {
         }
         let now = self.clock.now_unix_ms();
         let records = Stored(&*self.shared.store);
-        let taken = self.engine.handle_delta(&fetched.vector, fetched.entities, now, &records);
+        let taken = self.engine.handle_delta(fetched.giver, fetched.entities, now, &records);
         taken.map_err(|error| match error {
             DeltaError::Fenced { dot } => NotTaken::Fenced { dot },
+            DeltaError::GiverBehind { giver } => NotTaken::GiverBehind { giver },
+            DeltaError::Incomplete => NotTaken::Incomplete,
             DeltaError::Ahead { entity, due_unix_ms } => {
                 let ahead = Duration::from_millis(due_unix_ms.saturating_sub(now));
                 NotTaken::Ahead { entity: entity.to_string(), ahead }
@@ -82,7 +85,13 @@ impl Replica {
         let own = self.shared.replica();
         if heartbeat.replica != own && heartbeat.namespace == self.shared.namespace {
             let (peer, has) = (heartbeat.replica.clone(), heartbeat.vector.get(&own));
-            self.shared.spread.send_if_modified(|spread| spread.peers.insert(peer, has) != Some(has));
+            let knows_left = |member: &Member| member.replica == own && member.state == MemberState::Left;
+            let is_left = heartbeat.members.iter().any(knows_left);
+            self.shared.spread.send_if_modified(|spread| {
+                let changes = spread.is_left != is_left;
+                spread.is_left |= is_left;
+                spread.peers.insert(peer, has) != Some(has) || changes
+            });
         }
         self.engine.handle_heartbeat(heartbeat, self.clock.now_unix_ms());
     }
@@ -119,8 +128,32 @@ impl Replica {
                 let _ = reply.send(self.captured(piece));
             }
         }
-        for reply in self.beats.drain(..).filter(|_| self.failed.is_none()) {
-            let _ = reply.send(self.engine.heartbeat(self.clock.now_unix_ms()));
+        for reply in std::mem::take(&mut self.beats) {
+            if self.failed.is_none() {
+                let place = self.place();
+                let _ = reply.send(self.engine.heartbeat(place, self.clock.now_unix_ms()));
+            }
+        }
+    }
+
+    fn place(&self) -> Option<LogPlace> {
+        let created_unix_ns = self.log.as_ref()?.created_unix_ns;
+        Some(LogPlace { created_unix_ns, sequence: self.engine.checkpoint() })
+    }
+
+    pub(super) fn leave(&mut self, is_done: bool, reply: tokio::sync::oneshot::Sender<()>) {
+        if let Err(error) = self.engine.leave(is_done, self.clock.now_unix_ms()) {
+            tracing::error!(%error, "this master cannot say that it leaves");
+        }
+        let _ = reply.send(());
+    }
+
+    /// Keeps this master among the members.
+    pub(super) fn announce(&mut self) {
+        if self.failed.is_none()
+            && let Err(error) = self.engine.announce(self.clock.now_unix_ms())
+        {
+            tracing::error!(%error, "this master cannot say that it is a member");
         }
     }
 

@@ -21,6 +21,15 @@ impl Records for Stored<'_> {
         after: u64,
         limit: usize,
     ) -> Result<Vec<(u64, EntityId)>, Box<dyn std::error::Error + Send + Sync>> {
-        persist::live_dots(self.0, replica, after, limit)
+        persist::dots(self.0, Table::Live, replica, after, limit)
+    }
+
+    fn tombstones(
+        &self,
+        replica: u32,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, EntityId)>, Box<dyn std::error::Error + Send + Sync>> {
+        persist::dots(self.0, Table::Tombstones, replica, after, limit)
     }
 }

@@ -59,7 +59,7 @@ impl Maker<'_> {
     async fn attempt(&self) -> Result<Option<Made>, SnapshotError> {
         let first = self.capture(&VersionVector::new(), None).await?;
         let mut writing = Writing::begin(self, &first).await?;
-        let (mut since, disturbances) = (VersionVector::new(), first.disturbances);
+        let mut since = VersionVector::new();
         let mut captured = Some(first);
         for _ in 0..ROUNDS_MAX {
             let (mut from, mut round_vector) = (None, None);
@@ -68,7 +68,7 @@ impl Maker<'_> {
                     Some(first) => first,
                     None => self.capture(&since, from).await?,
                 };
-                if part.disturbances != disturbances {
+                if !since.is_empty() && !since.dominates(&part.piece.floor) {
                     return Ok(None);
                 }
                 part.piece = writing.write(part.piece, self.shared).await?;
@@ -155,6 +155,7 @@ impl Writing {
             made_unix_ms: self.made_unix_ms,
             vector: last.piece.vector,
             floor: last.piece.floor,
+            told_floor: last.piece.told_floor,
             members: last.piece.members,
             strategies: Some(maker.shared.strategies.fingerprint()),
             place: last.place,

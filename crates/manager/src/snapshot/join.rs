@@ -56,7 +56,9 @@ impl Skip {
     fn is_lasting(&self) -> bool {
         match self {
             // What is away may come back; what is staged until then stays of use.
-            Skip::Snapshot(error) => !matches!(error, SnapshotError::Snapshots(error) if error.is_retryable()),
+            Skip::Snapshot(error) => {
+                !matches!(error, SnapshotError::Snapshots(error) if error.is_retryable())
+            }
             Skip::OtherStrategies => true,
             Skip::NotTaken(_) | Skip::Staging(_) | Skip::Closed => false,
         }

@@ -7,8 +7,8 @@ use std::{
 
 use archipelago_clock::{Hlc, Incarnation, ReplicaId};
 use archipelago_pipeline::snapshots::SnapshotStore;
-use archipelago_proto::{DeltaPiece, Limits, Record, ReplicaTable};
-use archipelago_store::{Batch, Durability, Store, Table};
+use archipelago_proto::{DeltaPiece, Limits, ReplicaTable};
+use archipelago_store::{Batch, Durability, Store};
 use serde::{Deserialize, Serialize};
 
 use super::{SnapshotError, SnapshotInfo, SnapshotProgress, SnapshotReader};
@@ -26,7 +26,6 @@ pub struct SnapshotRestore<'a> {
     namespace: String,
     replicas: ReplicaTable,
     restoring: Restoring,
-    limits: Limits,
 }
 
 /// How far a restore is: a row of the store that it fills.
@@ -85,8 +84,8 @@ impl<'a> SnapshotRestore<'a> {
         };
         reader.resume(restoring.chunks, restoring.entities);
         let replicas = persist::known_replicas(&*store)?;
-        let (namespace, limits) = (namespace.to_owned(), limits.clone());
-        let restore = SnapshotRestore { reader, store, namespace, replicas, restoring, limits };
+        let namespace = namespace.to_owned();
+        let restore = SnapshotRestore { reader, store, namespace, replicas, restoring };
         let mut batch = Batch::new();
         persist::put_restoring(&mut batch, &restore.restoring);
         restore.commit(batch, Durability::Fsync).await?;
@@ -110,7 +109,7 @@ impl<'a> SnapshotRestore<'a> {
         };
         let mut batch = Batch::new();
         let known = self.replicas.replicas().len();
-        self.put(&mut batch, chunk.piece)?;
+        self.put(&mut batch, chunk.piece);
         persist::put_new_replicas(&mut batch, &self.replicas, known);
         let progress = self.reader.progress();
         (self.restoring.chunks, self.restoring.entities) = (progress.chunks, progress.entities);
@@ -125,20 +124,13 @@ impl<'a> SnapshotRestore<'a> {
         self.reader.info()
     }
 
-    fn put(&mut self, batch: &mut Batch, piece: DeltaPiece) -> Result<(), SnapshotError> {
+    fn put(&mut self, batch: &mut Batch, piece: DeltaPiece) {
         for (entity, record) in piece.entities {
-            // One that changed while the snapshot was made comes again, and replaces what came before.
-            let before = match self.store.get(Table::Entities, entity.as_bytes())? {
-                Some(before) => Record::decode(before, &self.replicas, &self.limits).map_err(|error| {
-                    StartError::Row { row: entity.to_string(), reason: error.to_string() }
-                })?,
-                None => Record::default(),
-            };
             let stamps = record.versions.iter().map(|version| version.hlc.bits());
             self.restoring.hlc = stamps.fold(self.restoring.hlc, u64::max);
-            persist::put_entity(batch, &mut self.replicas, &entity, &before, &record);
+            // One that changed while the snapshot was made comes again, and replaces what came before.
+            persist::put_entity(batch, &mut self.replicas, &entity, &record);
         }
-        Ok(())
     }
 
     async fn finish(&mut self) -> Result<(), SnapshotError> {
@@ -157,6 +149,9 @@ impl<'a> SnapshotRestore<'a> {
                 namespace: &self.namespace,
                 vector: &manifest.vector,
                 hlc_ceiling: Hlc::from_bits(self.restoring.hlc),
+                floor: &manifest.floor,
+                told_floor: &manifest.told_floor,
+                members: &manifest.members,
             },
         );
         persist::put_new_replicas(&mut batch, &self.replicas, known);

@@ -234,6 +234,8 @@ impl Delivery {
                 }));
             }
             Decoded::Part => {}
+            // It is the masters' business.
+            Decoded::Floor(_) => {}
             Decoded::Unusable { reason } => self.unreadable(sequence, reason, false),
             Decoded::Newer(error) => {
                 self.held_back = true;

@@ -11,7 +11,7 @@ use crate::{
     writer::Writer,
 };
 
-const ELEMENTS: usize = 13;
+const ELEMENTS: usize = 14;
 
 /// What a snapshot is: of what, made by whom, up to where, and of which chunks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct SnapshotManifest {
     pub vector: VersionVector,
     /// Tombstones that this covers may be missing.
     pub floor: VersionVector,
+    /// The join of all floors that had been taken in.
+    pub told_floor: VersionVector,
     /// The members of the namespace that were known.
     pub members: Vec<Member>,
     /// The fingerprint of the strategies by which it was made; `None` if it was made of stored rows alone.
@@ -64,6 +66,7 @@ impl SnapshotManifest {
         body.unsigned(self.made_unix_ms);
         vector::write(&mut body, &self.vector);
         vector::write(&mut body, &self.floor);
+        vector::write(&mut body, &self.told_floor);
         member::write(&mut body, &self.members);
         match self.strategies {
             None => body.nil(),
@@ -103,6 +106,7 @@ impl SnapshotManifest {
             made_unix_ms: reader.unsigned("made_unix_ms")?,
             vector: vector::read(&mut reader, limits)?,
             floor: vector::read(&mut reader, limits)?,
+            told_floor: vector::read(&mut reader, limits)?,
             members: member::read(&mut reader, limits)?,
             strategies: match reader.is_nil("strategies")? {
                 true => None,

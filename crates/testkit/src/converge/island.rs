@@ -4,7 +4,8 @@ use archipelago_clock::{Incarnation, ReplicaId};
 use archipelago_conflict::StrategyTable;
 use archipelago_crdt::Value;
 use archipelago_engine::{
-    Change, Effect, Engine, EngineConfig, LocalWrite, ReadError, Records, Restored, WriteError, visible,
+    Change, DotChange, Effect, Engine, EngineConfig, LocalWrite, ReadError, Records, Restored, WriteError,
+    visible,
 };
 use archipelago_proto::{EntityId, Event, EventBatch, Limits, Record, decode_value};
 use bytes::Bytes;
@@ -28,6 +29,16 @@ impl Records for Disk {
     ) -> Result<Vec<(u64, EntityId)>, Box<dyn Error + Send + Sync>> {
         let dots = self.live.range((replica, after.saturating_add(1))..=(replica, u64::MAX)).take(limit);
         Ok(dots.map(|((_, sequence), entity)| (*sequence, entity.clone())).collect())
+    }
+
+    fn tombstones(
+        &self,
+        _replica: u32,
+        _after: u64,
+        _limit: usize,
+    ) -> Result<Vec<(u64, EntityId)>, Box<dyn Error + Send + Sync>> {
+        // Nothing is reclaimed here.
+        Ok(Vec::new())
     }
 }
 
@@ -73,9 +84,14 @@ impl Island {
         let mut events = Vec::new();
         for effect in self.engine.flush(now_unix_ms) {
             let Effect::Commit(commit) = effect else { continue };
-            self.disk.entities.extend(commit.entities.iter().cloned());
-            for (replica, sequence, entity, is_live) in commit.live {
-                match is_live {
+            for (entity, record) in commit.entities {
+                match record {
+                    Some(record) => self.disk.entities.insert(entity, record),
+                    None => self.disk.entities.remove(&entity),
+                };
+            }
+            for DotChange { replica, sequence, entity, is_there } in commit.live {
+                match is_there {
                     true => self.disk.live.insert((replica, sequence), entity),
                     false => self.disk.live.remove(&(replica, sequence)),
                 };

@@ -1,0 +1,517 @@
+//! Tombstones go once they are of no use to anyone, and nothing that was removed comes back: whoever writes, joins, is given
+//! up, or returns.
+
+mod support;
+
+use archipelago_clock::{Incarnation, ReplicaId, VersionVector};
+use archipelago_conflict::Strategy;
+use archipelago_engine::{Change, DeltaError, EngineConfig, Notice, Received};
+use archipelago_proto::{Event, Floor, Limits, LogMessage, MemberState};
+use bytes::Bytes;
+use proptest::prelude::{Strategy as _, *};
+use support::{Replica, config, id, patch, put, value};
+
+const START: u64 = 1_000_000;
+const STRATEGIES: [Strategy; 4] =
+    [Strategy::Lww, Strategy::FieldMerge, Strategy::CrdtMerge, Strategy::VersionVector];
+
+/// What stands in the shared log.
+#[derive(Clone, Debug)]
+enum Entry {
+    Event(Event),
+    Floor(Bytes),
+}
+
+/// A replica with its place in the log.
+struct Island {
+    replica: Replica,
+    read: usize,
+    /// Written and not yet in the log, in order.
+    outbox: Vec<Event>,
+}
+
+/// Islands that share a log, hear one another's heartbeats, and repair.
+struct World {
+    islands: Vec<Island>,
+    log: Vec<Entry>,
+    now: u64,
+    strategy: Strategy,
+}
+
+impl World {
+    fn new(names: &[&str], strategy: Strategy) -> Self {
+        let mut world = World { islands: Vec::new(), log: Vec::new(), now: START, strategy };
+        names.iter().for_each(|name| world.join(name, 1));
+        world
+    }
+
+    fn join(&mut self, name: &str, incarnation: u64) {
+        let replica = ReplicaId::new(name, Incarnation::from_bits(incarnation)).expect("a legal name");
+        let session = self.islands.len() as u64 + 100 * incarnation;
+        let config = EngineConfig { replica, session, ..config(name, self.strategy) };
+        self.islands.push(Island { replica: Replica::new(config), read: 0, outbox: Vec::new() });
+    }
+
+    fn write(&mut self, island: usize, entity: &str, change: Change) {
+        let now = self.now;
+        let island = &mut self.islands[island];
+        let (_, event) = island.replica.write(entity, change, now);
+        island.outbox.push(event);
+    }
+
+    fn send(&mut self, island: usize) {
+        let events = std::mem::take(&mut self.islands[island].outbox);
+        self.log.extend(events.into_iter().map(Entry::Event));
+    }
+
+    /// Reads up to `count` messages of the log.
+    fn read(&mut self, island: usize, count: usize) {
+        let now = self.now;
+        let island = &mut self.islands[island];
+        if let Some(after) = island.replica.rewind.take() {
+            island.read = after as usize;
+        }
+        for entry in self.log.iter().skip(island.read).take(count) {
+            island.read += 1;
+            let position = island.read as u64;
+            match entry {
+                Entry::Event(event) => drop(island.replica.receive(event, Some(position), now)),
+                Entry::Floor(message) => {
+                    let LogMessage::Floor(floor) =
+                        LogMessage::decode(message.clone(), &Limits::default()).expect("sound")
+                    else {
+                        panic!("not a floor")
+                    };
+                    island.replica.engine.handle_floor(floor, position);
+                    island.replica.flush(now);
+                }
+            }
+        }
+    }
+
+    /// One heartbeat of an island, which those in `to` hear; a floor that is to be told goes into the log.
+    fn beat(&mut self, island: usize, to: &[usize]) {
+        let now = self.now;
+        let one = &mut self.islands[island].replica;
+        one.engine.announce(now).expect("a sound clock");
+        one.flush(now);
+        let heartbeat = one.engine.heartbeat(None, now);
+        one.flush(now);
+        self.log.extend(one.floor.take().map(Entry::Floor));
+        for other in to.iter().filter(|other| **other != island) {
+            let other = &mut self.islands[*other].replica;
+            other.engine.handle_heartbeat(heartbeat.clone(), now);
+            other.flush(now);
+        }
+    }
+
+    fn reclaim(&mut self, island: usize, limit: usize) -> usize {
+        let now = self.now;
+        let replica = &mut self.islands[island].replica;
+        let reclaimed = replica.engine.reclaim(limit, now, &replica.disk).expect("a sound disk");
+        replica.flush(now);
+        reclaimed
+    }
+
+    fn repair(&mut self, taker: usize, giver: usize, bytes_max: usize) -> Result<(), DeltaError> {
+        let now = self.now;
+        let (taker, giver) = two(&mut self.islands, taker, giver);
+        let repaired = taker.replica.repair_from(&mut giver.replica, bytes_max, now, |_, _| {});
+        taker.replica.flush(now);
+        repaired
+    }
+
+    fn all(&self) -> Vec<usize> {
+        (0..self.islands.len()).collect()
+    }
+
+    /// Everyone speaks, reads and reclaims until nothing more happens.
+    fn settle(&mut self) {
+        for _ in 0..12 {
+            // Long enough for every giver to be done with giving, and for whoever lacks something to ask for it.
+            self.now += 40_000;
+            let all = self.all();
+            for island in all.clone() {
+                self.send(island);
+            }
+            for island in all.clone() {
+                self.read(island, usize::MAX);
+                self.beat(island, &all);
+            }
+            for island in all.clone() {
+                if let Some(from) = self.islands[island].replica.repair.take() {
+                    let giver = all.iter().find(|at| {
+                        *self.islands[**at].replica.engine.config().replica.name() == *from.name()
+                    });
+                    if let Some(giver) = giver.filter(|giver| **giver != island) {
+                        // Whoever is behind catches up first, and is asked again.
+                        let _ = self.repair(island, *giver, 200);
+                    }
+                }
+            }
+            for island in all {
+                self.reclaim(island, usize::MAX);
+            }
+        }
+    }
+
+    fn assert_settled(&mut self) {
+        let first = &self.islands[0].replica;
+        for other in &self.islands[1..] {
+            let other = &other.replica;
+            assert_eq!(first.engine.vector(), other.engine.vector());
+            assert_eq!(first.view(), other.view());
+            assert_eq!(first.engine.digest(), other.engine.digest());
+        }
+    }
+
+    fn tombstones(&self) -> Vec<u64> {
+        self.islands.iter().map(|island| island.replica.engine.tombstones()).collect()
+    }
+}
+
+fn two(islands: &mut [Island], one: usize, other: usize) -> (&mut Island, &mut Island) {
+    assert_ne!(one, other);
+    let (left, right) = islands.split_at_mut(one.max(other));
+    if one < other { (&mut left[one], &mut right[0]) } else { (&mut right[0], &mut left[other]) }
+}
+
+#[test]
+fn once_everyone_has_a_removal_nothing_of_it_is_left_anywhere() {
+    for strategy in STRATEGIES {
+        let mut world = World::new(&["a", "b", "c"], strategy);
+        for number in 0..50 {
+            world.write(number % 3, &format!("e{number}"), put(number));
+        }
+        world.settle();
+        for number in 0..50 {
+            world.write((number + 1) % 3, &format!("e{number}"), Change::Delete);
+        }
+        world.settle();
+        world.assert_settled();
+        assert_eq!(world.tombstones(), [0, 0, 0], "{}", strategy.name());
+        for island in &world.islands {
+            let disk = &island.replica.disk;
+            assert!(disk.entities.is_empty() && disk.live.is_empty() && disk.tombstones.is_empty());
+            assert_eq!(island.replica.engine.held(), 0);
+        }
+    }
+}
+
+#[test]
+fn the_tombstones_of_fields_go_and_the_fields_beside_them_stay() {
+    for strategy in [Strategy::FieldMerge, Strategy::CrdtMerge] {
+        let mut world = World::new(&["a", "b"], strategy);
+        world.write(0, "x", patch(&[("one", Some(1)), ("two", Some(2))]));
+        world.settle();
+        world.write(1, "x", patch::<u8>(&[("one", None)]));
+        world.settle();
+        world.assert_settled();
+        assert_eq!(world.tombstones(), [0, 0]);
+        assert_eq!(world.islands[0].replica.read("x"), Some(serde_json::json!({ "two": 2 })));
+    }
+}
+
+#[test]
+fn one_who_was_not_heard_holds_everything_back_until_given_up() {
+    let mut world = World::new(&["a", "b", "c"], Strategy::Lww);
+    world.write(0, "x", put(1));
+    world.settle();
+    // From now on c is away.
+    let away = world.islands.pop().expect("there are three");
+    world.write(0, "x", Change::Delete);
+    world.settle();
+    assert_eq!(world.tombstones(), [1, 1]);
+    let reclaimable = world.islands[0].replica.engine.reclaimable();
+    let (_, of_c) = reclaimable.awaited.iter().find(|(replica, _)| replica.name() == "c").expect("awaited");
+    assert!(
+        of_c.as_ref()
+            .is_some_and(|vector| !vector.dominates(reclaimable.awaited[0].1.as_ref().expect("own")))
+    );
+    let now = world.now;
+    let replica = world.islands[1].replica.engine.retire("c", now).expect("it is known");
+    assert_eq!(replica, id("c"));
+    world.islands[1].replica.flush(now);
+    world.settle();
+    assert_eq!(world.tombstones(), [0, 0]);
+    // It comes back, and had written meanwhile: to what was removed, and elsewhere.
+    world.islands.push(away);
+    world.write(2, "x", put("late"));
+    world.write(2, "y", put(2));
+    world.settle();
+    world.assert_settled();
+    let c = &world.islands[2].replica;
+    assert!(
+        c.notices.iter().any(|notice| matches!(notice, Notice::Returned { state: MemberState::Retired }))
+    );
+    assert_eq!(c.read("y"), Some(serde_json::json!(2)));
+    let state = c.engine.members().find(|member| member.replica == id("c")).map(|member| member.state);
+    assert_eq!(state, Some(MemberState::Active));
+}
+
+#[test]
+fn a_write_by_one_who_lacks_what_all_have_counts_only_after_it_caught_up() {
+    let mut world = World::new(&["a", "b"], Strategy::Lww);
+    world.write(0, "x", put(1));
+    world.settle();
+    world.write(0, "x", Change::Delete);
+    world.settle();
+    assert_eq!(world.tombstones(), [0, 0]);
+    // A stranger, who knows nothing and writes at once.
+    world.join("stranger", 1);
+    world.write(2, "x", put("of a stranger"));
+    world.send(2);
+    world.read(0, usize::MAX);
+    assert_eq!(world.islands[0].replica.read("x"), None);
+    assert_eq!(world.islands[0].replica.engine.counters().events_below_floor, 1);
+    assert!(
+        matches!(world.repair(0, 2, 1_000), Err(DeltaError::GiverBehind { giver }) if giver == id("stranger"))
+    );
+    world.settle();
+    world.assert_settled();
+    assert_eq!(world.islands[0].replica.read("x"), Some(serde_json::json!("of a stranger")));
+}
+
+#[test]
+fn whoever_lacks_a_reclaimed_removal_needs_all_of_the_state_and_loses_what_was_removed() {
+    let mut world = World::new(&["a", "b"], Strategy::VersionVector);
+    for number in 0..20 {
+        world.write(0, &format!("e{number}"), put(number));
+    }
+    world.settle();
+    let old = world.islands[1].replica.disk.clone();
+    for number in 0..19 {
+        world.write(0, &format!("e{number}"), Change::Delete);
+    }
+    world.settle();
+    assert_eq!(world.tombstones(), [0, 0]);
+    // b is started on an old copy of its folder, in which it had written nothing that is lost.
+    let mut b = Replica::open(config("b", Strategy::VersionVector), old);
+    let a = &mut world.islands[0].replica;
+    let since = b.engine.vector().clone();
+    let delta = a.engine.delta_since(&since, None, usize::MAX, world.now, &a.disk).expect("sound");
+    let part = archipelago_engine::Giver { is_complete: false, ..support::giver(a, delta.vector) };
+    let refused = b.engine.handle_delta(part, delta.entities, world.now, &b.disk).expect_err("it is a part");
+    assert!(matches!(refused, DeltaError::Incomplete), "{refused}");
+    assert_eq!(b.view().len(), 20);
+    b.repair_from(a, 100, world.now, |_, _| {}).expect("all of it");
+    assert_eq!(b.view(), a.view());
+    assert_eq!(b.view().len(), 1);
+    assert_eq!(b.engine.digest(), a.engine.digest());
+    assert_eq!(b.engine.reclaimed(), a.engine.reclaimed(), "what is gone there is gone here");
+}
+
+#[test]
+fn a_removal_among_siblings_stays_until_someone_resolves_it() {
+    let mut world = World::new(&["a", "b"], Strategy::VersionVector);
+    world.write(0, "x", put(1));
+    world.settle();
+    world.write(0, "x", Change::Delete);
+    world.write(1, "x", put(2));
+    world.settle();
+    world.assert_settled();
+    let versions =
+        |world: &World| world.islands[0].replica.record(&"x".into()).map(|record| record.versions.len());
+    assert_eq!(versions(&world), Some(2));
+    world.write(1, "x", Change::Delete);
+    world.settle();
+    assert_eq!((versions(&world), world.tombstones()), (None, vec![0, 0]));
+}
+
+#[test]
+fn a_floor_holds_only_behind_its_place_in_the_log_and_not_before_all_before_it_is_applied() {
+    let mut a = Replica::new(config("a", Strategy::Lww));
+    let mut b = Replica::new(config("b", Strategy::Lww));
+    let first = a.write("x", put(1), START).1;
+    let second = a.write("x", Change::Delete, START).1;
+    let before = b.write("y", put(1), START).1;
+    let behind = b.write("z", put(1), START).1;
+    let mut reader = Replica::new(config("c", Strategy::Lww));
+    let floor =
+        Floor { namespace: "ns".into(), replica: id("a"), vector: [(id("a"), 2)].into_iter().collect() };
+    assert_eq!(reader.receive(&second, Some(1), START), Received::Waits);
+    reader.engine.handle_floor(floor, 3);
+    reader.flush(START);
+    assert!(reader.engine.floor().is_empty(), "the first write was not applied yet");
+    assert_eq!(reader.receive(&before, Some(2), START), Received::Applied, "it lies before the floor");
+    assert_eq!(reader.receive(&behind, Some(4), START), Received::BelowFloor);
+    assert_eq!(
+        reader.receive(&first, Some(5), START),
+        Received::BelowFloor,
+        "its author has it, and will give it"
+    );
+    assert_eq!(reader.disk.checkpoint, 0);
+    reader.repair_from(&mut a, usize::MAX, START, |_, _| {}).expect("sound");
+    assert_eq!(reader.disk.checkpoint, 5);
+    assert_eq!(reader.engine.floor().get(&id("a")), 2);
+    let crashed = reader.crash();
+    assert_eq!(crashed.engine.floor().get(&id("a")), 2, "it is stored");
+}
+
+#[test]
+fn nothing_is_reclaimed_while_somebody_is_being_given_the_state_in_pieces() {
+    let mut world = World::new(&["a", "b"], Strategy::Lww);
+    for number in 0..10 {
+        world.write(0, &format!("e{number}"), put("x".repeat(100)));
+    }
+    world.settle();
+    world.write(0, "e3", Change::Delete);
+    let all = world.all();
+    for _ in 0..3 {
+        for island in 0..2 {
+            world.send(island);
+            world.read(island, usize::MAX);
+            world.beat(island, &all);
+        }
+    }
+    let nothing = VersionVector::new();
+    let a = &mut world.islands[0].replica;
+    let delta = a.engine.delta_since(&nothing, None, 300, world.now, &a.disk).expect("sound");
+    assert!(delta.next.is_some());
+    assert_eq!(world.reclaim(0, 10), 0);
+    assert_eq!(world.reclaim(1, 10), 1);
+    world.now += 30_000;
+    assert_eq!(world.reclaim(0, 10), 1);
+}
+
+#[test]
+fn a_new_incarnation_of_a_name_is_waited_for_in_place_of_the_old_one() {
+    let mut world = World::new(&["a", "b"], Strategy::Lww);
+    world.write(1, "x", put(1));
+    world.settle();
+    world.islands.pop();
+    world.join("b", 2);
+    world.settle();
+    world.write(0, "x", Change::Delete);
+    world.settle();
+    world.assert_settled();
+    assert_eq!(world.tombstones(), [0, 0]);
+}
+
+/// One step of a schedule. Indexes are taken modulo what there is.
+#[derive(Clone, Debug)]
+enum Step {
+    Write { island: usize, entity: u8, what: Option<u8> },
+    Send { island: usize },
+    Read { island: usize, count: usize },
+    Beat { island: usize, heard_by: u8 },
+    Repair { taker: usize, giver: usize, bytes_max: usize },
+    Reclaim { island: usize, limit: usize },
+    Crash { island: usize },
+    Retire { by: usize, whom: usize },
+    Join,
+    Pass { ms: u64 },
+}
+
+fn steps() -> impl proptest::strategy::Strategy<Value = Vec<Step>> {
+    let island = || 0..4usize;
+    let step = prop_oneof![
+        6 => (island(), 0..3u8, proptest::option::weighted(0.5, any::<u8>()))
+            .prop_map(|(island, entity, what)| Step::Write { island, entity, what }),
+        5 => island().prop_map(|island| Step::Send { island }),
+        6 => (island(), 1..6usize).prop_map(|(island, count)| Step::Read { island, count }),
+        8 => (island(), any::<u8>()).prop_map(|(island, heard_by)| Step::Beat { island, heard_by: heard_by | 3 }),
+        2 => (island(), island(), 0..200usize)
+            .prop_map(|(taker, giver, bytes_max)| Step::Repair { taker, giver, bytes_max }),
+        5 => (island(), 1..4usize).prop_map(|(island, limit)| Step::Reclaim { island, limit }),
+        1 => island().prop_map(|island| Step::Crash { island }),
+        1 => (island(), island()).prop_map(|(by, whom)| Step::Retire { by, whom }),
+        1 => Just(Step::Join),
+        3 => (0..3_000u64).prop_map(|ms| Step::Pass { ms }),
+    ];
+    proptest::collection::vec(step, 1..150)
+}
+
+/// With strangers among them, or with everyone known from the start and to the end.
+fn run(strategy: Strategy, steps: &[Step], strangers: bool) {
+    let mut world = World::new(&["a", "b", "c"], strategy);
+    if !strangers {
+        world.settle();
+    }
+    for step in steps {
+        let islands = world.islands.len();
+        match step {
+            Step::Join | Step::Retire { .. } if !strangers => {}
+            Step::Write { island, entity, what } => {
+                let change = match (what, strategy) {
+                    (None, _) => Change::Delete,
+                    (Some(what), Strategy::FieldMerge | Strategy::CrdtMerge) if what % 3 == 0 => {
+                        Change::Patch(vec![(
+                            format!("f{}", what % 2).into(),
+                            (what % 5 != 0).then(|| value(what)),
+                        )])
+                    }
+                    (Some(what), Strategy::FieldMerge | Strategy::CrdtMerge) => {
+                        patch(&[(["f0", "f1"][usize::from(what % 2)], Some(what))])
+                    }
+                    (Some(what), _) => put(what),
+                };
+                world.write(island % islands, &format!("e{entity}"), change);
+            }
+            Step::Send { island } => world.send(island % islands),
+            Step::Read { island, count } => world.read(island % islands, *count),
+            Step::Beat { island, heard_by } => {
+                let heard: Vec<usize> = (0..islands).filter(|at| heard_by & (1 << at) != 0).collect();
+                world.beat(island % islands, &heard);
+            }
+            Step::Repair { taker, giver, bytes_max } => {
+                let (taker, giver) = (taker % islands, giver % islands);
+                if taker != giver {
+                    let _ = world.repair(taker, giver, *bytes_max);
+                }
+            }
+            Step::Reclaim { island, limit } => drop(world.reclaim(island % islands, *limit)),
+            Step::Crash { island } => {
+                let island = &mut world.islands[island % islands];
+                let dead = std::mem::replace(&mut island.replica, Replica::new(config("none", strategy)));
+                let config = dead.engine.config().clone();
+                island.replica =
+                    Replica::open(EngineConfig { session: config.session + 1_000, ..config }, dead.disk);
+                island.read = usize::try_from(island.replica.disk.checkpoint).expect("small");
+            }
+            Step::Retire { by, whom } => {
+                let (now, name) = (world.now, ["a", "b", "c", "d"][*whom]);
+                let replica = &mut world.islands[by % islands].replica;
+                let _ = replica.engine.retire(name, now);
+                replica.flush(now);
+            }
+            Step::Join if islands < 4 => world.join("d", 1),
+            Step::Join => {}
+            Step::Pass { ms } => world.now += ms,
+        }
+    }
+    world.settle();
+    world.assert_settled();
+    let with_values = world.islands[0].replica.disk.entities.len();
+    for island in &world.islands {
+        let replica = &island.replica;
+        assert_eq!(replica.disk.entities.len(), with_values);
+        let siblings = strategy == Strategy::VersionVector;
+        assert_eq!(replica.engine.tombstones(), 0, "nothing holds anything back");
+        assert!(siblings || replica.view().len() == with_values, "nothing but what has a value is left");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_removed_stays_removed_and_all_agree_under_last_writer_wins(steps in steps()) {
+        run(Strategy::Lww, &steps, true);
+    }
+
+    #[test]
+    fn what_is_removed_stays_removed_and_all_agree_under_field_merge(steps in steps()) {
+        run(Strategy::FieldMerge, &steps, true);
+    }
+
+    #[test]
+    fn what_is_removed_stays_removed_and_all_agree_under_crdt_merge(steps in steps()) {
+        run(Strategy::CrdtMerge, &steps, true);
+    }
+
+    #[test]
+    fn what_is_removed_stays_removed_and_all_agree_with_siblings(steps in steps()) {
+        run(Strategy::VersionVector, &steps, false);
+    }
+}
