@@ -301,13 +301,15 @@ pub(crate) enum LogLost {
     Pipeline(#[from] PipelineError),
     #[error("the log {name:?} no longer holds messages {from} to {to}, which were not read here")]
     Gap { name: String, from: u64, to: u64 },
+    #[error("the log {name:?} no longer holds its beginning, up to {to}, and nothing of it was ever read here")]
+    BeginsLate { name: String, to: u64 },
 }
 
 impl LogLost {
     /// True if the log can be followed from another place, and repair brings what is missing.
     pub(crate) fn is_mendable(&self) -> bool {
         match self {
-            LogLost::Gap { .. } => true,
+            LogLost::Gap { .. } | LogLost::BeginsLate { .. } => true,
             LogLost::Pipeline(error) => error.is_loss(),
         }
     }

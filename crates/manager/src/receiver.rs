@@ -30,19 +30,16 @@ impl Receiver {
     /// Runs until the owner of the engine is gone, or the broker refuses for good.
     pub(crate) async fn run(mut self, mut checkpoint: Option<Checkpoint>) {
         while let Err(lost) = self.follow(checkpoint.as_ref()).await {
-            if matches!(lost, LogLost::Gap { .. }) {
+            match &lost {
+                // Who never read the log has lost nothing of it.
+                LogLost::BeginsLate { to, .. } => {
+                    tracing::info!(to, "the log begins behind this message; what was before comes from elsewhere");
+                }
+                lost => self.shared.log_is_lost(lost.to_string()),
+            }
+            if matches!(lost, LogLost::Gap { .. } | LogLost::BeginsLate { .. }) {
                 // Perhaps no other master is there to ask, but a snapshot is.
                 let _ = self.wanted.try_send(Wanted { from: None, lacks: u64::MAX });
-            }
-            match (&checkpoint, &lost) {
-                // Who never read the log has lost nothing of it.
-                (None, LogLost::Gap { to, .. }) => {
-                    tracing::info!(
-                        to,
-                        "the log begins behind this message; what was before comes from elsewhere"
-                    );
-                }
-                _ => self.shared.log_is_lost(lost.to_string()),
             }
             checkpoint = match self.start_over(checkpoint, &lost).await {
                 Some(checkpoint) => Some(checkpoint),
@@ -75,7 +72,7 @@ impl Receiver {
     async fn follow(&mut self, checkpoint: Option<&Checkpoint>) -> Result<(), LogLost> {
         let log = self.open(checkpoint).await?;
         if checkpoint.is_none() && log.first_sequence > 1 {
-            return Err(LogLost::Gap { name: log.id.name, from: 1, to: log.first_sequence - 1 });
+            return Err(LogLost::BeginsLate { name: log.id.name, to: log.first_sequence - 1 });
         }
         let start = checkpoint.cloned().unwrap_or(Checkpoint { log: log.id.clone(), sequence: 0 });
         if !self.remember(&start).await {
