@@ -94,6 +94,8 @@ pub struct Engine {
     pub(crate) reread: bool,
     pub(crate) peers: Peers,
     pub(crate) members: Members,
+    /// This replica said that it goes.
+    pub(crate) is_leaving: bool,
     pub(crate) floors: Floors,
     pub(crate) tombstones: u64,
     held: u64,
@@ -132,6 +134,7 @@ impl Engine {
             reread: false,
             peers: Peers::default(),
             members: Members::new(restored.members),
+            is_leaving: false,
             floors: Floors::new(restored.floors.0, restored.floors.1),
             tombstones: 0,
             held: 0,
