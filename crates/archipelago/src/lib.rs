@@ -24,7 +24,7 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `nats` | yes | `NatsPipeline`: events travel through NATS JetStream |
+//! | `nats` | yes | `NatsPipeline`: events travel through NATS JetStream; `NatsSnapshots`: snapshots in its object store |
 //! | `fjall` | yes | `FjallStore`: state in a folder, on the embedded engine fjall |
 //! | `text` | no | `crdt::Text`: text that many edit at once, on yrs |
 //!
@@ -37,7 +37,7 @@
 //! | [`proto`] | `archipelago-proto` | the bytes on the wire and on disk |
 //! | [`engine`] | `archipelago-engine` | the deterministic core, without I/O |
 //! | [`store`], `store_fjall` | `archipelago-store`, `archipelago-store-fjall` | where a replica keeps its state |
-//! | [`pipeline`], `pipeline_nats` | `archipelago-pipeline`, `archipelago-pipeline-nats` | what carries events |
+//! | [`pipeline`], `pipeline_nats` | `archipelago-pipeline`, `archipelago-pipeline-nats` | what carries events, and keeps snapshots |
 //! | [`manager`] | `archipelago-manager` | the managers, and the subscriber |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -75,9 +75,12 @@ pub use archipelago_manager::{
     MultiMasterManager, Notification, Notifications, PeerView, Reached, ReclaimReport, SessionToken,
     UpdateError, WriteOptions, WriteReceipt,
 };
-pub use archipelago_pipeline::{MemoryBroker, Switch};
+pub use archipelago_pipeline::{
+    MemoryBroker, Switch,
+    snapshots::{MemorySnapshots, SnapshotFile, SnapshotFolder, SnapshotStore, SnapshotStoreError},
+};
 #[cfg(feature = "nats")]
-pub use archipelago_pipeline_nats::{NatsConfig, NatsPipeline, OnStart};
+pub use archipelago_pipeline_nats::{NatsConfig, NatsPipeline, NatsSnapshots, OnStart};
 pub use archipelago_proto::MemberState;
 pub use archipelago_store::{Durability, MemoryStore};
 #[cfg(feature = "fjall")]

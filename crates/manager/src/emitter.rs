@@ -2,7 +2,7 @@ use std::{collections::BTreeSet, ops::Bound, sync::Arc};
 
 use archipelago_engine::pack;
 use archipelago_pipeline::{Outgoing, Pipeline, PipelineError, PipelineStatus};
-use archipelago_proto::EventBatch;
+use archipelago_proto::{EventBatch, Limits};
 use archipelago_store::{Batch, Durability, Table};
 use bytes::Bytes;
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -170,9 +170,19 @@ impl Emitter {
         Outgoing { origin, message_id, payload: parcel.message.clone() }
     }
 
+    /// What is packed together should travel as one message of the broker.
+    fn packing_limits(&self) -> Limits {
+        let mut limits = self.shared.limits.clone();
+        if let Some(bytes) = self.pipeline.payload_bytes_good() {
+            limits.batch_bytes_target = limits.batch_bytes_target.min(bytes);
+            limits.batch_bytes_max = limits.batch_bytes_max.min(bytes);
+        }
+        limits
+    }
+
     /// The next rows of the outbox as one message; `None` if there are none, or too few to be worth one now.
     fn next_parcel(&self, from: Bound<OutboxKey>, eager: bool) -> Result<Option<Parcel>, StartError> {
-        let limits = &self.shared.limits;
+        let limits = self.packing_limits();
         let mut rows = persist::outbox(&*self.shared.store, from, ROWS_MAX)?;
         let (mut bytes, mut events) = (0, 0);
         let fitting = rows.iter().take_while(|row| {
@@ -186,17 +196,16 @@ impl Emitter {
             return Ok(None);
         }
         rows.truncate(fitting.max(1));
-        let (packed, message) = self.pack(&rows).unwrap_or_else(|| (1, rows[0].message.clone()));
+        let (packed, message) = self.pack(&rows, &limits).unwrap_or_else(|| (1, rows[0].message.clone()));
         let rows = rows[..packed].iter().map(|row| row.key).collect();
         Ok(Some(Parcel { rows, message }))
     }
 
     /// The first rows as one message, and how many they are; `None` if only one row fits, which is a message already.
-    fn pack(&self, rows: &[Waiting]) -> Option<(usize, Bytes)> {
+    fn pack(&self, rows: &[Waiting], limits: &Limits) -> Option<(usize, Bytes)> {
         if rows.len() < 2 {
             return None;
         }
-        let limits = &self.shared.limits;
         let mut events = Vec::new();
         for row in rows {
             events.extend(EventBatch::decode(row.message.clone(), limits).ok()?.events);

@@ -189,6 +189,8 @@ pub(crate) fn compare(log: &LogId, last: u64, state: &LogState) -> Result<(), Lo
 pub(crate) enum Decoded {
     Events(Vec<Event>),
     Floor(Floor),
+    /// Nothing by itself: it is a part of a payload that comes with another message, or never does.
+    Part,
     /// Nothing that anyone can use.
     Unusable {
         reason: String,
@@ -200,7 +202,8 @@ pub(crate) enum Decoded {
 /// Reads a message of the log. Anyone who may publish can have written it.
 pub(crate) fn decode(incoming: Incoming, namespace: &str, limits: &Limits) -> Decoded {
     let unusable = |reason: &str| Decoded::Unusable { reason: reason.to_owned() };
-    let message = match LogMessage::decode(incoming.payload, limits) {
+    let Some(payload) = incoming.payload else { return Decoded::Part };
+    let message = match LogMessage::decode(payload, limits) {
         Ok(message) => message,
         Err(error) if error.is_from_the_future() => return Decoded::Newer(error),
         Err(error) => return unusable(&error.to_string()),

@@ -148,6 +148,7 @@ impl Receiver {
         match log_reader::decode(incoming, &self.shared.namespace, &self.shared.limits) {
             Decoded::Events(events) => Content::Events(events),
             Decoded::Floor(floor) => Content::Floor(floor),
+            Decoded::Part => Content::Nothing,
             Decoded::Unusable { reason } => {
                 metrics::add(&self.shared.counters.messages_unreadable, 1);
                 tracing::warn!(sequence, %reason, "a message of the log is not usable and was skipped");

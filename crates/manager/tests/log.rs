@@ -177,6 +177,47 @@ async fn a_message_that_the_broker_never_takes_is_told_and_later_writes_are_queu
     assert_eq!(us.master.metrics().outbox_len, 2);
 }
 
+fn broker_of_small_messages(message_bytes_max: usize) -> MemoryBroker {
+    MemoryBroker::new(MemoryConfig { message_bytes_max, ..MemoryConfig::default() })
+}
+
+#[tokio::test]
+async fn a_write_that_takes_many_messages_of_the_broker_reaches_every_master() {
+    let broker = broker_of_small_messages(100);
+    let islands = archipelago(&broker, Strategy::Lww).await;
+    let masters = islands.each_ref().map(|island| &island.master);
+    let texts = ["x", "y", "z"].map(|letter| letter.repeat(5_000));
+    for (master, text) in masters.iter().zip(&texts) {
+        master.write(text[..1].to_owned(), text).await.unwrap();
+    }
+    converge(&masters).await;
+    for (master, text) in masters.iter().zip(&texts) {
+        assert_eq!(masters[0].read::<String>(&text[..1]).await.unwrap().as_ref(), Some(text));
+        assert_eq!(master.metrics().messages_unreadable, 0, "a part is nothing that cannot be read");
+    }
+    let stored = broker.pipeline(NAMESPACE).state().await.unwrap().last_sequence;
+    assert!(stored > 150, "{stored} messages");
+}
+
+#[tokio::test]
+async fn what_is_packed_together_travels_as_one_message_of_the_broker() {
+    let broker = broker_of_small_messages(4_000);
+    let us = Island::start(&broker, "us-east", Strategy::Lww).await;
+    us.link.cut();
+    for n in 0..200 {
+        us.master.write(format!("n/{n}"), "x".repeat(100).as_str()).await.unwrap();
+    }
+    us.link.heal();
+    until(|| us.master.metrics().outbox_len == 0).await;
+    let pipeline = broker.pipeline(NAMESPACE);
+    let stored = pipeline.state().await.unwrap().last_sequence;
+    assert!(stored < 100, "{stored} messages: nothing was packed");
+    let mut log = pipeline.subscribe(0).await.unwrap();
+    for sequence in 1..=stored {
+        assert!(log.next().await.unwrap().payload.is_some(), "{sequence} is a part");
+    }
+}
+
 #[tokio::test]
 async fn messages_lost_before_they_were_read_are_noticed() {
     let broker = broker();

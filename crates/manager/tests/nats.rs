@@ -52,6 +52,21 @@ async fn masters_converge_and_go_on_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn values_larger_than_a_message_of_the_server_reach_every_master() {
+    let server = NatsServer::builder().max_payload_bytes(16 * 1024).start().await.unwrap();
+    let folder = TempDir::new().unwrap();
+    let us = start(&server, &folder, "us-east").await;
+    let eu = start(&server, &folder, "eu-west").await;
+    for n in 0..5 {
+        us.write(format!("us/{n}"), "u".repeat(300_000).as_str()).await.unwrap();
+        eu.write(format!("eu/{n}"), "e".repeat(100_000).as_str()).await.unwrap();
+    }
+    converge(&[&us, &eu]).await;
+    assert_eq!(eu.read::<String>("us/4").await.unwrap().unwrap().len(), 300_000);
+    assert_eq!(us.metrics().messages_unreadable + eu.metrics().messages_unreadable, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_is_killed_and_comes_back_costs_nothing() {
     let (mut server, folder) = (NatsServer::start().await.unwrap(), TempDir::new().unwrap());
     let us = start(&server, &folder, "us-east").await;

@@ -86,6 +86,9 @@ impl Pipeline for Bent {
         let number = self.subscriptions.fetch_add(1, Ordering::SeqCst);
         Ok((self.bend)(number, self.inner.subscribe(after).await?))
     }
+    async fn trim(&self, up_to: u64) -> Result<(), PipelineError> {
+        self.inner.trim(up_to).await
+    }
     async fn announce(&self, from: &str, payload: Bytes) -> Result<(), PipelineError> {
         self.inner.announce(from, payload).await
     }
@@ -100,6 +103,9 @@ impl Pipeline for Bent {
     }
     fn payload_bytes_max(&self) -> Option<usize> {
         self.inner.payload_bytes_max()
+    }
+    fn payload_bytes_good(&self) -> Option<usize> {
+        self.inner.payload_bytes_good()
     }
 }
 
@@ -213,7 +219,7 @@ impl Subscription for Flood {
             }
             Some(last) => {
                 last.sequence += 1;
-                last.payload = Bytes::from_static(b"garbage");
+                last.payload = Some(Bytes::from_static(b"garbage"));
                 Ok(last.clone())
             }
         }

@@ -46,7 +46,7 @@ async fn of_an_edit_only_the_difference_travels() {
         let last = pipeline.state().await.unwrap().last_sequence;
         let mut largest = 0;
         for _ in before..last {
-            largest = largest.max(log.next().await.unwrap().payload.len());
+            largest = largest.max(log.next().await.unwrap().payload.unwrap().len());
         }
         largest
     };

@@ -40,6 +40,8 @@ pub struct NatsConfig {
     pub(crate) replicas: usize,
     pub(crate) storage: Storage,
     pub(crate) on_start: OnStart,
+    pub(crate) payload_bytes_max: usize,
+    pub(crate) assembly_bytes_max: usize,
 }
 
 /// Proof of who we are.
@@ -70,6 +72,8 @@ impl NatsConfig {
             replicas: 1,
             storage: Storage::File,
             on_start: OnStart::FailFast,
+            payload_bytes_max: 64 * 1024 * 1024,
+            assembly_bytes_max: 128 * 1024 * 1024,
         }
     }
 
@@ -142,6 +146,25 @@ impl NatsConfig {
         self
     }
 
+    /// How large a payload may be that is published, announced, asked or answered, in bytes. Default 64 MiB, at least
+    /// one byte. More is refused with [`TooLarge`](archipelago_pipeline::PipelineError::TooLarge), and not read from
+    /// others, so that it should be the same for all replicas.
+    ///
+    /// The server's limit on one message (`max_payload`, 1 MiB unless configured) does not matter for this: what is
+    /// larger travels in parts.
+    pub fn payload_bytes_max(mut self, bytes: usize) -> NatsConfig {
+        self.payload_bytes_max = bytes.max(1);
+        self
+    }
+
+    /// How many bytes of parts that wait for others one subscription, one listener and one question each keep.
+    /// Default 128 MiB; one payload may always wait. Beyond that, the payload that was begun first is given up, with a
+    /// warning in the log: what it would have brought then comes by repair.
+    pub fn assembly_bytes_max(mut self, bytes: usize) -> NatsConfig {
+        self.assembly_bytes_max = bytes;
+        self
+    }
+
     /// What happens if no broker can be reached on connecting. Default [`OnStart::FailFast`].
     pub fn on_start(mut self, on_start: OnStart) -> NatsConfig {
         self.on_start = on_start;
@@ -163,6 +186,8 @@ impl fmt::Debug for NatsConfig {
             .field("replicas", &self.replicas)
             .field("storage", &self.storage)
             .field("on_start", &self.on_start)
+            .field("payload_bytes_max", &self.payload_bytes_max)
+            .field("assembly_bytes_max", &self.assembly_bytes_max)
             .finish()
     }
 }

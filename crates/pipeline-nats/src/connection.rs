@@ -15,6 +15,7 @@ use crate::{
     config::{Credentials, NatsConfig, OnStart},
     error,
     link::{Links, Role},
+    parts::PARTS_IN_FLIGHT_MAX,
 };
 
 /// A server that does not answer three pings in a row is taken for lost, as a frozen one closes no connection.
@@ -97,12 +98,13 @@ pub(crate) async fn examine(
     client: &Client,
     context: &jetstream::Context,
     links: &Links,
+    role: Role,
 ) -> Result<(), PipelineError> {
     check_version(client)?;
     let account = tokio::select! {
         biased;
         account = context.query_account() => account,
-        denial = links.denial(Role::Consume, "$JS.API.", Instant::now()) => return Err(denial),
+        denial = links.denial(role, "$JS.API.", Instant::now()) => return Err(denial),
     };
     // What other troubles there may be is for `open` to report.
     match account.map_err(|error| error.kind()) {
@@ -118,7 +120,7 @@ pub(crate) fn context(client: &Client, config: &NatsConfig) -> jetstream::Contex
         .timeout(config.ack_timeout)
         .ack_timeout(config.ack_timeout)
         // Ours is lower, but an acknowledgement that is dropped stays one of theirs until its deadline.
-        .max_ack_inflight(config.in_flight_max.saturating_mul(4).max(4096))
+        .max_ack_inflight(config.in_flight_max.saturating_mul(4 * PARTS_IN_FLIGHT_MAX).max(4096))
         .backpressure_on_inflight(true)
         .build(client.clone())
 }

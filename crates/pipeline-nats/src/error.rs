@@ -9,7 +9,7 @@ use async_nats::{
             CreateStreamError, CreateStreamErrorKind, GetStreamError, GetStreamErrorKind, RequestError,
             RequestErrorKind,
         },
-        stream::{ConsumerError, ConsumerErrorKind},
+        stream::{ConsumerError, ConsumerErrorKind, PurgeError, PurgeErrorKind},
     },
 };
 
@@ -89,6 +89,45 @@ pub(crate) fn from_consumer(
         ConsumerErrorKind::TimedOut => no_answer(links, timeout),
         _ => from_request(error, links, timeout),
     }
+}
+
+/// Whatever went wrong with what async-nats calls `name`.
+pub(crate) fn from_any(
+    error: &(dyn Error + 'static),
+    name: &str,
+    links: &Links,
+    timeout: Duration,
+) -> PipelineError {
+    match answer(error) {
+        Some(answer) => from_api(&answer, name),
+        None => from_request(error, links, timeout),
+    }
+}
+
+/// What the JetStream API answered, if it did. It is a source of an error, or part of the kind of one.
+pub(crate) fn answer(error: &(dyn Error + 'static)) -> Option<jetstream::Error> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(answer) = error.downcast_ref::<jetstream::Error>() {
+            return Some(answer.clone());
+        }
+        if let Some(GetStreamErrorKind::JetStream(answer)) = error.downcast_ref().map(GetStreamError::kind) {
+            return Some(answer);
+        }
+        if let Some(CreateStreamErrorKind::JetStream(answer)) =
+            error.downcast_ref().map(CreateStreamError::kind)
+        {
+            return Some(answer);
+        }
+        if let Some(ConsumerErrorKind::JetStream(answer)) = error.downcast_ref().map(ConsumerError::kind) {
+            return Some(answer);
+        }
+        if let Some(PurgeErrorKind::JetStream(answer)) = error.downcast_ref().map(PurgeError::kind) {
+            return Some(answer);
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// A request that got no answer of the JetStream API; the cause is a source of `error`.

@@ -1,4 +1,5 @@
-//! The [`Pipeline`](archipelago_pipeline::Pipeline) on NATS JetStream.
+//! The [`Pipeline`](archipelago_pipeline::Pipeline) on NATS JetStream, and the
+//! [`SnapshotStore`](archipelago_pipeline::snapshots::SnapshotStore) in its object store.
 //!
 //! Needs nats-server 2.10 or newer with JetStream. The log of namespace `orders` is the stream `ARCHIPELAGO_orders`;
 //! replica `paris` publishes on the subject `archipelago.orders.events.paris`.
@@ -29,10 +30,13 @@
 //! | `link` | what is known of the two connections, from which the status follows |
 //! | `connection` | how a connection is made and its broker examined |
 //! | `stream` | the stream behind a log: how it is made, checked and read out |
+//! | `parts` | the headers by which a payload larger than a message travels in parts |
 //! | `publisher` | the way out: acknowledgements with a deadline of their own |
 //! | `reader` | the way in: a task that survives reconnects and notices every kind of loss |
 //! | `subscription` | the reader's other end |
 //! | `peers` | what replicas say to one another, on the subjects `archipelago.orders.said.paris` and `archipelago.orders.asked.paris` |
+//! | `snapshots` | [`NatsSnapshots`]: snapshots in the JetStream object store |
+//! | `bucket` | the object store behind them |
 //! | `error` | what the broker says, as a [`PipelineError`](archipelago_pipeline::PipelineError) |
 //!
 //! # Invariants
@@ -48,16 +52,20 @@
 #![warn(missing_docs)]
 
 mod address;
+mod bucket;
 mod config;
 mod connection;
 mod error;
 mod link;
+mod parts;
 mod peers;
 mod pipeline;
 mod publisher;
 mod reader;
+mod snapshots;
 mod stream;
 mod subscription;
 
 pub use config::{NatsConfig, OnStart, Storage};
 pub use pipeline::NatsPipeline;
+pub use snapshots::NatsSnapshots;

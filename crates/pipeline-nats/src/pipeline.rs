@@ -14,8 +14,9 @@ use crate::{
     config::{NatsConfig, OnStart},
     connection,
     link::{Links, Role},
+    parts::Sizes,
     peers::Peers,
-    publisher::{HEADER_BYTES_MAX, Publisher},
+    publisher::Publisher,
     reader::Reader,
     stream::LogStream,
 };
@@ -60,7 +61,7 @@ impl NatsPipeline {
         let stream =
             LogStream::new(connection::context(&consume, &config), links.clone(), Role::Consume, &config);
         if config.on_start == OnStart::FailFast {
-            connection::examine(&consume, &stream.context, &links).await?;
+            connection::examine(&consume, &stream.context, &links, Role::Consume).await?;
             // The events of the two connections are on their way.
             let mut status = links.status();
             let up = status.wait_for(|status| *status == PipelineStatus::Up);
@@ -74,6 +75,16 @@ impl NatsPipeline {
             client: publish,
             stream,
         })
+    }
+}
+
+impl NatsPipeline {
+    fn sizes(&self) -> Sizes {
+        Sizes {
+            payload_bytes_max: self.config.payload_bytes_max,
+            message_bytes_max: self.client.try_server_info().map(|info| info.max_payload),
+            assembly_bytes_max: self.config.assembly_bytes_max,
+        }
     }
 }
 
@@ -98,24 +109,29 @@ impl Pipeline for NatsPipeline {
     }
 
     async fn publish(&self, message: Outgoing) -> Result<PendingAck, PipelineError> {
-        self.publisher.publish(message, self.payload_bytes_max()).await
+        self.publisher.publish(message, self.sizes()).await
     }
 
     async fn subscribe(&self, after: u64) -> Result<Box<dyn Subscription>, PipelineError> {
-        let reader = Reader::start(self.stream.clone(), after, self.config.prefetch_messages_max);
+        let reader =
+            Reader::start(self.stream.clone(), after, self.config.prefetch_messages_max, self.sizes());
         Ok(Box::new(reader.await?))
     }
 
+    async fn trim(&self, up_to: u64) -> Result<(), PipelineError> {
+        self.stream.trim(up_to).await
+    }
+
     async fn announce(&self, from: &str, payload: Bytes) -> Result<(), PipelineError> {
-        self.peers.announce(from, payload, self.payload_bytes_max()).await
+        self.peers.announce(from, payload, self.sizes()).await
     }
 
     async fn ask(&self, to: &str, payload: Bytes, deadline: Duration) -> Result<Bytes, PipelineError> {
-        self.peers.ask(to, payload, deadline, self.payload_bytes_max()).await
+        self.peers.ask(to, payload, deadline, self.sizes()).await
     }
 
     async fn listen(&self, name: &str) -> Result<Box<dyn Listener>, PipelineError> {
-        self.peers.listen(name).await
+        self.peers.listen(name, self.sizes()).await
     }
 
     fn status(&self) -> watch::Receiver<PipelineStatus> {
@@ -123,7 +139,10 @@ impl Pipeline for NatsPipeline {
     }
 
     fn payload_bytes_max(&self) -> Option<usize> {
-        let info = self.client.try_server_info()?;
-        Some(info.max_payload.saturating_sub(HEADER_BYTES_MAX))
+        Some(self.sizes().payload_bytes_max())
+    }
+
+    fn payload_bytes_good(&self) -> Option<usize> {
+        self.sizes().payload_bytes_good()
     }
 }

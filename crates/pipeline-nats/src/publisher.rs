@@ -6,7 +6,7 @@ use async_nats::jetstream::{
     context::{PublishAckFuture, PublishError, PublishErrorKind},
     message::PublishMessage,
 };
-use futures::FutureExt;
+use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
@@ -15,11 +15,9 @@ use tokio::{
 use crate::{
     error,
     link::{Loss, Role},
+    parts::{PARTS_IN_FLIGHT_MAX, Sizes, headers_of},
     stream::LogStream,
 };
-
-/// What the broker's limit on a message has to hold besides the payload: a message id and what surrounds it.
-pub(crate) const HEADER_BYTES_MAX: usize = 512;
 
 /// How long it is looked into why nobody took a message.
 const MISSING_CHECK_MAX: Duration = Duration::from_secs(1);
@@ -37,38 +35,60 @@ impl Publisher {
         Publisher { stream, in_flight: Arc::new(Semaphore::new(in_flight_max)), ack_timeout }
     }
 
-    pub(crate) async fn publish(
-        &self,
-        message: Outgoing,
-        payload_bytes_max: Option<usize>,
-    ) -> Result<PendingAck, PipelineError> {
+    pub(crate) async fn publish(&self, message: Outgoing, sizes: Sizes) -> Result<PendingAck, PipelineError> {
         check_name(&message.origin)?;
         check_message_id(&message.message_id)?;
-        let bytes = message.payload.len();
-        if let Some(bytes_max) = payload_bytes_max.filter(|bytes_max| bytes > *bytes_max) {
-            return Err(PipelineError::TooLarge { bytes, bytes_max });
-        }
+        sizes.check(&message.payload)?;
         let permit = self.in_flight.clone().acquire_owned().await.expect("the semaphore is never closed");
         let subject = format!("{}{}", self.stream.subject_prefix, message.origin);
-        let outgoing = PublishMessage::build().payload(message.payload).message_id(message.message_id);
+        let Outgoing { message_id, payload, .. } = message;
+        if !sizes.splits(payload.len()) {
+            let outgoing = PublishMessage::build().payload(payload).message_id(message_id);
+            // No await after the sending: whoever drops the future of this call does so before or after it.
+            let ack = self.send(subject, outgoing).await?.wait();
+            return Ok(keeping(permit, ack).boxed());
+        }
+        let (mut under_way, mut acks) = (FuturesUnordered::new(), Vec::new());
+        for (part, payload) in sizes.split(&message_id, &payload) {
+            while under_way.len() >= PARTS_IN_FLIGHT_MAX {
+                acks.push(under_way.next().await.expect("some are under way")?);
+            }
+            let outgoing = PublishMessage::build().headers(headers_of(&part)).payload(payload);
+            let ack = self.send(subject.clone(), outgoing.message_id(part.message_id())).await?;
+            under_way.push(ack.wait());
+        }
+        let all = async move {
+            while let Some(ack) = under_way.next().await {
+                acks.push(ack?);
+            }
+            Ok(PublishAck::of_parts(&acks))
+        };
+        Ok(keeping(permit, all).boxed())
+    }
+
+    /// Hands one message to the connection.
+    async fn send(&self, subject: String, outgoing: PublishMessage) -> Result<Ack, PipelineError> {
         let loss = self.stream.links.link(Role::Publish).next_loss();
         // Sending to a connection that is down would queue the message, to be sent at some later time.
         self.stream.links.check(Role::Publish)?;
         let sent = Instant::now();
-        let answer =
-            self.stream.context.send_publish(subject.clone(), outgoing).await.map_err(|error| {
-                match (error.kind(), payload_bytes_max) {
-                    (PublishErrorKind::MaxPayloadExceeded, Some(bytes_max)) => {
-                        PipelineError::TooLarge { bytes, bytes_max }
-                    }
-                    _ => self.stream.links.unavailable(&error.to_string()),
-                }
-            })?;
-        // No await from here on: whoever drops the future of this call does so before or after the sending.
+        // A message that has become too large is so for a server that is another one by now: then the next attempt
+        // is split for that one.
+        let answer = self.stream.context.send_publish(subject.clone(), outgoing).await;
+        let answer = answer.map_err(|error| self.stream.links.unavailable(&error.to_string()))?;
         let deadline = self.ack_timeout;
-        let ack = Ack { subject, answer, sent, loss, deadline, stream: self.stream.clone(), permit };
-        Ok(ack.wait().boxed())
+        Ok(Ack { subject, answer, sent, loss, deadline, stream: self.stream.clone() })
     }
+}
+
+/// A message takes a place among those in flight until it is answered, or nobody waits for that any more.
+async fn keeping(
+    permit: OwnedSemaphorePermit,
+    ack: impl Future<Output = Result<PublishAck, PipelineError>>,
+) -> Result<PublishAck, PipelineError> {
+    let ack = ack.await;
+    drop(permit);
+    ack
 }
 
 /// An acknowledgement that is waited for.
@@ -80,12 +100,11 @@ struct Ack {
     loss: Loss,
     deadline: Duration,
     stream: LogStream,
-    permit: OwnedSemaphorePermit,
 }
 
 impl Ack {
     async fn wait(self) -> Result<PublishAck, PipelineError> {
-        let Ack { subject, answer, sent, mut loss, deadline, stream, permit } = self;
+        let Ack { subject, answer, sent, mut loss, deadline, stream } = self;
         let answer = tokio::select! {
             biased;
             answer = answer.into_future() => answer,
@@ -93,7 +112,6 @@ impl Ack {
             denial = stream.links.denial(Role::Publish, &subject, sent) => return Err(denial),
             () = tokio::time::sleep_until(sent + deadline) => return Err(PipelineError::AckTimeout { deadline }),
         };
-        drop(permit);
         match answer {
             Ok(ack) => Ok(PublishAck { sequence: ack.sequence, duplicate: ack.duplicate }),
             Err(error) => Err(refusal(&error, &stream, sent.elapsed()).await),

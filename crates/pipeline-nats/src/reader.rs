@@ -3,7 +3,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use archipelago_pipeline::{Incoming, LogId, PipelineError};
+use archipelago_pipeline::{
+    Incoming, LogId, PipelineError,
+    parts::{Joiner, Stored},
+};
 use async_nats::jetstream::{
     self,
     consumer::{AckPolicy, DeliverPolicy, pull},
@@ -14,6 +17,7 @@ use tokio::sync::mpsc;
 use crate::{
     error,
     link::{Loss, Role},
+    parts::{Sizes, part_of},
     stream::LogStream,
     subscription::NatsSubscription,
 };
@@ -47,6 +51,9 @@ pub(crate) struct Reader {
     last_stored_at: Option<SystemTime>,
     delivered: mpsc::Sender<Result<Incoming, PipelineError>>,
     prefetch_messages_max: usize,
+    joiner: Joiner,
+    /// From where messages are read again, which are before those to be delivered: a payload has begun there.
+    read_back_from: Option<u64>,
 }
 
 /// Why a session ended.
@@ -86,11 +93,22 @@ impl Reader {
         stream: LogStream,
         after: u64,
         prefetch_messages_max: usize,
+        sizes: Sizes,
     ) -> Result<NatsSubscription, PipelineError> {
         let id = stream.state_beyond(None, after).await?.id;
         let (delivered, incoming) = mpsc::channel(prefetch_messages_max);
         let last = AtomicU64::new(after);
-        let reader = Reader { stream, id, last, last_stored_at: None, delivered, prefetch_messages_max };
+        let joiner = Joiner::new(after, sizes.payload_bytes_max, sizes.assembly_bytes_max);
+        let reader = Reader {
+            stream,
+            id,
+            last,
+            last_stored_at: None,
+            delivered,
+            prefetch_messages_max,
+            joiner,
+            read_back_from: None,
+        };
         let loss = reader.stream.links.link(Role::Consume).next_loss();
         let messages = reader.consume().await.map_err(End::into_error)?;
         let task = tokio::spawn(reader.run(messages, loss));
@@ -140,7 +158,7 @@ impl Reader {
     /// Reads through one consumer until anything is in doubt.
     async fn session(&mut self, mut messages: pull::Stream, mut loss: Loss) -> End {
         let mut session = Session { expected_consumer_sequence: 1, prefix: self.stream.subject_prefix.len() };
-        let Reader { stream, id, last, last_stored_at, delivered, .. } = self;
+        let Reader { stream, id, last, last_stored_at, delivered, joiner, read_back_from, .. } = self;
         let watchdog = watch(stream, id, last);
         tokio::pin!(watchdog);
         loop {
@@ -155,11 +173,20 @@ impl Reader {
                 Some(Err(error)) => return End::passing(error.to_string()),
                 None => return End::passing("the consumer ended"),
             };
-            let incoming = match session.accept(message) {
-                Ok(incoming) if incoming.sequence > last.load(Ordering::Relaxed) => incoming,
-                Ok(_) => continue,
+            let message = match session.accept(message) {
+                Ok(message) => message,
                 Err(end) => return end,
             };
+            let is_new = message.sequence > last.load(Ordering::Relaxed);
+            if is_new && let Some(from) = joiner.read_back_from(&message) {
+                *read_back_from = Some(from);
+                return End::passing("a payload begins before the messages that are read");
+            }
+            let incoming = join(joiner, message);
+            if !is_new {
+                continue;
+            }
+            *read_back_from = None;
             let (sequence, stored_at) = (incoming.sequence, incoming.stored_at);
             if delivered.send(Ok(incoming)).await.is_err() {
                 return End::Final(PipelineError::Closed);
@@ -174,7 +201,9 @@ impl Reader {
     async fn consume(&self) -> Result<pull::Stream, End> {
         let last = self.last.load(Ordering::Relaxed);
         let config = pull::Config {
-            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: last + 1 },
+            deliver_policy: DeliverPolicy::ByStartSequence {
+                start_sequence: self.read_back_from.unwrap_or(last + 1),
+            },
             ack_policy: AckPolicy::None,
             inactive_threshold: CONSUMER_INACTIVE,
             memory_storage: true,
@@ -216,6 +245,19 @@ impl Reader {
     }
 }
 
+/// What is to be delivered of a message, and a word about what is lost with it.
+fn join(joiner: &mut Joiner, message: Stored) -> Incoming {
+    let joined = joiner.join(message);
+    let (sequence, origin) = (joined.incoming.sequence, &joined.incoming.origin);
+    if let Some(reason) = joined.refused {
+        tracing::warn!(sequence, %origin, %reason, "a part of a payload is not usable and was skipped");
+    }
+    for id in joined.given_up {
+        tracing::warn!(sequence, %id, "a payload in parts was given up: too many wait for the rest of theirs");
+    }
+    joined.incoming
+}
+
 /// Looks at the stream now and then, also if nothing comes.
 async fn watch(stream: &LogStream, id: &LogId, last: &AtomicU64) -> End {
     loop {
@@ -236,7 +278,7 @@ struct Session {
 }
 
 impl Session {
-    fn accept(&mut self, message: jetstream::Message) -> Result<Incoming, End> {
+    fn accept(&mut self, message: jetstream::Message) -> Result<Stored, End> {
         let info = message.info().map_err(|error| End::passing(error.to_string()))?;
         if info.consumer_sequence != self.expected_consumer_sequence {
             let (expected, found) = (self.expected_consumer_sequence, info.consumer_sequence);
@@ -247,6 +289,7 @@ impl Session {
         let (sequence, stored_at) = (info.stream_sequence, SystemTime::from(info.published));
         self.expected_consumer_sequence += 1;
         let origin = message.subject.get(self.prefix..).unwrap_or_default().to_owned();
-        Ok(Incoming { sequence, origin, payload: message.message.payload, stored_at })
+        let part = part_of(message.headers.as_ref());
+        Ok(Stored { sequence, origin, payload: message.message.payload, stored_at, part })
     }
 }

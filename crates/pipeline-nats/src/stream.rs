@@ -91,6 +91,24 @@ impl LogStream {
         }
     }
 
+    /// Removes the messages up to and including `up_to`.
+    pub(crate) async fn trim(&self, up_to: u64) -> Result<(), PipelineError> {
+        let info = self.info().await?;
+        let state = state_of(&info);
+        // Purging beyond the end would move the end: sequences were left out.
+        let up_to = up_to.min(state.last_sequence);
+        if up_to < state.first_sequence {
+            return Ok(());
+        }
+        let call = async {
+            let stream = self.context.get_stream_no_info(&*self.name).await;
+            let stream = stream.map_err(|error| self.links.unavailable(&error.to_string()))?;
+            let purged = stream.purge().sequence(up_to + 1).await;
+            purged.map_err(|error| error::from_any(&error, &self.name, &self.links, self.timeout))
+        };
+        self.links.request(self.role, call).await.map(|_| ())
+    }
+
     async fn info(&self) -> Result<Info, PipelineError> {
         let call = async {
             let stream = self.context.get_stream(&*self.name).await;

@@ -79,7 +79,7 @@ async fn a_smaller_limit_of_the_server_is_known() {
     let server = NatsServer::builder().max_payload_bytes(64 * 1024).start().await.expect("a server");
     let pipeline = pipeline(&server).await;
     pipeline.open().await.expect("opening");
-    let bytes_max = pipeline.payload_bytes_max().expect("connected");
+    let bytes_max = pipeline.payload_bytes_good().expect("connected");
     assert!((60_000..64 * 1024).contains(&bytes_max), "{bytes_max}");
 }
 
@@ -91,7 +91,7 @@ async fn a_broker_that_comes_later_is_found() {
     let pipeline = NatsPipeline::connect(config).await.expect("returns without a broker");
     assert!(started.elapsed() < Duration::from_secs(4), "at once");
     assert!(matches!(*pipeline.status().borrow(), PipelineStatus::Down { .. }));
-    assert_eq!(pipeline.payload_bytes_max(), None);
+    assert_eq!(pipeline.payload_bytes_good(), None);
     let refused = pipeline.publish(message(0)).await.err();
     assert!(matches!(refused, Some(PipelineError::Unavailable { .. })), "{refused:?}");
     let refused = pipeline.open().await.err();

@@ -33,12 +33,14 @@ pub enum PipelineError {
         /// What the broker said.
         reason: String,
     },
-    /// The message is larger than the broker takes. Permanent for this message.
-    #[error("a message of {bytes} bytes is over the broker's limit of {bytes_max}; raise max_payload there")]
+    /// The payload is larger than the pipeline takes. Permanent for this payload; nothing was sent.
+    #[error(
+        "a payload of {bytes} bytes is over the limit of {bytes_max}; raise payload_bytes_max for all replicas"
+    )]
     TooLarge {
-        /// The size of the message.
+        /// The size of the payload.
         bytes: usize,
-        /// The broker's limit.
+        /// The limit.
         bytes_max: usize,
     },
     /// The log does not exist (any more). Permanent until it is opened again.

@@ -84,6 +84,10 @@ impl Pipeline for Faulty {
         self.inner.subscribe(after).await
     }
 
+    async fn trim(&self, up_to: u64) -> Result<(), PipelineError> {
+        self.inner.trim(up_to).await
+    }
+
     async fn announce(&self, from: &str, payload: Bytes) -> Result<(), PipelineError> {
         self.inner.announce(from, payload).await
     }
@@ -102,5 +106,9 @@ impl Pipeline for Faulty {
 
     fn payload_bytes_max(&self) -> Option<usize> {
         self.inner.payload_bytes_max()
+    }
+
+    fn payload_bytes_good(&self) -> Option<usize> {
+        self.inner.payload_bytes_good()
     }
 }

@@ -18,7 +18,7 @@
 //! let ack = paris.publish(message).await?.await?;
 //!
 //! assert_eq!(ack.sequence, 1);
-//! assert_eq!(incoming.next().await?.payload, "hello");
+//! assert_eq!(incoming.next().await?.payload.as_deref(), Some(&b"hello"[..]));
 //! # Ok(())
 //! # }
 //! ```
@@ -32,6 +32,8 @@
 //! | [`MemoryBroker`], [`MemoryPipeline`] | many named logs in memory, with JetStream's habits and failures |
 //! | [`Switch`] | a decorator that cuts one replica off from the broker and heals it again |
 //! | [`Faulty`] | a decorator that loses and repeats messages and acknowledgements by seed |
+//! | [`parts`] | how payloads larger than one message of a broker are split and joined, for implementations |
+//! | [`snapshots`] | where snapshots are kept: the contract, in memory, in a folder |
 //! | [`conformance`] | what every implementation must do, as tests |
 //!
 //! # Invariants
@@ -39,6 +41,7 @@
 //! - Only [`Pipeline::open`] makes a log. A log that is gone, replaced or shortened is an error, never an empty
 //!   success.
 //! - One order for all readers. A subscription's sequences strictly increase, across reconnects as well.
+//! - A payload arrives whole or not at all, however many messages it took.
 //! - An acknowledgement that did not come says nothing about the message.
 //! - Payloads are opaque here. What is in them is the business of `archipelago-proto`.
 
@@ -51,8 +54,10 @@ mod fault;
 mod faulty;
 mod memory;
 mod name;
+pub mod parts;
 mod peers;
 mod pipeline;
+pub mod snapshots;
 mod switch;
 
 pub use error::PipelineError;

@@ -45,15 +45,18 @@ pub struct Outgoing {
     pub payload: Bytes,
 }
 
-/// A message that was appended, as a subscription delivers it.
+/// A message of the log, as a subscription delivers it.
 #[derive(Clone, Debug)]
 pub struct Incoming {
     /// Its place in the log.
     pub sequence: u64,
     /// The origin named by its subject. Not authenticated here.
     pub origin: String,
-    /// The message. Anyone who may publish can have written it: decode it with limits.
-    pub payload: Bytes,
+    /// What was published. Anyone who may publish can have written it: decode it with limits.
+    ///
+    /// `None` if this message is a part of a larger payload that is not complete with it. The payload comes with the
+    /// last of its parts, or never, if parts of it are not in the log.
+    pub payload: Option<Bytes>,
     /// When the broker stored it.
     pub stored_at: SystemTime,
 }
@@ -65,6 +68,17 @@ pub struct PublishAck {
     pub sequence: u64,
     /// True if the broker had seen the same message id before and stored nothing.
     pub duplicate: bool,
+}
+
+impl PublishAck {
+    /// That of a payload whose parts were acknowledged so, for implementations of [`Pipeline`]. The place is the last of
+    /// theirs, and it is a duplicate if all of them are.
+    pub fn of_parts(parts: &[PublishAck]) -> PublishAck {
+        PublishAck {
+            sequence: parts.iter().map(|part| part.sequence).max().unwrap_or_default(),
+            duplicate: parts.iter().all(|part| part.duplicate),
+        }
+    }
 }
 
 /// Resolves once the broker answered, or with [`PipelineError::AckTimeout`] at the pipeline's deadline, counted from
@@ -89,6 +103,10 @@ pub enum PipelineStatus {
 /// stored although its acknowledgement failed or timed out, and a retry may be stored again. Acknowledged
 /// messages may be lost by the broker; [`Pipeline::state`] is how that is noticed.
 ///
+/// A payload larger than the broker's limit on one message travels as several, consecutive for their sender, between
+/// which those of others may stand. Each of them has a sequence of its own; readers get the whole with the last. Parts
+/// of a payload that was never completed stay in the log and have no effect.
+///
 /// Beside the log, replicas speak to one another directly: [`announce`](Self::announce), [`ask`](Self::ask) and
 /// [`listen`](Self::listen) need no log, and promise nothing but that what arrives is whole.
 #[async_trait]
@@ -103,7 +121,9 @@ pub trait Pipeline: Debug + Send + Sync + 'static {
     async fn state(&self) -> Result<LogState, PipelineError>;
 
     /// Sends a message; returns once it is handed to the connection. Messages are sent in the order of the calls.
-    /// Waits while too many acknowledgements are outstanding.
+    /// Waits while too many acknowledgements are outstanding. The acknowledgement of a payload that takes several
+    /// messages is that of all of them, and names the last; a failure in between is an error here or there, and a retry
+    /// sends what is missing. Dropping the future in between leaves parts that have no effect.
     async fn publish(&self, message: Outgoing) -> Result<PendingAck, PipelineError>;
 
     /// Delivers every message with a sequence above `after`, in order, and then each new one as it is appended.
@@ -111,7 +131,22 @@ pub trait Pipeline: Debug + Send + Sync + 'static {
     /// Fails with [`PipelineError::LogRegressed`] if the log ends before `after`. The subscription binds to the log
     /// that exists at this call: a caller that compares [`LogState::id`] does so after subscribing, so that no
     /// replacement slips in between.
+    ///
+    /// If `after` lies in the midst of a payload that takes several messages, its beginning is read too, unless it is
+    /// no longer in the log, or more than a few hundred messages of others stand in between.
     async fn subscribe(&self, after: u64) -> Result<Box<dyn Subscription>, PipelineError>;
+
+    /// Removes every message with a sequence up to and including `up_to` for good. Sequences stay as they are: the
+    /// next message gets the one it would have got. What was removed already, or never was, is no error.
+    ///
+    /// Subscriptions go on, and so does one that begins before `up_to`: whoever had not read what was removed sees a
+    /// gap, unless it was on its way already. A payload of which a part was removed does not come any more for those
+    /// who begin behind that part.
+    ///
+    /// # Errors
+    /// [`PipelineError::LogMissing`] if there is no log; none is made. After [`PipelineError::Unavailable`] or
+    /// [`PipelineError::Refused`] it may or may not be done; doing it again has no further effect.
+    async fn trim(&self, up_to: u64) -> Result<(), PipelineError>;
 
     /// Says `payload` to every replica of the namespace that listens now, this one included. At most once, never
     /// stored, and lost on whoever does not listen.
@@ -137,14 +172,21 @@ pub trait Pipeline: Debug + Send + Sync + 'static {
     /// The current status, and every change of it.
     fn status(&self) -> watch::Receiver<PipelineStatus>;
 
-    /// The largest payload in bytes that a message may have, if known by now (a broker tells once connected).
+    /// The largest payload in bytes that can be published, announced, asked and answered, if known by now.
     fn payload_bytes_max(&self) -> Option<usize>;
+
+    /// The largest payload in bytes that travels as one message, if known by now (a broker tells once connected).
+    /// Who packs small things together stays within it. By default [`payload_bytes_max`](Self::payload_bytes_max),
+    /// for a pipeline that splits nothing.
+    fn payload_bytes_good(&self) -> Option<usize> {
+        self.payload_bytes_max()
+    }
 }
 
 /// A running delivery of messages.
 #[async_trait]
 pub trait Subscription: Send {
-    /// The next message. Sequences strictly increase; a gap means that the log no longer held the messages in
+    /// The next message, be it a payload or a part of one. Sequences strictly increase; a gap means that the log no longer held the messages in
     /// between.
     ///
     /// A passing failure (reconnect, restarted broker) is mended inside and not reported. An error ends the

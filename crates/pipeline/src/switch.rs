@@ -155,6 +155,10 @@ impl Pipeline for Switch {
         Ok(Box::new(SwitchSubscription { inner, link: self.link.state.subscribe() }))
     }
 
+    async fn trim(&self, up_to: u64) -> Result<(), PipelineError> {
+        self.unless_cut(self.inner.trim(up_to)).await
+    }
+
     async fn announce(&self, from: &str, payload: Bytes) -> Result<(), PipelineError> {
         self.unless_cut(self.inner.announce(from, payload)).await
     }
@@ -174,6 +178,10 @@ impl Pipeline for Switch {
 
     fn payload_bytes_max(&self) -> Option<usize> {
         self.inner.payload_bytes_max()
+    }
+
+    fn payload_bytes_good(&self) -> Option<usize> {
+        self.inner.payload_bytes_good()
     }
 }
 

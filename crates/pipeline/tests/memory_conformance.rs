@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use archipelago_pipeline::{FaultRates, Faulty, MemoryBroker, Pipeline, Switch, conformance::Harness};
+use archipelago_pipeline::{
+    FaultRates, Faulty, MemoryBroker, MemoryConfig, Pipeline, Switch, conformance::Harness,
+};
 
 /// The same broker, reached in one of three ways.
 struct Memory {
@@ -13,6 +15,16 @@ struct Memory {
 impl Memory {
     fn new(decorate: fn(Arc<dyn Pipeline>) -> Arc<dyn Pipeline>) -> Memory {
         Memory { broker: MemoryBroker::default(), decorate }
+    }
+
+    /// One whose messages are small, so that much travels in parts.
+    fn of_small_messages(decorate: fn(Arc<dyn Pipeline>) -> Arc<dyn Pipeline>) -> Memory {
+        let config = MemoryConfig {
+            message_bytes_max: 64 * 1024,
+            payload_bytes_max: 4_000_000,
+            ..MemoryConfig::default()
+        };
+        Memory { broker: MemoryBroker::new(config), decorate }
     }
 }
 
@@ -40,14 +52,21 @@ mod bare {
     archipelago_pipeline::conformance_tests!(Memory::new(|pipeline| pipeline));
 }
 
+mod with_small_messages {
+    use super::*;
+    archipelago_pipeline::conformance_tests!(Memory::of_small_messages(|pipeline| pipeline));
+}
+
 mod behind_a_whole_switch {
     use super::*;
-    archipelago_pipeline::conformance_tests!(Memory::new(|pipeline| Arc::new(Switch::new(pipeline))));
+    archipelago_pipeline::conformance_tests!(Memory::of_small_messages(|pipeline| Arc::new(Switch::new(
+        pipeline
+    ))));
 }
 
 mod behind_faults_that_never_strike {
     use super::*;
-    archipelago_pipeline::conformance_tests!(Memory::new(|pipeline| {
+    archipelago_pipeline::conformance_tests!(Memory::of_small_messages(|pipeline| {
         Arc::new(Faulty::new(pipeline, FaultRates::default(), 0, Duration::from_millis(10)))
     }));
 }

@@ -30,7 +30,7 @@ impl Broker {
         let failed = |source| DemoError::Broker { url: "cannot use the server after --nats".into(), source };
         let pipeline = NatsPipeline::connect(config(server, namespace)).await.map_err(failed)?;
         let log = pipeline.open().await.map_err(failed)?;
-        if let Some(bytes_max) = pipeline.payload_bytes_max().filter(|bytes| *bytes < PAYLOAD_BYTES_LEAST) {
+        if let Some(bytes_max) = pipeline.payload_bytes_good().filter(|bytes| *bytes < PAYLOAD_BYTES_LEAST) {
             return Err(DemoError::PayloadTooSmall { bytes_max, least: PAYLOAD_BYTES_LEAST + 1_024 });
         }
         Ok(Broker { pipeline, log })
@@ -41,7 +41,8 @@ impl Broker {
         &self.log.id.name
     }
 
+    /// The largest payload that travels as one message.
     pub(crate) fn payload_bytes_max(&self) -> Option<usize> {
-        self.pipeline.payload_bytes_max()
+        self.pipeline.payload_bytes_good()
     }
 }

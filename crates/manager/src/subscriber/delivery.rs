@@ -235,6 +235,7 @@ impl Delivery {
             }
             // It is the masters' business.
             Decoded::Floor(_) => {}
+            Decoded::Part => {}
             Decoded::Unusable { reason } => self.unreadable(sequence, reason, false),
             Decoded::Newer(error) => {
                 self.held_back = true;

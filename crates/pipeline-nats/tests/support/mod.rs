@@ -40,7 +40,10 @@ pub(crate) fn message(number: usize) -> Outgoing {
 }
 
 pub(crate) fn number(message: &Incoming) -> usize {
-    std::str::from_utf8(&message.payload).expect("text").parse().expect("a number")
+    std::str::from_utf8(message.payload.as_ref().expect("a whole message"))
+        .expect("text")
+        .parse()
+        .expect("a number")
 }
 
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {

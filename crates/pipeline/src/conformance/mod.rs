@@ -36,10 +36,12 @@
 //! property panics.
 
 mod delivery;
+mod large;
 mod loss;
 mod outage;
 mod peers;
 mod publishing;
+mod trimming;
 
 use std::{sync::Arc, time::Duration};
 
@@ -47,10 +49,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use delivery::*;
+pub use large::*;
 pub use loss::*;
 pub use outage::*;
 pub use peers::*;
 pub use publishing::*;
+pub use trimming::*;
 
 use crate::{Incoming, Outgoing, Pipeline, PipelineError, PipelineStatus, PublishAck, Subscription};
 
@@ -91,10 +95,21 @@ macro_rules! conformance_tests {
             a_dropped_acknowledgement_does_not_take_the_message_along,
             no_more_than_the_bound_are_in_flight,
             an_origin_that_is_no_token_is_refused,
+            a_payload_larger_than_a_message_arrives_whole,
+            parts_of_two_senders_do_not_mix,
+            a_broker_lost_amid_a_payload_gets_the_rest_by_a_retry,
+            a_repeated_large_payload_is_not_stored_again,
+            a_reader_that_starts_amid_a_payload_gets_it_whole,
+            questions_and_answers_larger_than_a_message_arrive_whole,
+            an_announcement_larger_than_a_message_arrives_whole,
             only_open_makes_a_log,
             a_deleted_log_is_missing,
             a_replaced_log_ends_its_subscriptions,
             a_position_beyond_the_end_is_a_regress,
+            trimming_removes_up_to_there_and_keeps_sequences,
+            trimming_nothing_changes_nothing,
+            a_subscriber_behind_the_trim_sees_a_gap_and_goes_on,
+            a_payload_cut_by_a_trim_is_left_out,
             a_stopped_broker_is_down_and_refuses,
             an_idle_subscription_survives_an_outage,
             an_outage_amid_reading_loses_and_repeats_nothing,
@@ -169,6 +184,16 @@ async fn next(subscription: &mut dyn Subscription) -> Incoming {
     within("the next message", subscription.next()).await.expect("a message")
 }
 
+/// The next message that brings a payload.
+async fn next_whole(subscription: &mut dyn Subscription) -> Incoming {
+    loop {
+        let incoming = next(subscription).await;
+        if incoming.payload.is_some() {
+            return incoming;
+        }
+    }
+}
+
 /// The next payloads as text.
 async fn next_texts(subscription: &mut dyn Subscription, count: usize) -> Vec<String> {
     let mut texts = Vec::new();
@@ -179,7 +204,8 @@ async fn next_texts(subscription: &mut dyn Subscription, count: usize) -> Vec<St
 }
 
 fn text(message: &Incoming) -> String {
-    String::from_utf8(message.payload.to_vec()).expect("the suite publishes text")
+    let payload = message.payload.as_ref().expect("a whole message");
+    String::from_utf8(payload.to_vec()).expect("the suite publishes text")
 }
 
 fn texts(origin: &str, numbers: std::ops::Range<usize>) -> Vec<String> {

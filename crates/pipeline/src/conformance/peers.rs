@@ -85,7 +85,7 @@ pub async fn listening_survives_an_outage<H: Harness>(harness: &H) {
 }
 
 /// Announces again and again, as a subscription may reach the broker later than an announcement.
-async fn announce_until_heard(
+pub(super) async fn announce_until_heard(
     pipeline: &dyn Pipeline,
     from: &str,
     payload: Bytes,

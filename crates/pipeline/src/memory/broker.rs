@@ -18,8 +18,13 @@ pub struct MemoryConfig {
     pub ack_timeout: Duration,
     /// How many acknowledgements of one handle may be outstanding. Default 256.
     pub in_flight_max: usize,
-    /// The largest payload in bytes. Default 1 MiB.
+    /// The largest payload in bytes. Default 64 MiB.
     pub payload_bytes_max: usize,
+    /// The largest payload of one message in bytes; a larger one takes several. Default 1 MiB; at least 1.
+    pub message_bytes_max: usize,
+    /// How many bytes of parts one subscription keeps that wait for others, if one payload does not need more. The
+    /// payload that was begun first is given up first. Default 128 MiB.
+    pub assembly_bytes_max: usize,
     /// How often published messages meet a mishap. Default never.
     pub fault_rates: FaultRates,
     /// Decides which messages the mishaps strike. Default 0.
@@ -35,7 +40,9 @@ impl Default for MemoryConfig {
             duplicate_window: Duration::from_secs(120),
             ack_timeout: Duration::from_secs(5),
             in_flight_max: 256,
-            payload_bytes_max: 1024 * 1024,
+            payload_bytes_max: 64 * 1024 * 1024,
+            message_bytes_max: 1024 * 1024,
+            assembly_bytes_max: 128 * 1024 * 1024,
             fault_rates: FaultRates::default(),
             fault_seed: 0,
             epoch: SystemTime::now(),

@@ -27,10 +27,18 @@ impl Listeners {
     }
 
     /// The answer to come; `None` if nobody of that name listens.
-    pub(super) fn ask(&mut self, to: &str, payload: Bytes) -> Option<oneshot::Receiver<Bytes>> {
+    pub(super) fn ask(
+        &mut self,
+        to: &str,
+        payload: Bytes,
+        bytes_max: usize,
+    ) -> Option<oneshot::Receiver<Bytes>> {
         let (reply, answer) = oneshot::channel();
         let answering = Answer::new(move |payload| {
-            let _ = reply.send(payload);
+            // An answer over the limit is lost, as one that nobody waits for is.
+            if payload.len() <= bytes_max {
+                let _ = reply.send(payload);
+            }
             std::future::ready(()).boxed()
         });
         let (_, sender) = self.0.iter().find(|(name, sender)| name == to && !sender.is_closed())?;

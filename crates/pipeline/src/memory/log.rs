@@ -1,11 +1,16 @@
 use std::{
     collections::{HashMap, VecDeque},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::{Incoming, LogId, LogState, Outgoing, PublishAck};
+use crate::{
+    LogId, LogState, PublishAck,
+    parts::{Part, Stored},
+};
 
 /// One log: messages with consecutive sequences, and the message ids of the duplicate window.
 #[derive(Debug)]
@@ -13,11 +18,20 @@ pub(super) struct Log {
     id: LogId,
     /// The sequence of `messages[0]`, or of the next message if there is none.
     first_sequence: u64,
-    messages: VecDeque<Incoming>,
+    messages: VecDeque<Stored>,
     /// Where the message of each id within the window was stored.
     seen: HashMap<String, u64>,
     /// The ids in `seen`, oldest first.
     seen_order: VecDeque<(Instant, String)>,
+}
+
+/// A message to append, which may be one of several parts.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) origin: Arc<str>,
+    pub(super) message_id: String,
+    pub(super) payload: Bytes,
+    pub(super) part: Option<Part>,
 }
 
 impl Log {
@@ -48,12 +62,7 @@ impl Log {
     }
 
     /// Stores the message, unless one with its id was stored within the window.
-    pub(super) fn append(
-        &mut self,
-        message: &Outgoing,
-        stored_at: SystemTime,
-        window: Duration,
-    ) -> PublishAck {
+    pub(super) fn append(&mut self, message: &Entry, stored_at: SystemTime, window: Duration) -> PublishAck {
         let now = Instant::now();
         self.forget_ids_older_than(now, window);
         if let Some(&sequence) = self.seen.get(&message.message_id) {
@@ -66,19 +75,20 @@ impl Log {
     }
 
     /// Stores the message whether or not its id is known.
-    pub(super) fn append_regardless(&mut self, message: &Outgoing, stored_at: SystemTime) -> PublishAck {
+    pub(super) fn append_regardless(&mut self, message: &Entry, stored_at: SystemTime) -> PublishAck {
         let sequence = self.last_sequence() + 1;
-        self.messages.push_back(Incoming {
+        self.messages.push_back(Stored {
             sequence,
             origin: message.origin.to_string(),
             payload: message.payload.clone(),
             stored_at,
+            part: message.part.clone(),
         });
         PublishAck { sequence, duplicate: false }
     }
 
     /// The first message held with a sequence above `after`.
-    pub(super) fn first_after(&self, after: u64) -> Option<&Incoming> {
+    pub(super) fn first_after(&self, after: u64) -> Option<&Stored> {
         let offset = (after + 1).saturating_sub(self.first_sequence);
         self.messages.get(usize::try_from(offset).ok()?)
     }
@@ -96,6 +106,12 @@ impl Log {
         let count = count.min(self.messages.len());
         self.messages.drain(..count);
         self.first_sequence += count as u64;
+    }
+
+    /// Drops every message with a sequence up to and including `up_to`.
+    pub(super) fn trim(&mut self, up_to: u64) {
+        let count = up_to.saturating_add(1).saturating_sub(self.first_sequence);
+        self.trim_head(usize::try_from(count).unwrap_or(usize::MAX));
     }
 
     /// Drops all messages. Sequences go on, and message ids stay known, as in JetStream.

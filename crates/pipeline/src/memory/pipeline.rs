@@ -13,11 +13,13 @@ use tokio::{
 
 use super::{
     broker::{BrokerState, Shared},
+    log::Entry,
     subscription::MemorySubscription,
 };
 use crate::{
     Fault, Listener, LogState, Outgoing, PendingAck, Pipeline, PipelineError, PipelineStatus, PublishAck,
     Subscription, check_message_id, check_name,
+    parts::{Part, split},
 };
 
 /// One replica's handle on one log of a [`MemoryBroker`](crate::MemoryBroker). Clones share the limit of outstanding
@@ -51,7 +53,7 @@ impl MemoryPipeline {
     }
 
     /// Appends as the fault allows; `None` is an acknowledgement that never comes.
-    fn append(&self, message: &Outgoing) -> Result<Option<PublishAck>, PipelineError> {
+    fn append(&self, message: &Entry) -> Result<Option<PublishAck>, PipelineError> {
         let stored_at = self.shared.now();
         let window = self.shared.config.duplicate_window;
         let mut state = self.running()?;
@@ -75,6 +77,23 @@ impl MemoryPipeline {
         };
         slot.changed.send_replace(());
         Ok(ack)
+    }
+
+    /// The message as the broker takes it: whole, or in parts.
+    fn entries(&self, message: Outgoing) -> Vec<Entry> {
+        let Outgoing { origin, message_id, payload } = message;
+        let message_bytes_max = self.shared.config.message_bytes_max.max(1);
+        if payload.len() <= message_bytes_max {
+            return vec![Entry { origin, message_id, payload, part: None }];
+        }
+        let parts = split(&message_id, payload.len(), message_bytes_max).into_iter();
+        let entry = |(part, place): (Part, _)| Entry {
+            origin: origin.clone(),
+            message_id: part.message_id(),
+            payload: payload.slice(place),
+            part: Some(part),
+        };
+        parts.map(entry).collect()
     }
 
     fn lost_ack(
@@ -118,10 +137,18 @@ impl Pipeline for MemoryPipeline {
         check_message_id(&message.message_id)?;
         self.check_size(&message.payload)?;
         let permit = self.in_flight.clone().acquire_owned().await.expect("the semaphore is never closed");
-        Ok(match self.append(&message)? {
-            Some(ack) => async move {
+        let mut acks = Vec::new();
+        for entry in self.entries(message) {
+            if !acks.is_empty() {
+                // What others publish may stand between two parts, and the broker may go down there.
+                tokio::task::yield_now().await;
+            }
+            acks.push(self.append(&entry)?);
+        }
+        Ok(match acks.into_iter().collect::<Option<Vec<_>>>() {
+            Some(acks) => async move {
                 drop(permit);
-                Ok(ack)
+                Ok(PublishAck::of_parts(&acks))
             }
             .boxed(),
             None => self.lost_ack(permit),
@@ -145,6 +172,14 @@ impl Pipeline for MemoryPipeline {
         Ok(Box::new(MemorySubscription::new(self.shared.clone(), id, after, changed)))
     }
 
+    async fn trim(&self, up_to: u64) -> Result<(), PipelineError> {
+        let mut state = self.running()?;
+        let slot = state.slot(&self.namespace);
+        slot.log.as_mut().ok_or_else(|| self.missing())?.trim(up_to);
+        slot.changed.send_replace(());
+        Ok(())
+    }
+
     async fn announce(&self, from: &str, payload: Bytes) -> Result<(), PipelineError> {
         check_name(from)?;
         self.check_size(&payload)?;
@@ -156,7 +191,8 @@ impl Pipeline for MemoryPipeline {
         check_name(to)?;
         self.check_size(&payload)?;
         let unanswered = || PipelineError::NoAnswer { name: to.to_owned(), deadline };
-        let answer = self.running()?.slot(&self.namespace).listeners.ask(to, payload);
+        let bytes_max = self.shared.config.payload_bytes_max;
+        let answer = self.running()?.slot(&self.namespace).listeners.ask(to, payload, bytes_max);
         let answer = tokio::time::timeout(deadline, answer.ok_or_else(unanswered)?).await;
         answer.map_err(|_| unanswered())?.map_err(|_| unanswered())
     }
@@ -172,5 +208,10 @@ impl Pipeline for MemoryPipeline {
 
     fn payload_bytes_max(&self) -> Option<usize> {
         Some(self.shared.config.payload_bytes_max)
+    }
+
+    fn payload_bytes_good(&self) -> Option<usize> {
+        let config = &self.shared.config;
+        Some(config.message_bytes_max.clamp(1, config.payload_bytes_max.max(1)))
     }
 }

@@ -4,14 +4,16 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::broker::Shared;
-use crate::{Incoming, LogId, PipelineError, Subscription};
+use crate::{Incoming, LogId, PipelineError, Subscription, parts::Joiner};
 
-/// A place in a log. It holds no messages: what it reads next is what the log holds then.
+/// A place in a log. It holds no messages but parts of payloads that are not complete yet: what it reads next is what
+/// the log holds then.
 pub(super) struct MemorySubscription {
     shared: Arc<Shared>,
     id: LogId,
     /// The sequence delivered last.
     after: u64,
+    joiner: Joiner,
     changed: watch::Receiver<()>,
     ended: Option<PipelineError>,
 }
@@ -23,11 +25,13 @@ impl MemorySubscription {
         after: u64,
         changed: watch::Receiver<()>,
     ) -> MemorySubscription {
-        MemorySubscription { shared, id, after, changed, ended: None }
+        let config = &shared.config;
+        let joiner = Joiner::new(after, config.payload_bytes_max, config.assembly_bytes_max);
+        MemorySubscription { shared, id, after, joiner, changed, ended: None }
     }
 
     /// The next message if there is one now.
-    fn read(&self) -> Result<Option<Incoming>, PipelineError> {
+    fn read(&mut self) -> Result<Option<Incoming>, PipelineError> {
         let mut state = self.shared.lock();
         if !state.running {
             return Ok(None);
@@ -43,7 +47,17 @@ impl MemorySubscription {
         if last_sequence < self.after {
             return Err(PipelineError::LogRegressed { name: name.clone(), after: self.after, last_sequence });
         }
-        Ok(log.first_after(self.after).cloned())
+        let Some(message) = log.first_after(self.after) else { return Ok(None) };
+        if let Some(from) = self.joiner.read_back_from(message) {
+            let mut at = from - 1;
+            while let Some(earlier) = log.first_after(at).filter(|earlier| earlier.sequence <= self.after) {
+                at = earlier.sequence;
+                self.joiner.join(earlier.clone());
+            }
+        }
+        let incoming = self.joiner.join(message.clone()).incoming;
+        self.after = incoming.sequence;
+        Ok(Some(incoming))
     }
 }
 
@@ -56,10 +70,7 @@ impl Subscription for MemorySubscription {
             }
             self.changed.mark_unchanged();
             match self.read() {
-                Ok(Some(message)) => {
-                    self.after = message.sequence;
-                    return Ok(message);
-                }
+                Ok(Some(message)) => return Ok(message),
                 // The broker's state outlives this handle, and with it the sender.
                 Ok(None) => self.changed.changed().await.map_err(|_| PipelineError::Closed)?,
                 Err(error) => self.ended = Some(error),
