@@ -33,6 +33,7 @@
 //! | module | noun |
 //! |---|---|
 //! | `manager`, `builder` | [`MultiMasterManager`], [`MultiMasterBuilder`]: what users call |
+//! | `reading` | what users read: values, what lies beneath them, which entities there are |
 //! | `acknowledge` | how far a write must have come: [`Ack`] |
 //! | `replica` | the task that owns the engine: group commit, acknowledgement; `command`: what it is asked to do; `neighbours`: what it says to other masters, gives them and takes from them |
 //! | `emitter` | from the outbox to the log |
@@ -70,6 +71,7 @@ mod metrics;
 mod notification;
 mod peer;
 mod persist;
+mod reading;
 mod receipt;
 mod receiver;
 mod repair;
