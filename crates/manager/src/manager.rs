@@ -1,6 +1,4 @@
 use std::{
-    any::Any,
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -9,19 +7,16 @@ use std::{
 };
 
 use archipelago_clock::{ReplicaId, VersionVector};
-use archipelago_engine::{Change, LocalWrite, Received, StateDigest};
-use archipelago_proto::{
-    EncodeError, EntityId, Event, FieldName, Limits, decode_value, encode_value, split_fields,
-};
+use archipelago_engine::{Change, Received, StateDigest};
+use archipelago_proto::{EncodeError, EntityId, Event, FieldName, Limits, encode_value, split_fields};
 use bytes::Bytes;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     ApplyError, Changes, CloseError, ConflictReport, EntityView, ImportError, Imported, LinkState, Metrics,
-    MultiMasterBuilder, Notifications, PeerView, ReadError, SessionToken, UpdateError, WriteError,
-    WriteReceipt,
+    MultiMasterBuilder, Notifications, PeerView, ReadError, SessionToken, WriteError, WriteReceipt,
     import::{Staging, import},
     metrics,
     replica::{Command, Inspection},
@@ -80,6 +75,10 @@ impl MultiMasterManager {
         &self.running.shared
     }
 
+    pub(crate) fn shared_handle(&self) -> Arc<Shared> {
+        self.running.shared.clone()
+    }
+
     pub(crate) fn limits(&self) -> &Limits {
         &self.shared().limits
     }
@@ -94,7 +93,8 @@ impl MultiMasterManager {
     ///
     /// Returns once the write survives the crash that the master's durability names; it reaches the other masters
     /// later, also if the pipeline is away. Under field merge only the fields that changed are written, and the
-    /// fields that `value` lacks are removed.
+    /// fields that `value` lacks are removed. The value is written in the version of its [`Schema`](crate::Schema) that
+    /// this program knows.
     ///
     /// # Errors
     /// [`WriteError`]; nothing was written, except after [`WriteError::StoreFailed`], where that is unknown.
@@ -110,7 +110,8 @@ impl MultiMasterManager {
         self.change(entity_id.into(), Change::Put(value), None).await
     }
 
-    /// Sets those fields of the entity that `fields` has, a struct or a map; the others stay.
+    /// Sets those fields of the entity that `fields` has, a struct or a map; the others stay, lifted if they are in an
+    /// older version of their [`Schema`](crate::Schema).
     ///
     /// # Errors
     /// As [`write`](Self::write); also if `fields`, or the value that the entity has under last writer wins, is not a
@@ -134,54 +135,6 @@ impl MultiMasterManager {
         let fields: Vec<(FieldName, Option<Bytes>)> =
             fields.ok_or_else(not_a_map)?.into_iter().map(|(name, value)| (name, Some(value))).collect();
         Ok(Change::Patch(fields))
-    }
-
-    /// Reads the entity, changes it by `change`, and writes what is different, all in one: no other write of this master
-    /// comes between. `change` gets [`T::default`](Default) if there is no entity, and may be an error, which is given
-    /// back; then nothing is written.
-    ///
-    /// Only what changed travels: under field merge the fields, under CRDT merge also of each CRDT only what is new. An
-    /// update that changes nothing is a write all the same. `change` runs where all writes of this master wait for it:
-    /// keep it short. If it panics, so does this call, and nothing else.
-    ///
-    /// # Errors
-    /// [`UpdateError`]; nothing was written, except after [`WriteError::StoreFailed`], where that is unknown.
-    pub async fn update<T, E, F>(
-        &self,
-        entity_id: impl Into<EntityId>,
-        change: F,
-    ) -> Result<WriteReceipt, UpdateError<E>>
-    where
-        T: Serialize + DeserializeOwned + Default,
-        E: Send + 'static,
-        F: FnOnce(&mut T) -> Result<(), E> + Send + 'static,
-    {
-        let (entity, limits) = (entity_id.into(), self.limits().clone());
-        let id = entity.to_string();
-        let (refusal, refused) = std::sync::mpsc::channel::<Result<UpdateError<E>, Box<dyn Any + Send>>>();
-        let panics = refusal.clone();
-        let edit = move |visible: Option<Bytes>| -> Option<Bytes> {
-            let edited = visible
-                .map_or_else(|| Ok(T::default()), |value| decode_value(&value, &limits.for_state()))
-                .map_err(|reason| UpdateError::Read(ReadError::Type { entity: id, reason }))
-                .and_then(|mut value| change(&mut value).map(|()| value).map_err(UpdateError::Refused))
-                .and_then(|value| {
-                    encode_value(&value, &limits).map_err(|error| WriteError::from(error).into())
-                });
-            edited.map_err(|error| refusal.send(Ok(error))).ok()
-        };
-        // A panic of the caller's function is the caller's, not the master's.
-        let edit = move |visible| match catch_unwind(AssertUnwindSafe(|| edit(visible))) {
-            Ok(edited) => edited,
-            Err(panic) => panics.send(Err(panic)).map_or(None, |()| None),
-        };
-        let write = move |reply| Command::Update { entity, edit: Box::new(edit), reply };
-        match (self.command(write).await?, refused.try_recv()) {
-            (Some(receipt), _) => Ok(receipt),
-            (None, Ok(Ok(error))) => Err(error),
-            (None, Ok(Err(panic))) => resume_unwind(panic),
-            (None, Err(_)) => Err(UpdateError::Write(WriteError::Closed)),
-        }
     }
 
     /// Removes the entity. No error if there is none.
@@ -212,17 +165,7 @@ impl MultiMasterManager {
         self.change(seen.id.clone(), change, Some(seen.token.0.clone())).await
     }
 
-    pub(crate) async fn change(
-        &self,
-        entity: EntityId,
-        change: Change,
-        context: Option<VersionVector>,
-    ) -> Result<WriteReceipt, WriteError> {
-        let write = LocalWrite { entity, change, context };
-        self.command(|reply| Command::Write { write, reply }).await
-    }
-
-    async fn command<R>(
+    pub(crate) async fn command<R>(
         &self,
         command: impl FnOnce(oneshot::Sender<Result<R, WriteError>>) -> Command,
     ) -> Result<R, WriteError> {

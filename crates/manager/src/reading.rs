@@ -3,27 +3,35 @@
 use std::ops::Bound;
 
 use archipelago_engine::Visible;
-use archipelago_proto::{DecodeError, EntityId, Record, decode_value};
+use archipelago_proto::{DecodeError, EntityId, Record};
 use archipelago_store::Table;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use crate::{ConflictReport, EntityView, Explanation, MultiMasterManager, ReadError, view::rule};
+use crate::{
+    ConflictReport, EntityView, Explanation, MultiMasterManager, ReadError, schema::Lifted, view::rule,
+};
 
 impl MultiMasterManager {
     /// The visible value of the entity, or `None` if it was removed or never written.
     ///
+    /// A value in an older version of its [`Schema`](crate::Schema) is lifted; a newer one is given as it is.
+    ///
     /// # Errors
-    /// [`ReadError::Type`] if the value is not a `T`; [`ReadError`] if the store fails.
+    /// [`ReadError::Type`] or [`ReadError::NewerSchema`] if the value is not a `T`, [`ReadError::Schema`] if it cannot be
+    /// lifted; [`ReadError`] if the store fails.
     pub async fn read<T: DeserializeOwned>(&self, entity_id: &str) -> Result<Option<T>, ReadError> {
         let Some(record) = self.record(&entity_id.into())? else { return Ok(None) };
         let Some(visible) = self.visible(entity_id, &record) else { return Ok(None) };
-        let value = decode_value(&visible.value, &self.limits().for_state());
-        value.map(Some).map_err(|reason| ReadError::Type { entity: entity_id.to_owned(), reason })
+        let (id, schema) = (EntityId::from(entity_id), self.shared().schemas.schema(entity_id));
+        let lifted = Lifted::new(&visible.value, schema, self.limits());
+        lifted.map_err(|error| ReadError::schema(&id, error))?.decode(&id, schema, self.limits()).map(Some)
     }
 
     /// All that this master holds of the entity: its live versions, their stamps, and the visible value. `None` if it
     /// was never written.
+    ///
+    /// The visible value and whole versions are lifted; fields by themselves are shown as they are stored.
     ///
     /// # Errors
     /// [`ReadError`] if the store fails.
@@ -31,7 +39,8 @@ impl MultiMasterManager {
         let (id, seen) = (EntityId::from(entity_id), self.vector_clock());
         let record = self.record(&id)?;
         let strategy = self.shared().strategies.strategy(entity_id);
-        Ok(record.map(|record| EntityView::new(id, &record, &**strategy, seen, self.limits())))
+        let schema = self.shared().schemas.schema(entity_id);
+        Ok(record.map(|record| EntityView::new(id, &record, &**strategy, schema, seen, self.limits())))
     }
 
     /// Why the entity has the value that it has: its versions, the rule, and what lost. `None` if it was never written.

@@ -9,7 +9,6 @@ use archipelago_engine::{Change, Commit, Effect, Engine, LocalWrite, Notice, Rec
 use archipelago_pipeline::LogId;
 use archipelago_proto::{DeltaPiece, DeltaRequest, EntityId, Event, Heartbeat};
 use archipelago_store::{Batch, Durability, StoreError};
-use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
@@ -120,9 +119,9 @@ impl Replica {
     fn handle_command(&mut self, command: Command) -> Option<oneshot::Sender<()>> {
         match command {
             Command::Write { write, reply } => self.admit(write, Acknowledgement::Write(reply)),
-            Command::Update { entity, edit, reply } => match self.edit(&entity, edit) {
-                Ok(Some(value)) => {
-                    let write = LocalWrite { entity, change: Change::Put(value), context: None };
+            Command::Update { entity, edit, context, reply } => match self.edit(&entity, edit) {
+                Ok(Some(change)) => {
+                    let write = LocalWrite { entity, change, context };
                     self.admit(write, Acknowledgement::Update(reply));
                 }
                 Ok(None) => drop(reply.send(Ok(None))),
@@ -158,9 +157,13 @@ impl Replica {
         }
     }
 
-    fn edit(&self, entity: &EntityId, edit: Edit) -> Result<Option<Bytes>, WriteError> {
+    fn edit(&self, entity: &EntityId, edit: Edit) -> Result<Option<Change>, WriteError> {
         if let Some(reason) = &self.failed {
             return Err(WriteError::StoreFailed { reason: reason.clone() });
+        }
+        if entity.is_empty() {
+            // Stores have no row without a key. The engine refuses the write, and says why.
+            return Ok(edit(None));
         }
         let visible = self.engine.visible(entity, &Stored(&*self.shared.store));
         let visible = visible.map_err(archipelago_engine::WriteError::from)?;

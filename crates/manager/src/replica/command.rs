@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use archipelago_clock::VersionVector;
-use archipelago_engine::{LocalWrite, Received, StateDigest};
+use archipelago_engine::{Change, LocalWrite, Received, StateDigest};
 use archipelago_pipeline::LogId;
 use archipelago_proto::{DeltaPiece, DeltaRequest, EntityId, Event, Heartbeat};
 use bytes::Bytes;
@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 
 use crate::{ApplyError, NotTaken, PeerView, WriteError, WriteReceipt, repair::Fetched};
 
-/// Gives the value that follows from the visible one, or `None` to leave it.
-pub(crate) type Edit = Box<dyn FnOnce(Option<Bytes>) -> Option<Bytes> + Send>;
+/// Gives the change that follows from the visible value, or `None` to leave it.
+pub(crate) type Edit = Box<dyn FnOnce(Option<Bytes>) -> Option<Change> + Send>;
 
 /// What the owner of the engine is asked to do.
 pub(crate) enum Command {
@@ -23,6 +23,7 @@ pub(crate) enum Command {
     Update {
         entity: EntityId,
         edit: Edit,
+        context: Option<VersionVector>,
         reply: oneshot::Sender<Result<Option<WriteReceipt>, WriteError>>,
     },
     Apply {
