@@ -72,7 +72,8 @@ pub use archipelago_manager::subscriber::{
 };
 pub use archipelago_manager::{
     Ack, Changes, ConflictReport, EntityView, Explanation, Imported, LinkState, Metrics, MultiMasterManager,
-    Notification, Notifications, PeerView, Reached, Schema, SessionToken, UpdateError, WriteOptions, WriteReceipt,
+    Notification, Notifications, PeerView, Reached, Schema, SessionToken, UpdateError, WriteOptions,
+    WriteReceipt,
 };
 pub use archipelago_pipeline::{MemoryBroker, Switch};
 #[cfg(feature = "nats")]
