@@ -66,9 +66,8 @@ fn people(version: u32) -> Schema {
     if version > 2 {
         schema = schema.upcast(2, |person| {
             let Value::Map(fields) = person else { return Err("a person is a map".into()) };
-            let phone = fields.remove("phone");
-            let contacts = phone.map(|phone| ("phone".to_owned(), phone)).into_iter().collect();
-            fields.insert("contacts".into(), Value::Map(contacts));
+            let Some(phone) = fields.remove("phone") else { return Ok(()) };
+            fields.insert("contacts".into(), Value::Map(BTreeMap::from([("phone".to_owned(), phone)])));
             Ok(())
         });
     }
@@ -444,4 +443,53 @@ async fn a_custom_merge_function_sees_what_is_stored() {
     us.link.heal();
     converge(&[&us.master, &eu.master]).await;
     assert_eq!(read::<Value>(&us.master, "user/1").await, value!({ "marked": 2 }));
+}
+
+#[tokio::test]
+async fn what_an_older_program_wrote_beside_the_first_lifting_is_kept_and_reported() {
+    let broker = broker();
+    let clocks = [1_000; 2].map(TestClock::at);
+    let start = async |name, version, clock: &TestClock| {
+        let options = knowing(name, Strategy::FieldMerge, version).clock(clock.clone());
+        Island::on(&broker, options, MemoryStore::new()).await
+    };
+    let (one, two) = (start("one", 1, &clocks[0]).await, start("two", 2, &clocks[1]).await);
+    one.master.write("user/1", &person1("Ann Lee", "1")).await.unwrap();
+    converge(&[&one.master, &two.master]).await;
+    one.link.cut();
+    two.master.update("user/1", |_: &mut Person2| Ok::<_, Infallible>(())).await.unwrap();
+    clocks[0].set(2_000);
+    one.master.patch("user/1", &value!({ "name": "Ann Fox" })).await.unwrap();
+    one.link.heal();
+    clocks[1].set(2_000);
+    converge(&[&one.master, &two.master]).await;
+    assert_eq!(read::<Person2>(&two.master, "user/1").await, person2("Ann", "Lee", "1"));
+    assert_eq!(read::<Value>(&two.master, "user/1").await.get("name"), Some(&"Ann Fox".into()));
+    let reported = two.master.conflicts();
+    let fields = reported.iter().flat_map(|report| &report.clashes).map(|clash| clash.field.as_deref());
+    assert!(fields.collect::<Vec<_>>().contains(&Some("name")), "{reported:?}");
+}
+
+#[tokio::test]
+async fn a_record_that_a_field_brings_back_goes_through_all_upcasters() {
+    let broker = broker();
+    let clocks = [1_000; 2].map(TestClock::at);
+    let start = async |name, clock: &TestClock| {
+        let options = knowing(name, Strategy::FieldMerge, 3).clock(clock.clone());
+        Island::on(&broker, options, MemoryStore::new()).await
+    };
+    let (us, eu) = (start("us", &clocks[0]).await, start("eu", &clocks[1]).await);
+    us.master.write("user/1", &person3("Ann", "Lee", "1")).await.unwrap();
+    converge(&[&us.master, &eu.master]).await;
+    us.link.cut();
+    eu.master.delete("user/1").await.unwrap();
+    clocks[0].set(2_000);
+    us.master.patch("user/1", &value!({ "contacts": { "mail": "2" } })).await.unwrap();
+    us.link.heal();
+    clocks[1].set(2_000);
+    converge(&[&us.master, &eu.master]).await;
+    for master in [&us.master, &eu.master] {
+        assert_eq!(read::<Value>(master, "user/1").await, value!({ "contacts": { "mail": "2" } }));
+        assert_eq!(master.entity("user/1").await.unwrap().unwrap().schema_version, 1);
+    }
 }
