@@ -11,7 +11,11 @@ use archipelago_proto::EntityId;
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{MultiMasterManager, UpdateError, WriteError, WriteReceipt, replica::Command, schema::Writing};
+use crate::{
+    MultiMasterManager, UpdateError, WriteError, WriteReceipt,
+    replica::Command,
+    schema::{LooksAt, Writing},
+};
 
 impl MultiMasterManager {
     /// Reads the entity, changes it by `change`, and writes what is different, all in one: no other write of this master
@@ -36,7 +40,10 @@ impl MultiMasterManager {
         E: Send + 'static,
         F: FnOnce(&mut T) -> Result<(), E> + Send + 'static,
     {
-        self.edit(entity_id.into(), None, |writing, standing| writing.update(standing, change)).await
+        self.edit(entity_id.into(), None, LooksAt::Value, |writing, standing| {
+            writing.update(standing, change)
+        })
+        .await
     }
 
     pub(crate) async fn change(
@@ -46,8 +53,9 @@ impl MultiMasterManager {
         context: Option<VersionVector>,
     ) -> Result<WriteReceipt, WriteError> {
         let writing = Writing::new(&entity, self.shared());
-        if writing.looks_at_standing(&change) {
-            return self.edit(entity, context, |writing, standing| writing.change(change, standing)).await;
+        if let Some(looks_at) = writing.looks_at(&change) {
+            let edit = |writing: &Writing<'_>, standing: Option<&Bytes>| writing.change(change, standing);
+            return self.edit(entity, context, looks_at, edit).await;
         }
         let change = writing.change(change, None)?;
         let write = LocalWrite { entity, change, context };
@@ -59,6 +67,7 @@ impl MultiMasterManager {
         &self,
         entity: EntityId,
         context: Option<VersionVector>,
+        looks_at: LooksAt,
         edit: F,
     ) -> Result<WriteReceipt, E>
     where
@@ -79,7 +88,7 @@ impl MultiMasterManager {
             let _ = refusal.send(refused);
             None
         };
-        let write = move |reply| Command::Update { entity, edit: Box::new(edit), context, reply };
+        let write = move |reply| Command::Update { entity, edit: Box::new(edit), looks_at, context, reply };
         match (self.command(write).await?, refused.try_recv()) {
             (Some(receipt), _) => Ok(receipt),
             (None, Ok(Ok(error))) => Err(error),

@@ -2,8 +2,9 @@
 
 mod support;
 
-use std::{collections::BTreeMap, convert::Infallible};
+use std::{collections::BTreeMap, convert::Infallible, sync::Arc};
 
+use archipelago_clock::{Dot, Hlc, Incarnation, ReplicaId};
 use archipelago_conflict::{Custom, Strategy};
 use archipelago_crdt::{Value, value};
 use archipelago_manager::{
@@ -253,6 +254,30 @@ async fn a_program_without_any_schema_takes_care_of_newer_records_as_well() {
         WriteError::NewerSchema { found: 3, known: 1, .. }
     ));
     assert_eq!(read::<Person3>(&old, "user/1").await, person3("Ann", "Lee", "1"), "marks are not shown");
+}
+
+#[tokio::test]
+async fn what_a_newer_program_wrote_is_seen_before_it_is_stored() {
+    let limits = archipelago_proto::Limits::default();
+    let newer =
+        archipelago_proto::encode_value(&value!({ "$schema:3": true, "first": "Ann" }), &limits).unwrap();
+    let event = archipelago_proto::Event {
+        dot: Dot::new(ReplicaId::new("new", Incarnation::from_bits(1)).unwrap(), 1),
+        hlc: Hlc::new(1_000, 0),
+        deps: Arc::default(),
+        context: None,
+        entity: "user/1".into(),
+        op: archipelago_proto::Op::Put(newer),
+    };
+    for strategy in [Strategy::FieldMerge, Strategy::CrdtMerge] {
+        let old = options("old", strategy).store(MemoryStore::new()).start().await.unwrap();
+        // On one thread both are asked for before either is taken up: they share a commit.
+        let fields = value!({ "first": "A" });
+        let (applied, written) =
+            tokio::join!(old.apply_remote_event(event.clone()), old.write("user/1", &fields));
+        applied.unwrap();
+        assert!(matches!(written, Err(WriteError::NewerSchema { found: 3, known: 1, .. })), "{written:?}");
+    }
 }
 
 /// `two` and `three` write a record of version 1 without knowing of each other: what `three` lifted is never taken for

@@ -9,9 +9,10 @@ use archipelago_proto::{DeltaPiece, DeltaRequest, EntityId, Event, Heartbeat};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::{ApplyError, NotTaken, PeerView, WriteError, WriteReceipt, repair::Fetched};
+use crate::{ApplyError, NotTaken, PeerView, WriteError, WriteReceipt, repair::Fetched, schema::LooksAt};
 
-/// Gives the change that follows from the visible value, or `None` to leave it.
+/// Gives the change that follows from the visible value, or `None` to leave it. Where only marks are looked at, a value
+/// without any may be left out.
 pub(crate) type Edit = Box<dyn FnOnce(Option<Bytes>) -> Option<Change> + Send>;
 
 /// What the owner of the engine is asked to do.
@@ -23,6 +24,7 @@ pub(crate) enum Command {
     Update {
         entity: EntityId,
         edit: Edit,
+        looks_at: LooksAt,
         context: Option<VersionVector>,
         reply: oneshot::Sender<Result<Option<WriteReceipt>, WriteError>>,
     },

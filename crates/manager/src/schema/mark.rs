@@ -21,8 +21,7 @@ impl Marked {
     /// Takes the marks off a value. What is no map of fields has none.
     pub(super) fn new(value: &Bytes, limits: &Limits) -> Self {
         let unmarked = || Marked { value: value.clone(), marks: Vec::new() };
-        // Almost every value of an application without schemas; spares taking it apart.
-        if !value.windows(SCHEMA_FIELD_PREFIX.len()).any(|bytes| bytes == SCHEMA_FIELD_PREFIX.as_bytes()) {
+        if !may_be_marked(value) {
             return unmarked();
         }
         let Ok(Some(mut fields)) = split_fields(value, &limits.for_state()) else { return unmarked() };
@@ -43,6 +42,12 @@ impl Marked {
     pub(super) fn version(&self) -> u32 {
         self.marks.last().copied().unwrap_or(1)
     }
+}
+
+/// False if nothing in these bytes, of a value or a record, is a mark. Almost every value is without, and need not be taken
+/// apart.
+pub(crate) fn may_be_marked(bytes: &[u8]) -> bool {
+    bytes.windows(SCHEMA_FIELD_PREFIX.len()).any(|window| window == SCHEMA_FIELD_PREFIX.as_bytes())
 }
 
 /// The version that a field of this name marks, if it is a mark.

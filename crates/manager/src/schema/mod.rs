@@ -27,6 +27,7 @@ mod writing;
 
 pub(crate) use lifted::Lifted;
 pub use mark::SCHEMA_FIELD_PREFIX;
+pub(crate) use mark::may_be_marked;
 pub(crate) use table::SchemaTable;
 pub use upcast::{LiftError, Schema, UpcastError};
-pub(crate) use writing::Writing;
+pub(crate) use writing::{LooksAt, Writing};

@@ -25,6 +25,15 @@ pub(crate) struct Writing<'a> {
     by_field: bool,
 }
 
+/// What a write must know of what stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LooksAt {
+    /// Only its marks: where there are none, nothing.
+    Marks,
+    /// The value.
+    Value,
+}
+
 impl<'a> Writing<'a> {
     pub(crate) fn new(entity: &'a EntityId, shared: &'a Shared) -> Self {
         let family = shared.strategies.strategy(entity).family();
@@ -32,12 +41,14 @@ impl<'a> Writing<'a> {
         Writing { entity, schema: shared.schemas.schema(entity), limits: &shared.limits, by_field }
     }
 
-    /// Whether what becomes of the change depends on what stands.
-    pub(crate) fn looks_at_standing(&self, change: &Change) -> bool {
+    /// Whether what becomes of the change depends on what stands; `None` if not.
+    pub(crate) fn looks_at(&self, change: &Change) -> Option<LooksAt> {
         match change {
-            Change::Put(_) => self.by_field,
-            Change::Patch(_) => true,
-            Change::Delete => false,
+            Change::Put(_) => self.by_field.then_some(LooksAt::Marks),
+            // What has no mark is of the version that the program knows.
+            Change::Patch(_) if self.schema.current() == 1 => Some(LooksAt::Marks),
+            Change::Patch(_) => Some(LooksAt::Value),
+            Change::Delete => None,
         }
     }
 
