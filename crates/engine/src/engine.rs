@@ -253,6 +253,11 @@ impl Engine {
             .map_err(|error| ReadError { entity: entity.clone(), source: error.into() })
     }
 
+    /// Whether the open commit changes the entity: what the store has of it is not the latest.
+    pub fn is_open(&self, entity: &EntityId) -> bool {
+        self.open.entity(entity).is_some()
+    }
+
     /// What a reader of the entity will see once the open commit is stored.
     ///
     /// # Errors
