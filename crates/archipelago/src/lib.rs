@@ -72,7 +72,7 @@ pub use archipelago_manager::subscriber::{
 };
 pub use archipelago_manager::{
     Ack, Changes, ConflictReport, EntityView, Explanation, Imported, LinkState, MemberView, Metrics,
-    MultiMasterManager, Notification, Notifications, PeerView, Reached, ReclaimReport, SessionToken,
+    MultiMasterManager, Notification, Notifications, PeerView, Reached, ReclaimReport, Schema, SessionToken,
     UpdateError, WriteOptions, WriteReceipt,
 };
 pub use archipelago_pipeline::{

@@ -94,6 +94,8 @@ pub struct Engine {
     pub(crate) reread: bool,
     pub(crate) peers: Peers,
     pub(crate) members: Members,
+    /// This replica said that it goes.
+    pub(crate) is_leaving: bool,
     pub(crate) floors: Floors,
     pub(crate) tombstones: u64,
     held: u64,
@@ -132,6 +134,7 @@ impl Engine {
             reread: false,
             peers: Peers::default(),
             members: Members::new(restored.members),
+            is_leaving: false,
             floors: Floors::new(restored.floors.0, restored.floors.1),
             tombstones: 0,
             held: 0,
@@ -248,6 +251,11 @@ impl Engine {
     pub(crate) fn decode(&self, entity: &EntityId, stored: Bytes) -> Result<Record, ReadError> {
         Record::decode(stored, &self.replicas, &self.config.limits)
             .map_err(|error| ReadError { entity: entity.clone(), source: error.into() })
+    }
+
+    /// Whether the open commit changes the entity: what the store has of it is not the latest.
+    pub fn is_open(&self, entity: &EntityId) -> bool {
+        self.open.entity(entity).is_some()
     }
 
     /// What a reader of the entity will see once the open commit is stored.

@@ -101,15 +101,19 @@ impl Engine {
     /// # Errors
     /// [`ClockError`] if the clock is exhausted.
     pub fn announce(&mut self, now_unix_ms: u64) -> Result<(), ClockError> {
+        if self.is_leaving {
+            return Ok(());
+        }
         let own = self.config.replica.clone();
         let state = match self.members.get(own.name()) {
             // Another replica of this name came later; it is told so by another notice.
             Some(known) if known.replica.incarnation() > own.incarnation() => return Ok(()),
             Some(known) if known.replica == own => match known.state {
-                MemberState::Active | MemberState::Leaving => return Ok(()),
+                MemberState::Active => return Ok(()),
                 MemberState::Joining if self.has_caught_up() => MemberState::Active,
                 MemberState::Joining => return Ok(()),
-                state @ (MemberState::Left | MemberState::Retired) => {
+                // Of an earlier life.
+                state @ (MemberState::Leaving | MemberState::Left | MemberState::Retired) => {
                     self.notices.push(Notice::Returned { state });
                     MemberState::Joining
                 }
@@ -153,6 +157,7 @@ impl Engine {
     /// # Errors
     /// [`ClockError`] if the clock is exhausted.
     pub fn leave(&mut self, is_done: bool, now_unix_ms: u64) -> Result<(), ClockError> {
+        self.is_leaving = true;
         let state = if is_done { MemberState::Left } else { MemberState::Leaving };
         self.set_member(self.config.replica.clone(), state, now_unix_ms)
     }

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    CONFLICTS_MAX, ConflictReport, LinkState, MultiMasterManager, StartError, SystemClock, WallClock,
+    CONFLICTS_MAX, ConflictReport, LinkState, MultiMasterManager, Schema, StartError, SystemClock, WallClock,
     emitter::Emitter,
     heart::Heart,
     journal::Journal,
@@ -25,6 +25,7 @@ use crate::{
     receiver::Receiver,
     repair::Repairer,
     replica::{ReadFrom, Replica},
+    schema::SchemaTable,
     shared::Shared,
     snapshot::Joiner,
 };
@@ -45,6 +46,7 @@ pub struct MultiMasterBuilder {
     store: Option<Arc<dyn Store>>,
     pipeline: Option<Arc<dyn Pipeline>>,
     strategies: StrategyTable,
+    schemas: SchemaTable,
     event_buffer_size: usize,
     apply_timeout: Duration,
     max_drift: Duration,
@@ -69,6 +71,7 @@ impl Default for MultiMasterBuilder {
             store: None,
             pipeline: None,
             strategies: StrategyTable::default(),
+            schemas: SchemaTable::default(),
             event_buffer_size: 1_000,
             apply_timeout: Duration::from_secs(5),
             max_drift: Duration::from_secs(60),
@@ -123,6 +126,13 @@ impl MultiMasterBuilder {
     /// same on every master.
     pub fn prefix_strategy(mut self, prefix: impl Into<String>, strategy: impl ConflictStrategy) -> Self {
         self.strategies = self.strategies.with_prefix(prefix, strategy);
+        self
+    }
+
+    /// The form of the values of entities whose id begins with `prefix`, as this program knows it; the longest matching
+    /// prefix decides. Masters may have different ones. Default version 1, without upcasters.
+    pub fn schema(mut self, prefix: impl Into<String>, schema: Schema) -> Self {
+        self.schemas.insert(prefix.into(), schema);
         self
     }
 
@@ -239,6 +249,7 @@ impl MultiMasterBuilder {
         if self.heartbeat_interval.is_zero() {
             return Err(option("heartbeat_interval", "it must be longer than nothing"));
         }
+        self.schemas.check()?;
         let (loaded, engine, journal) = tokio::task::spawn_blocking({
             let (store, namespace, clock) = (store.clone(), self.namespace.clone(), self.clock.clone());
             let strategies = self.strategies.clone();
@@ -283,7 +294,7 @@ impl MultiMasterBuilder {
             None => LinkState::Absent,
             Some(pipeline) => pipeline.status().borrow().clone().into(),
         };
-        let shared = Shared::new(loaded.replica, store, &engine, link);
+        let shared = Shared::new(loaded.replica, store, &engine, self.schemas, link);
         let shared = Arc::new(shared);
         metrics::add(&shared.counters.outbox_len, loaded.outbox_events);
         for conflict in latest {

@@ -2,8 +2,10 @@ use std::time::Duration;
 
 use archipelago_engine::{self as engine, MemberError};
 use archipelago_pipeline::PipelineError;
-use archipelago_proto::{DecodeError, EncodeError};
+use archipelago_proto::{DecodeError, EncodeError, EntityId};
 use archipelago_store::StoreError;
+
+use crate::LiftError;
 
 /// Why a manager could not start. Nothing was changed but what the message says.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +60,27 @@ pub enum WriteError {
     /// The engine refused the write; nothing was written.
     #[error(transparent)]
     Refused(#[from] engine::WriteError),
+    /// The value cannot be written in the version of its schema. Nothing was written.
+    #[error("the write of {entity:?} does not fit its schema: {reason}")]
+    Schema {
+        /// The entity.
+        entity: String,
+        /// What does not fit.
+        reason: String,
+    },
+    /// The entity is in a form that only newer programs know, and this write would leave a part of it in that form and
+    /// put another part into an older one. Nothing was written: upgrade this program.
+    #[error(
+        "{entity:?} is in version {found} of its schema, and this program knows {known}: upgrade it to write here"
+    )]
+    NewerSchema {
+        /// The entity.
+        entity: String,
+        /// The version in which it is.
+        found: u32,
+        /// The version that this program knows.
+        known: u32,
+    },
     /// Too many events wait for the pipeline. Worth retrying once it is back; nothing was written.
     #[error(
         "{outbox_events} events wait for the pipeline, the limit outbox_events_max; try again once it is back"
@@ -126,6 +149,30 @@ pub enum ReadError {
         /// What does not fit.
         reason: DecodeError,
     },
+    /// The value of the entity is in an older version of its schema and cannot be lifted. It can be overwritten.
+    #[error("the value of {entity:?} cannot be lifted from version {version} of its schema: {reason}")]
+    Schema {
+        /// The entity.
+        entity: String,
+        /// The version at which lifting ended.
+        version: u32,
+        /// What the upcaster of that version said, or with what it panicked.
+        reason: String,
+    },
+    /// The value of the entity is not of the type that was asked for, and was written by a newer program.
+    #[error(
+        "{entity:?} is in version {found} of its schema, this program knows {known} and cannot read it: {reason}"
+    )]
+    NewerSchema {
+        /// The entity.
+        entity: String,
+        /// The version in which it is.
+        found: u32,
+        /// The version that this program knows.
+        known: u32,
+        /// What does not fit.
+        reason: DecodeError,
+    },
     /// Removals were reclaimed since the export began, and it cannot be gone on with: begin another one. That takes more
     /// than 30 s between two parts.
     #[error("removals were reclaimed since the export began; begin another one")]
@@ -145,6 +192,12 @@ pub enum RetireError {
     /// The manager is closed.
     #[error("the manager is closed")]
     Closed,
+}
+
+impl ReadError {
+    pub(crate) fn schema(entity: &EntityId, error: LiftError) -> Self {
+        ReadError::Schema { entity: entity.to_string(), version: error.version, reason: error.reason }
+    }
 }
 
 /// Why an event that was handed in was not applied.
@@ -301,7 +354,9 @@ pub(crate) enum LogLost {
     Pipeline(#[from] PipelineError),
     #[error("the log {name:?} no longer holds messages {from} to {to}, which were not read here")]
     Gap { name: String, from: u64, to: u64 },
-    #[error("the log {name:?} no longer holds its beginning, up to {to}, and nothing of it was ever read here")]
+    #[error(
+        "the log {name:?} no longer holds its beginning, up to {to}, and nothing of it was ever read here"
+    )]
     BeginsLate { name: String, to: u64 },
 }
 

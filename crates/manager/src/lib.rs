@@ -33,6 +33,9 @@
 //! | module | noun |
 //! |---|---|
 //! | `manager`, `builder` | [`MultiMasterManager`], [`MultiMasterBuilder`]: what users call |
+//! | `reading` | what users read: values, what lies beneath them, which entities there are |
+//! | `update` | writes that depend on what stands |
+//! | `schema` | which form values are in, and how older forms are lifted: [`Schema`] |
 //! | `acknowledge` | how far a write must have come: [`Ack`] |
 //! | `replica` | the task that owns the engine: group commit, acknowledgement; `command`: what it is asked to do; `neighbours`: what it says to other masters, gives them and takes from them |
 //! | `emitter` | from the outbox to the log |
@@ -72,13 +75,16 @@ mod metrics;
 mod notification;
 mod peer;
 mod persist;
+mod reading;
 mod receipt;
 mod receiver;
 mod repair;
 mod replica;
+mod schema;
 mod shared;
 pub mod snapshot;
 pub mod subscriber;
+mod update;
 mod view;
 mod wall_clock;
 
@@ -97,6 +103,7 @@ pub use metrics::Metrics;
 pub use notification::{NOTIFICATIONS_MAX, Notification, Notifications};
 pub use peer::PeerView;
 pub use receipt::{SessionToken, WriteReceipt};
+pub use schema::{LiftError, SCHEMA_FIELD_PREFIX, Schema, UpcastError};
 pub use shared::CONFLICTS_MAX;
 pub use snapshot::{SnapshotError, SnapshotInfo, SnapshotProgress};
 pub use subscriber::EventSubscriber;

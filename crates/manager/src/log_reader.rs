@@ -188,9 +188,9 @@ pub(crate) fn compare(log: &LogId, last: u64, state: &LogState) -> Result<(), Lo
 /// What is in a message of the log.
 pub(crate) enum Decoded {
     Events(Vec<Event>),
+    Floor(Floor),
     /// Nothing by itself: it is a part of a payload that comes with another message, or never does.
     Part,
-    Floor(Floor),
     /// Nothing that anyone can use.
     Unusable {
         reason: String,

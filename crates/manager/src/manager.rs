@@ -1,7 +1,4 @@
 use std::{
-    any::Any,
-    ops::Bound,
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -10,28 +7,23 @@ use std::{
 };
 
 use archipelago_clock::{ReplicaId, VersionVector};
-use archipelago_engine::{Change, LocalWrite, Received, StateDigest, Visible};
+use archipelago_engine::{Change, Received, StateDigest};
 use archipelago_pipeline::snapshots::SnapshotStore;
-use archipelago_proto::{
-    DecodeError, EncodeError, EntityId, Event, FieldName, Limits, Record, decode_value, encode_value,
-    split_fields,
-};
-use archipelago_store::Table;
+use archipelago_proto::{EncodeError, EntityId, Event, FieldName, Limits, encode_value, split_fields};
 use bytes::Bytes;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    ApplyError, Changes, CloseError, ConflictReport, EntityView, Explanation, ImportError, Imported,
-    LinkState, Metrics, MultiMasterBuilder, Notifications, PeerView, ReadError, SessionToken, SnapshotError,
-    SnapshotInfo, UpdateError, WriteError, WriteReceipt,
+    ApplyError, Changes, CloseError, ConflictReport, EntityView, ImportError, Imported, LinkState, Metrics,
+    MultiMasterBuilder, Notifications, PeerView, ReadError, SessionToken, SnapshotError, SnapshotInfo,
+    WriteError, WriteReceipt,
     import::{Staging, import},
     metrics,
     replica::{Command, Inspection},
     shared::Shared,
     snapshot::Maker,
-    view::rule,
 };
 
 /// One master of a multi-master namespace: reads and writes locally and at once, with or without network, and ends in
@@ -88,6 +80,10 @@ impl MultiMasterManager {
         &self.running.shared
     }
 
+    pub(crate) fn shared_handle(&self) -> Arc<Shared> {
+        self.running.shared.clone()
+    }
+
     pub(crate) fn limits(&self) -> &Limits {
         &self.shared().limits
     }
@@ -102,7 +98,8 @@ impl MultiMasterManager {
     ///
     /// Returns once the write survives the crash that the master's durability names; it reaches the other masters
     /// later, also if the pipeline is away. Under field merge only the fields that changed are written, and the
-    /// fields that `value` lacks are removed.
+    /// fields that `value` lacks are removed. The value is written in the version of its [`Schema`](crate::Schema) that
+    /// this program knows.
     ///
     /// # Errors
     /// [`WriteError`]; nothing was written, except after [`WriteError::StoreFailed`], where that is unknown.
@@ -118,7 +115,8 @@ impl MultiMasterManager {
         self.change(entity_id.into(), Change::Put(value), None).await
     }
 
-    /// Sets those fields of the entity that `fields` has, a struct or a map; the others stay.
+    /// Sets those fields of the entity that `fields` has, a struct or a map; the others stay, lifted if they are in an
+    /// older version of their [`Schema`](crate::Schema).
     ///
     /// # Errors
     /// As [`write`](Self::write); also if `fields`, or the value that the entity has under last writer wins, is not a
@@ -142,54 +140,6 @@ impl MultiMasterManager {
         let fields: Vec<(FieldName, Option<Bytes>)> =
             fields.ok_or_else(not_a_map)?.into_iter().map(|(name, value)| (name, Some(value))).collect();
         Ok(Change::Patch(fields))
-    }
-
-    /// Reads the entity, changes it by `change`, and writes what is different, all in one: no other write of this master
-    /// comes between. `change` gets [`T::default`](Default) if there is no entity, and may be an error, which is given
-    /// back; then nothing is written.
-    ///
-    /// Only what changed travels: under field merge the fields, under CRDT merge also of each CRDT only what is new. An
-    /// update that changes nothing is a write all the same. `change` runs where all writes of this master wait for it:
-    /// keep it short. If it panics, so does this call, and nothing else.
-    ///
-    /// # Errors
-    /// [`UpdateError`]; nothing was written, except after [`WriteError::StoreFailed`], where that is unknown.
-    pub async fn update<T, E, F>(
-        &self,
-        entity_id: impl Into<EntityId>,
-        change: F,
-    ) -> Result<WriteReceipt, UpdateError<E>>
-    where
-        T: Serialize + DeserializeOwned + Default,
-        E: Send + 'static,
-        F: FnOnce(&mut T) -> Result<(), E> + Send + 'static,
-    {
-        let (entity, limits) = (entity_id.into(), self.limits().clone());
-        let id = entity.to_string();
-        let (refusal, refused) = std::sync::mpsc::channel::<Result<UpdateError<E>, Box<dyn Any + Send>>>();
-        let panics = refusal.clone();
-        let edit = move |visible: Option<Bytes>| -> Option<Bytes> {
-            let edited = visible
-                .map_or_else(|| Ok(T::default()), |value| decode_value(&value, &limits.for_state()))
-                .map_err(|reason| UpdateError::Read(ReadError::Type { entity: id, reason }))
-                .and_then(|mut value| change(&mut value).map(|()| value).map_err(UpdateError::Refused))
-                .and_then(|value| {
-                    encode_value(&value, &limits).map_err(|error| WriteError::from(error).into())
-                });
-            edited.map_err(|error| refusal.send(Ok(error))).ok()
-        };
-        // A panic of the caller's function is the caller's, not the master's.
-        let edit = move |visible| match catch_unwind(AssertUnwindSafe(|| edit(visible))) {
-            Ok(edited) => edited,
-            Err(panic) => panics.send(Err(panic)).map_or(None, |()| None),
-        };
-        let write = move |reply| Command::Update { entity, edit: Box::new(edit), reply };
-        match (self.command(write).await?, refused.try_recv()) {
-            (Some(receipt), _) => Ok(receipt),
-            (None, Ok(Ok(error))) => Err(error),
-            (None, Ok(Err(panic))) => resume_unwind(panic),
-            (None, Err(_)) => Err(UpdateError::Write(WriteError::Closed)),
-        }
     }
 
     /// Removes the entity. No error if there is none.
@@ -220,17 +170,7 @@ impl MultiMasterManager {
         self.change(seen.id.clone(), change, Some(seen.token.0.clone())).await
     }
 
-    pub(crate) async fn change(
-        &self,
-        entity: EntityId,
-        change: Change,
-        context: Option<VersionVector>,
-    ) -> Result<WriteReceipt, WriteError> {
-        let write = LocalWrite { entity, change, context };
-        self.command(|reply| Command::Write { write, reply }).await
-    }
-
-    async fn command<R>(
+    pub(crate) async fn command<R>(
         &self,
         command: impl FnOnce(oneshot::Sender<Result<R, WriteError>>) -> Command,
     ) -> Result<R, WriteError> {
@@ -241,123 +181,6 @@ impl MultiMasterManager {
         let (reply, outcome) = oneshot::channel();
         self.running.commands.send(command(reply)).await.map_err(|_| WriteError::Closed)?;
         outcome.await.map_err(|_| WriteError::Closed)?
-    }
-
-    /// The visible value of the entity, or `None` if it was removed or never written.
-    ///
-    /// # Errors
-    /// [`ReadError::Type`] if the value is not a `T`; [`ReadError`] if the store fails.
-    pub async fn read<T: DeserializeOwned>(&self, entity_id: &str) -> Result<Option<T>, ReadError> {
-        let Some(record) = self.record(&entity_id.into())? else { return Ok(None) };
-        let Some(visible) = self.visible(entity_id, &record) else { return Ok(None) };
-        let value = decode_value(&visible.value, &self.limits().for_state());
-        value.map(Some).map_err(|reason| ReadError::Type { entity: entity_id.to_owned(), reason })
-    }
-
-    /// All that this master holds of the entity: its live versions, their stamps, and the visible value. `None` if it
-    /// was never written.
-    ///
-    /// # Errors
-    /// [`ReadError`] if the store fails.
-    pub async fn entity(&self, entity_id: &str) -> Result<Option<EntityView>, ReadError> {
-        let (id, seen) = (EntityId::from(entity_id), self.vector_clock());
-        let record = self.record(&id)?;
-        let strategy = self.shared().strategies.strategy(entity_id);
-        Ok(record.map(|record| EntityView::new(id, &record, &**strategy, seen, self.limits())))
-    }
-
-    /// Why the entity has the value that it has: its versions, the rule, and what lost. `None` if it was never written.
-    ///
-    /// # Errors
-    /// [`ReadError`] if the store fails.
-    pub async fn explain(&self, entity_id: &str) -> Result<Option<Explanation>, ReadError> {
-        let Some(entity) = self.entity(entity_id).await? else { return Ok(None) };
-        let strategy = self.shared().strategies.strategy(entity_id);
-        let conflicts = self.conflicts().into_iter().filter(|report| *report.entity_id == *entity_id);
-        Ok(Some(Explanation {
-            strategy: strategy.name().to_owned(),
-            rule: rule(&**strategy).to_owned(),
-            conflicts: conflicts.map(|report| ConflictReport::clone(&report)).collect(),
-            entity,
-        }))
-    }
-
-    /// Up to `limit` entities that wait for someone to [resolve](Self::resolve_conflict) a conflict, in order of id, of
-    /// those that come after `after`. Only strategies that ask for it, such as `manual`, have any.
-    ///
-    /// # Errors
-    /// [`ReadError`] if the store fails.
-    pub async fn pending_conflicts(
-        &self,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<EntityView>, ReadError> {
-        let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.as_bytes()));
-        let rows = self.shared().store.scan(Table::Pending, from, Bound::Unbounded, limit)?;
-        let mut pending = Vec::with_capacity(rows.len());
-        for row in rows {
-            pending.extend(self.entity(&String::from_utf8_lossy(&row.key)).await?);
-        }
-        // Whatever was resolved between the two looks is none any more.
-        pending.retain(|entity| entity.conflicted);
-        Ok(pending)
-    }
-
-    fn record(&self, id: &EntityId) -> Result<Option<Record>, ReadError> {
-        if id.is_empty() {
-            return Ok(None);
-        }
-        let stored = self.shared().store.get(Table::Entities, id.as_bytes())?;
-        stored.map(|stored| self.decode(id, stored)).transpose()
-    }
-
-    fn visible(&self, entity_id: &str, record: &Record) -> Option<Visible> {
-        let strategy = self.shared().strategies.strategy(entity_id);
-        archipelago_engine::visible(record, &**strategy, self.limits())
-    }
-
-    fn decode(&self, id: &EntityId, stored: Bytes) -> Result<Record, ReadError> {
-        Record::decode(stored, &self.shared().replicas(), self.limits())
-            .map_err(|reason| ReadError::Record { entity: id.to_string(), reason })
-    }
-
-    /// The ids of up to `limit` entities that have a value, in order, of those that begin with `prefix` and come after
-    /// `after`. To page, go on after the last one.
-    ///
-    /// # Errors
-    /// [`ReadError`] if the store fails.
-    pub async fn entity_ids(
-        &self,
-        prefix: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<EntityId>, ReadError> {
-        let mut ids = Vec::new();
-        let mut from = match after {
-            Some(after) if after >= prefix => Bound::Excluded(Bytes::copy_from_slice(after.as_bytes())),
-            _ if prefix.is_empty() => Bound::Unbounded,
-            _ => Bound::Included(Bytes::copy_from_slice(prefix.as_bytes())),
-        };
-        while ids.len() < limit {
-            let from_bytes = from.as_ref().map(|from| &from[..]);
-            let page = self.shared().store.scan(Table::Entities, from_bytes, Bound::Unbounded, 256)?;
-            let Some(last) = page.last() else { return Ok(ids) };
-            from = Bound::Excluded(last.key.clone());
-            for row in page {
-                if !row.key.starts_with(prefix.as_bytes()) {
-                    return Ok(ids);
-                }
-                let id = EntityId::from_utf8(row.key.clone()).ok_or_else(|| ReadError::Record {
-                    entity: row.key.escape_ascii().to_string(),
-                    reason: DecodeError::Malformed { what: "entity id", reason: "it is not UTF-8".into() },
-                })?;
-                let visible = self.visible(&id, &self.decode(&id, row.value)?).is_some();
-                if visible && ids.len() < limit {
-                    ids.push(id);
-                }
-            }
-        }
-        Ok(ids)
     }
 
     /// What happens to this master from now on.

@@ -33,7 +33,10 @@ impl Receiver {
             match &lost {
                 // Who never read the log has lost nothing of it.
                 LogLost::BeginsLate { to, .. } => {
-                    tracing::info!(to, "the log begins behind this message; what was before comes from elsewhere");
+                    tracing::info!(
+                        to,
+                        "the log begins behind this message; what was before comes from elsewhere"
+                    );
                 }
                 lost => self.shared.log_is_lost(lost.to_string()),
             }
@@ -160,8 +163,8 @@ impl Receiver {
         let sequence = incoming.sequence;
         match log_reader::decode(incoming, &self.shared.namespace, &self.shared.limits) {
             Decoded::Events(events) => Content::Events(events),
-            Decoded::Part => Content::Nothing,
             Decoded::Floor(floor) => Content::Floor(floor),
+            Decoded::Part => Content::Nothing,
             Decoded::Unusable { reason } => {
                 metrics::add(&self.shared.counters.messages_unreadable, 1);
                 tracing::warn!(sequence, %reason, "a message of the log is not usable and was skipped");

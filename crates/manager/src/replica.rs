@@ -8,14 +8,19 @@ use archipelago_clock::{Incarnation, ReplicaId, VersionVector};
 use archipelago_engine::{Change, Commit, Effect, Engine, LocalWrite, Notice, Received, Written};
 use archipelago_pipeline::LogId;
 use archipelago_proto::{DeltaPiece, DeltaRequest, EntityId, Event, Heartbeat};
-use archipelago_store::{Batch, Durability, StoreError};
+use archipelago_store::{Batch, Durability, StoreError, Table};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     ApplyError, ConflictReport, Metrics, NotTaken, Notification, Reached, SessionToken, StartError,
-    WallClock, WriteError, WriteReceipt, acknowledge::Spread, journal::Journal, metrics, persist,
-    repair::Wanted, shared::Shared,
+    WallClock, WriteError, WriteReceipt,
+    acknowledge::Spread,
+    journal::Journal,
+    metrics, persist,
+    repair::Wanted,
+    schema::{LooksAt, may_be_marked},
+    shared::Shared,
 };
 
 pub(crate) use command::{Captured, Command, Content, Edit, Inspection, Message, ReadFrom};
@@ -127,14 +132,16 @@ impl Replica {
     fn handle_command(&mut self, command: Command) -> Option<oneshot::Sender<()>> {
         match command {
             Command::Write { write, reply } => self.admit(write, Acknowledgement::Write(reply)),
-            Command::Update { entity, edit, reply } => match self.edit(&entity, edit) {
-                Ok(Some(value)) => {
-                    let write = LocalWrite { entity, change: Change::Put(value), context: None };
-                    self.admit(write, Acknowledgement::Update(reply));
+            Command::Update { entity, edit, looks_at, context, reply } => {
+                match self.edit(&entity, looks_at, edit) {
+                    Ok(Some(change)) => {
+                        let write = LocalWrite { entity, change, context };
+                        self.admit(write, Acknowledgement::Update(reply));
+                    }
+                    Ok(None) => drop(reply.send(Ok(None))),
+                    Err(error) => drop(reply.send(Err(error))),
                 }
-                Ok(None) => drop(reply.send(Ok(None))),
-                Err(error) => drop(reply.send(Err(error))),
-            },
+            }
             Command::Apply { event, reply } => match self.apply(*event) {
                 Ok(received) => self.unanswered.push((received, reply)),
                 Err(error) => drop(reply.send(Err(error))),
@@ -175,11 +182,22 @@ impl Replica {
         }
     }
 
-    fn edit(&self, entity: &EntityId, edit: Edit) -> Result<Option<Bytes>, WriteError> {
+    fn edit(&self, entity: &EntityId, looks_at: LooksAt, edit: Edit) -> Result<Option<Change>, WriteError> {
         if let Some(reason) = &self.failed {
             return Err(WriteError::StoreFailed { reason: reason.clone() });
         }
-        let visible = self.engine.visible(entity, &Stored(&*self.shared.store));
+        if entity.is_empty() {
+            // Stores have no row without a key. The engine refuses the write, and says why.
+            return Ok(edit(None));
+        }
+        let records = Stored(&*self.shared.store);
+        if looks_at == LooksAt::Marks && !self.engine.is_open(entity) {
+            let stored = self.shared.store.get(Table::Entities, entity.as_bytes());
+            if stored.is_ok_and(|stored| !stored.is_some_and(|stored| may_be_marked(&stored))) {
+                return Ok(edit(None));
+            }
+        }
+        let visible = self.engine.visible(entity, &records);
         let visible = visible.map_err(archipelago_engine::WriteError::from)?;
         Ok(edit(visible.map(|visible| visible.value)))
     }

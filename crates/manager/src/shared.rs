@@ -18,6 +18,7 @@ use crate::{
     ConflictReport, LinkState, Metrics, Notification,
     acknowledge::Spread,
     metrics::{self, Counters},
+    schema::SchemaTable,
 };
 
 /// How many conflicts [`MultiMasterManager::conflicts`](crate::MultiMasterManager::conflicts) gives.
@@ -30,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) namespace: String,
     pub(crate) limits: Limits,
     pub(crate) strategies: StrategyTable,
+    pub(crate) schemas: SchemaTable,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) counters: Counters,
     pub(crate) vector: watch::Sender<VersionVector>,
@@ -63,13 +65,20 @@ impl Drop for HeldTombstones<'_> {
 }
 
 impl Shared {
-    pub(crate) fn new(replica: ReplicaId, store: Arc<dyn Store>, engine: &Engine, link: LinkState) -> Self {
+    pub(crate) fn new(
+        replica: ReplicaId,
+        store: Arc<dyn Store>,
+        engine: &Engine,
+        schemas: SchemaTable,
+        link: LinkState,
+    ) -> Self {
         let config = engine.config();
         Shared {
             replica: RwLock::new(replica),
             namespace: config.namespace.clone(),
             limits: config.limits.clone(),
             strategies: config.strategies.clone(),
+            schemas,
             store,
             counters: Counters::default(),
             vector: watch::Sender::new(engine.vector().clone()),

@@ -6,7 +6,7 @@ use archipelago_proto::{Body, EntityId, Limits, Record, Slot, decode_value};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::SessionToken;
+use crate::{Schema, SessionToken, schema::Lifted};
 
 /// All that a master holds of one entity.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -15,6 +15,11 @@ pub struct EntityView {
     pub id: EntityId,
     /// The visible value; `None` if the entity was removed.
     pub value: Option<Value>,
+    /// The version of its schema in which the visible value is stored. 1 if it names none.
+    pub schema_version: u32,
+    /// Why values are shown as they are stored instead of lifted, one text for each; almost always none. They can be
+    /// overwritten and resolved all the same.
+    pub schema_errors: Vec<String>,
     /// True if several siblings are live: the value is one of them, or computed from them. Never under the joined
     /// strategies.
     pub conflicted: bool,
@@ -138,6 +143,7 @@ impl EntityView {
         id: EntityId,
         record: &Record,
         strategy: &dyn ConflictStrategy,
+        schema: &Schema,
         mut seen: VersionVector,
         limits: &Limits,
     ) -> Self {
@@ -147,13 +153,23 @@ impl EntityView {
         }
         let siblings = strategy.family() == Family::Siblings;
         let visible = archipelago_engine::visible(record, strategy, limits);
-        let value = visible.map(|visible| shown(&visible.value, limits));
+        let mut schema_errors = Vec::new();
+        let mut lifted = |stored: &Bytes| match Lifted::new(stored, schema, limits) {
+            Ok(lifted) => (shown(&lifted.value, limits), lifted.version),
+            Err(error) => {
+                schema_errors.push(error.to_string());
+                (shown(stored, limits), Lifted::version_of(stored, limits))
+            }
+        };
+        let visible = visible.map(|visible| lifted(&visible.value));
+        let schema_version = visible.as_ref().map_or(1, |(_, version)| *version);
+        let value = visible.map(|(value, _)| value);
         let versions = record.versions.iter().map(|version| VersionView {
             dot: version.dot.clone(),
             hlc: version.hlc,
             content: match &version.body {
                 Body::Tombstone => VersionContent::Removed,
-                Body::Whole(value) => VersionContent::Whole(shown(value, limits)),
+                Body::Whole(value) => VersionContent::Whole(lifted(value).0),
                 Body::Fields(fields) => VersionContent::Fields(
                     fields
                         .iter()
@@ -165,8 +181,19 @@ impl EntityView {
                 ),
             },
         });
+        let versions = versions.collect();
+        schema_errors.sort();
+        schema_errors.dedup();
         let conflicted = siblings && archipelago_engine::is_contested(record);
-        EntityView { id, value, conflicted, versions: versions.collect(), token: SessionToken(seen) }
+        EntityView {
+            id,
+            value,
+            schema_version,
+            schema_errors,
+            conflicted,
+            versions,
+            token: SessionToken(seen),
+        }
     }
 }
 

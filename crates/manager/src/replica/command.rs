@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use archipelago_clock::{ReplicaId, VersionVector};
-use archipelago_engine::{LocalWrite, MemberError, Received, Reclaimable, StateDigest};
+use archipelago_engine::{Change, LocalWrite, MemberError, Received, Reclaimable, StateDigest};
 use archipelago_pipeline::LogId;
 use archipelago_proto::{DeltaPiece, DeltaRequest, EntityId, Event, Floor, Heartbeat, LogPlace, Member};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::{ApplyError, NotTaken, PeerView, WriteError, WriteReceipt, repair::Fetched};
+use crate::{ApplyError, NotTaken, PeerView, WriteError, WriteReceipt, repair::Fetched, schema::LooksAt};
 
-/// Gives the value that follows from the visible one, or `None` to leave it.
-pub(crate) type Edit = Box<dyn FnOnce(Option<Bytes>) -> Option<Bytes> + Send>;
+/// Gives the change that follows from the visible value, or `None` to leave it. Where only marks are looked at, a value
+/// without any may be left out.
+pub(crate) type Edit = Box<dyn FnOnce(Option<Bytes>) -> Option<Change> + Send>;
 
 /// What the owner of the engine is asked to do.
 pub(crate) enum Command {
@@ -23,6 +24,8 @@ pub(crate) enum Command {
     Update {
         entity: EntityId,
         edit: Edit,
+        looks_at: LooksAt,
+        context: Option<VersionVector>,
         reply: oneshot::Sender<Result<Option<WriteReceipt>, WriteError>>,
     },
     Apply {

@@ -233,9 +233,9 @@ impl Delivery {
                     stored_at,
                 }));
             }
-            Decoded::Part => {}
             // It is the masters' business.
             Decoded::Floor(_) => {}
+            Decoded::Part => {}
             Decoded::Unusable { reason } => self.unreadable(sequence, reason, false),
             Decoded::Newer(error) => {
                 self.held_back = true;

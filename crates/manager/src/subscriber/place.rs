@@ -140,7 +140,7 @@ fn check_held(asked: u64, state: &LogState, next_sequence: u64) -> Result<u64, R
 /// True if the log lost something; otherwise nobody may read it.
 fn is_loss(lost: &LogLost) -> bool {
     match lost {
-        LogLost::Gap { .. } => true,
+        LogLost::Gap { .. } | LogLost::BeginsLate { .. } => true,
         LogLost::Pipeline(error) => matches!(
             error,
             PipelineError::LogMissing { .. }

@@ -1,0 +1,139 @@
+//! What users read: values, what lies beneath them, and which entities there are.
+
+use std::ops::Bound;
+
+use archipelago_engine::Visible;
+use archipelago_proto::{DecodeError, EntityId, Record};
+use archipelago_store::Table;
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+
+use crate::{
+    ConflictReport, EntityView, Explanation, MultiMasterManager, ReadError, schema::Lifted, view::rule,
+};
+
+impl MultiMasterManager {
+    /// The visible value of the entity, or `None` if it was removed or never written.
+    ///
+    /// A value in an older version of its [`Schema`](crate::Schema) is lifted; a newer one is given as it is.
+    ///
+    /// # Errors
+    /// [`ReadError::Type`] or [`ReadError::NewerSchema`] if the value is not a `T`, [`ReadError::Schema`] if it cannot be
+    /// lifted; [`ReadError`] if the store fails.
+    pub async fn read<T: DeserializeOwned>(&self, entity_id: &str) -> Result<Option<T>, ReadError> {
+        let Some(record) = self.record(&entity_id.into())? else { return Ok(None) };
+        let Some(visible) = self.visible(entity_id, &record) else { return Ok(None) };
+        let (id, schema) = (EntityId::from(entity_id), self.shared().schemas.schema(entity_id));
+        let lifted = Lifted::new(&visible.value, schema, self.limits());
+        lifted.map_err(|error| ReadError::schema(&id, error))?.decode(&id, schema, self.limits()).map(Some)
+    }
+
+    /// All that this master holds of the entity: its live versions, their stamps, and the visible value. `None` if it
+    /// was never written.
+    ///
+    /// The visible value and whole versions are lifted; fields by themselves are shown as they are stored.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the store fails.
+    pub async fn entity(&self, entity_id: &str) -> Result<Option<EntityView>, ReadError> {
+        let (id, seen) = (EntityId::from(entity_id), self.vector_clock());
+        let record = self.record(&id)?;
+        let strategy = self.shared().strategies.strategy(entity_id);
+        let schema = self.shared().schemas.schema(entity_id);
+        Ok(record.map(|record| EntityView::new(id, &record, &**strategy, schema, seen, self.limits())))
+    }
+
+    /// Why the entity has the value that it has: its versions, the rule, and what lost. `None` if it was never written.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the store fails.
+    pub async fn explain(&self, entity_id: &str) -> Result<Option<Explanation>, ReadError> {
+        let Some(entity) = self.entity(entity_id).await? else { return Ok(None) };
+        let strategy = self.shared().strategies.strategy(entity_id);
+        let conflicts = self.conflicts().into_iter().filter(|report| *report.entity_id == *entity_id);
+        Ok(Some(Explanation {
+            strategy: strategy.name().to_owned(),
+            rule: rule(&**strategy).to_owned(),
+            conflicts: conflicts.map(|report| ConflictReport::clone(&report)).collect(),
+            entity,
+        }))
+    }
+
+    /// Up to `limit` entities that wait for someone to [resolve](Self::resolve_conflict) a conflict, in order of id, of
+    /// those that come after `after`. Only strategies that ask for it, such as `manual`, have any.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the store fails.
+    pub async fn pending_conflicts(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<EntityView>, ReadError> {
+        let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.as_bytes()));
+        let rows = self.shared().store.scan(Table::Pending, from, Bound::Unbounded, limit)?;
+        let mut pending = Vec::with_capacity(rows.len());
+        for row in rows {
+            pending.extend(self.entity(&String::from_utf8_lossy(&row.key)).await?);
+        }
+        // Whatever was resolved between the two looks is none any more.
+        pending.retain(|entity| entity.conflicted);
+        Ok(pending)
+    }
+
+    fn record(&self, id: &EntityId) -> Result<Option<Record>, ReadError> {
+        if id.is_empty() {
+            return Ok(None);
+        }
+        let stored = self.shared().store.get(Table::Entities, id.as_bytes())?;
+        stored.map(|stored| self.decode(id, stored)).transpose()
+    }
+
+    fn visible(&self, entity_id: &str, record: &Record) -> Option<Visible> {
+        let strategy = self.shared().strategies.strategy(entity_id);
+        archipelago_engine::visible(record, &**strategy, self.limits())
+    }
+
+    fn decode(&self, id: &EntityId, stored: Bytes) -> Result<Record, ReadError> {
+        Record::decode(stored, &self.shared().replicas(), self.limits())
+            .map_err(|reason| ReadError::Record { entity: id.to_string(), reason })
+    }
+
+    /// The ids of up to `limit` entities that have a value, in order, of those that begin with `prefix` and come after
+    /// `after`. To page, go on after the last one.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the store fails.
+    pub async fn entity_ids(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<EntityId>, ReadError> {
+        let mut ids = Vec::new();
+        let mut from = match after {
+            Some(after) if after >= prefix => Bound::Excluded(Bytes::copy_from_slice(after.as_bytes())),
+            _ if prefix.is_empty() => Bound::Unbounded,
+            _ => Bound::Included(Bytes::copy_from_slice(prefix.as_bytes())),
+        };
+        while ids.len() < limit {
+            let from_bytes = from.as_ref().map(|from| &from[..]);
+            let page = self.shared().store.scan(Table::Entities, from_bytes, Bound::Unbounded, 256)?;
+            let Some(last) = page.last() else { return Ok(ids) };
+            from = Bound::Excluded(last.key.clone());
+            for row in page {
+                if !row.key.starts_with(prefix.as_bytes()) {
+                    return Ok(ids);
+                }
+                let id = EntityId::from_utf8(row.key.clone()).ok_or_else(|| ReadError::Record {
+                    entity: row.key.escape_ascii().to_string(),
+                    reason: DecodeError::Malformed { what: "entity id", reason: "it is not UTF-8".into() },
+                })?;
+                let visible = self.visible(&id, &self.decode(&id, row.value)?).is_some();
+                if visible && ids.len() < limit {
+                    ids.push(id);
+                }
+            }
+        }
+        Ok(ids)
+    }
+}
