@@ -18,7 +18,7 @@ use archipelago_manager::{
     Imported, MultiMasterBuilder, MultiMasterManager, Notification, Notifications, SessionToken,
 };
 use archipelago_pipeline::{
-    Listener, LogState, MemoryBroker, Outgoing, PendingAck, Pipeline, PipelineError, PipelineStatus,
+    Heard, Listener, LogState, MemoryBroker, Outgoing, PendingAck, Pipeline, PipelineError, PipelineStatus,
     Subscription,
 };
 use archipelago_proto::{DeltaPiece, DeltaRequest, Limits};
@@ -42,6 +42,7 @@ struct Road {
     left: Arc<AtomicUsize>,
     answered: Arc<Mutex<Vec<DeltaRequest>>>,
     rewrite: Rewrite,
+    deaf_to: Option<&'static str>,
 }
 
 impl Road {
@@ -51,11 +52,17 @@ impl Road {
             left: Arc::new(AtomicUsize::new(answers)),
             answered: Arc::default(),
             rewrite: |_, _| {},
+            deaf_to: None,
         }
     }
 
     fn rewriting(self, rewrite: Rewrite) -> Self {
         Road { rewrite, ..self }
+    }
+
+    /// What this master announces is not heard. It answers all the same.
+    fn deaf_to(&self, name: &'static str) -> Self {
+        Road { deaf_to: Some(name), ..self.clone() }
     }
 
     fn let_through(&self, answers: usize) {
@@ -106,7 +113,8 @@ impl Pipeline for Road {
     }
 
     async fn listen(&self, name: &str) -> Result<Box<dyn Listener>, PipelineError> {
-        self.inner.listen(name).await
+        let inner = self.inner.listen(name).await?;
+        Ok(Box::new(Deaf { inner, to: self.deaf_to }))
     }
 
     fn status(&self) -> watch::Receiver<PipelineStatus> {
@@ -115,6 +123,23 @@ impl Pipeline for Road {
 
     fn payload_bytes_max(&self) -> Option<usize> {
         self.inner.payload_bytes_max()
+    }
+}
+
+struct Deaf {
+    inner: Box<dyn Listener>,
+    to: Option<&'static str>,
+}
+
+#[async_trait]
+impl Listener for Deaf {
+    async fn next(&mut self) -> Result<Heard, PipelineError> {
+        loop {
+            match self.inner.next().await? {
+                Heard::Announcement { from, .. } if self.to == Some(&*from) => {}
+                heard => return Ok(heard),
+            }
+        }
     }
 }
 
@@ -286,11 +311,15 @@ async fn what_came_from_a_master_that_lost_its_store_is_dropped() {
     let us = giver(&broker, "us-east", &MemoryStore::new()).await;
     fill(&us, &broker, "new", 10).await;
     let store = store.reopen();
-    let (road, before) = (Road::new(&broker, 0), road.answered().len());
+    let (before, road) = (road.answered().len(), Road::new(&broker, ANY));
     let eu = start(options("eu-west"), &road, &store).await;
     let mut told = eu.subscribe();
-    road.let_through(ANY);
-    assert_eq!(repaired(&mut told).await, 10);
+    let entities = notified(&mut told, |notification| match notification {
+        Notification::Repaired { entities, .. } => Some(entities),
+        Notification::RepairFailed { from, reason } => panic!("{from} is asked: {reason}"),
+        _ => None,
+    });
+    assert_eq!(entities.await, 10);
     assert_eq!((before, road.answered()[0].from.clone()), (18, None));
     same_state(&us, &eu).await;
     nothing_is_staged(&store, &eu).await;
@@ -323,7 +352,8 @@ async fn a_giver_of_which_much_is_staged_is_preferred() {
     let broker = broker();
     let (us, ap, store, road) = much_is_staged(&broker).await;
     road.let_through(ANY);
-    let eu = start(options("eu-west"), &road, &store).await;
+    // Only the other one is named, by its heartbeats.
+    let eu = start(options("eu-west"), &road.deaf_to("us-east"), &store).await;
     repaired(&mut eu.subscribe()).await;
     assert_nothing_came_twice(&road.answered());
     converge(&[&us, &ap, &eu]).await;
