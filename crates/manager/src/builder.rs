@@ -27,7 +27,7 @@ use crate::{
     replica::{ReadFrom, Replica},
     schema::SchemaTable,
     shared::Shared,
-    snapshot::Joiner,
+    snapshot::{Joiner, Keeper},
 };
 
 /// How many writes wait for the owner of the engine before further ones wait to be taken.
@@ -59,6 +59,9 @@ pub struct MultiMasterBuilder {
     import_bytes_max: u64,
     snapshots: Vec<Arc<dyn SnapshotStore>>,
     snapshot_threshold: u64,
+    snapshot_every: Option<Duration>,
+    snapshot_keep: usize,
+    trim_log: bool,
     limits: Limits,
     clock: Arc<dyn WallClock>,
 }
@@ -84,6 +87,9 @@ impl Default for MultiMasterBuilder {
             import_bytes_max: 1024 * 1024 * 1024,
             snapshots: Vec::new(),
             snapshot_threshold: 100_000,
+            snapshot_every: None,
+            snapshot_keep: 2,
+            trim_log: true,
             limits: Limits::default(),
             clock: Arc::new(SystemClock),
         }
@@ -217,6 +223,29 @@ impl MultiMasterBuilder {
         self
     }
 
+    /// How often a snapshot is made: into the first place that [`snapshots`](Self::snapshots) gave, by the master with the
+    /// least name of those that are active and heard, and only if there is none that is younger. Afterwards the log is
+    /// trimmed: see [`trim_log`](Self::trim_log). Default never.
+    pub fn snapshot_every(mut self, interval: Duration) -> Self {
+        self.snapshot_every = Some(interval);
+        self
+    }
+
+    /// How many snapshots are kept when another one was made; the oldest go first. Default 2.
+    pub fn snapshot_keep(mut self, snapshots: usize) -> Self {
+        self.snapshot_keep = snapshots;
+        self
+    }
+
+    /// Whether the log is trimmed after a snapshot that was [due](Self::snapshot_every): of every message that the snapshot
+    /// covers and that every member is known to be done with. A member that is away holds it back until it is
+    /// [retired](MultiMasterManager::retire). Of subscribers nothing is known: whoever may be away for longer than
+    /// [`snapshot_every`](Self::snapshot_every) sees a gap, unless this is off. Default on.
+    pub fn trim_log(mut self, trim: bool) -> Self {
+        self.trim_log = trim;
+        self
+    }
+
     /// Bounds on entity ids, values and messages; the same on every master.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
@@ -250,6 +279,15 @@ impl MultiMasterBuilder {
             return Err(option("heartbeat_interval", "it must be longer than nothing"));
         }
         self.schemas.check()?;
+        if self.snapshot_every.is_some_and(|interval| interval.is_zero()) {
+            return Err(option("snapshot_every", "it must be longer than nothing"));
+        }
+        if self.snapshot_every.is_some() && self.snapshots.is_empty() {
+            return Err(option("snapshot_every", "say with `snapshots` where they are to be kept"));
+        }
+        if self.snapshot_keep == 0 {
+            return Err(option("snapshot_keep", "it must be at least 1"));
+        }
         let (loaded, engine, journal) = tokio::task::spawn_blocking({
             let (store, namespace, clock) = (store.clone(), self.namespace.clone(), self.clock.clone());
             let strategies = self.strategies.clone();
@@ -302,6 +340,8 @@ impl MultiMasterBuilder {
         }
         let (commands, command_queue) = mpsc::channel(COMMANDS_MAX);
         let (messages, message_queue) = mpsc::channel(MESSAGES_MAX);
+        // Of what was read of it before, others may learn before anything new comes.
+        let log = loaded.checkpoint.as_ref().map(|checkpoint| Arc::new(checkpoint.log.clone()));
         let after = loaded.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.sequence);
         let read_from = watch::Sender::new(ReadFrom { reading: 0, after });
         // Whoever is asked while a repair is under way is asked again if need be.
@@ -360,6 +400,25 @@ impl MultiMasterBuilder {
             }
             tokio::spawn(watch_status(shared.clone(), pipeline.clone(), stop.clone()));
         }
+        if let (Some(every), Some(snapshots)) = (self.snapshot_every, self.snapshots.first()) {
+            let keeper = Keeper {
+                shared: shared.clone(),
+                commands: commands.downgrade(),
+                clock: self.clock.clone(),
+                snapshots: snapshots.clone(),
+                every,
+                patience: self.heartbeat_interval.saturating_mul(3),
+                keep: self.snapshot_keep,
+                trimmed: self.pipeline.clone().filter(|_| self.trim_log),
+            };
+            let stopped = stop.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = stopped.cancelled() => {}
+                    () = keeper.run() => {}
+                }
+            });
+        }
         let replica = Replica {
             shared: shared.clone(),
             engine,
@@ -368,7 +427,7 @@ impl MultiMasterBuilder {
             outbox_events_max: self.outbox_events_max,
             silence_max: self.heartbeat_interval.saturating_mul(SILENT_INTERVALS_MAX),
             read_from,
-            log: None,
+            log,
             journal,
             unacknowledged: Vec::new(),
             unanswered: Vec::new(),

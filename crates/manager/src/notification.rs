@@ -81,6 +81,11 @@ pub enum Notification {
         /// How many entities were in it.
         entities: u64,
     },
+    /// A snapshot that was due was not made, or the log not trimmed below it. It is tried again soon.
+    SnapshotFailed {
+        /// Why, for a person to read.
+        reason: String,
+    },
     /// A snapshot was of no use: the next one is tried, and at last the other masters.
     SnapshotSkipped {
         /// The snapshot.
@@ -104,8 +109,8 @@ pub enum Notification {
         /// How many bytes it takes.
         bytes: u64,
     },
-    /// Someone removed old messages from the log that the masters share. This master had read them; another one may
-    /// not have.
+    /// Old messages were removed from the log that the masters share, as happens below snapshots. This master had read
+    /// them; a subscriber may not have.
     LogTrimmed {
         /// What a person should read about it.
         reason: String,

@@ -151,7 +151,7 @@ impl Receiver {
                 Read::Trimmed { to } => {
                     let reason =
                         format!("the log {:?} no longer holds its messages up to {to}", reader.log().name);
-                    tracing::error!(%reason, "the shared log was trimmed");
+                    tracing::info!(%reason, "the shared log was trimmed");
                     self.shared.notify(Notification::LogTrimmed { reason });
                 }
                 Read::Resubscribed { .. } => {}

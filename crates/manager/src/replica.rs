@@ -157,6 +157,7 @@ impl Replica {
                 self.beats.push(reply);
             }
             Command::Give { request, reply } => self.gives.push((request, reply)),
+            Command::Neighbourhood { reply } => drop(reply.send(self.neighbourhood())),
             Command::Capture { request, reply } => self.captures.push((request, reply)),
             Command::Take { fetched, reply } => match self.take(fetched) {
                 Ok(()) => self.taken.push(reply),

@@ -20,7 +20,7 @@ use archipelago_pipeline::{
     MemoryBroker, Pipeline,
     snapshots::{MemorySnapshots, SnapshotStore, SnapshotStoreError, SnapshotWriter},
 };
-use archipelago_proto::Limits;
+use archipelago_proto::{Limits, MemberState};
 use archipelago_store::{MemoryStore, Store};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -461,4 +461,127 @@ async fn a_master_whose_log_was_trimmed_joins_by_a_snapshot_when_nobody_else_is_
     assert!(eu.master.wait_for(&token, DEADLINE).await);
     assert_eq!(eu.master.read::<u8>("after").await.unwrap(), Some(1));
     until(|| eu.master.metrics().snapshots_taken == 1).await;
+}
+
+/// A master that makes snapshots again and again.
+async fn keeping(
+    broker: &MemoryBroker,
+    name: &str,
+    store: MemoryStore,
+    snapshots: &MemorySnapshots,
+) -> Island {
+    let options = options(name, Strategy::Lww).heartbeat_interval(BEAT).snapshots(snapshots.clone());
+    Island::on(broker, options.snapshot_every(Duration::from_millis(50)), store).await
+}
+
+fn made(notification: Notification) -> Option<String> {
+    match notification {
+        Notification::SnapshotMade { name, .. } => Some(name),
+        _ => None,
+    }
+}
+
+async fn first_sequence(broker: &MemoryBroker) -> u64 {
+    broker.pipeline(NAMESPACE).state().await.expect("a log").first_sequence
+}
+
+async fn last_sequence(broker: &MemoryBroker) -> u64 {
+    broker.pipeline(NAMESPACE).state().await.expect("a log").last_sequence
+}
+
+async fn until_first_sequence_is_above(broker: &MemoryBroker, sequence: u64) {
+    let waiting = async {
+        while first_sequence(broker).await <= sequence {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, waiting).await.expect("the log is trimmed");
+}
+
+/// Waits until each knows that all are active.
+async fn until_active(masters: &[&MultiMasterManager]) {
+    let waiting = async {
+        for master in masters {
+            loop {
+                let members = master.members().await.expect("open");
+                if members.iter().filter(|member| member.state == MemberState::Active).count()
+                    == masters.len()
+                {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, waiting).await.expect("they become active");
+}
+
+#[tokio::test]
+async fn the_log_is_trimmed_as_far_as_the_slowest_member_has_read_it_and_no_further() {
+    let (broker, snapshots) = (broker(), MemorySnapshots::default());
+    let us = keeping(&broker, "us-east", MemoryStore::new(), &snapshots).await;
+    let eu = lively(&broker, "zz-west").await;
+    fill(&us.master, 50).await;
+    converge(&[&us.master, &eu.master]).await;
+    // Both are members, and known to have read something.
+    until_first_sequence_is_above(&broker, 1).await;
+    eu.link.cut();
+    let read = last_sequence(&broker).await;
+    let mut notifications = us.master.subscribe();
+    for n in 0..5 {
+        us.master.write(format!("while/{n}"), &n).await.unwrap();
+        until(|| us.master.metrics().outbox_len == 0).await;
+        notified(&mut notifications, made).await;
+        notified(&mut notifications, made).await;
+        assert!(first_sequence(&broker).await <= read + 1, "what the slow one has not read stays");
+    }
+    eu.link.heal();
+    until_first_sequence_is_above(&broker, read + 5).await;
+    converge(&[&us.master, &eu.master]).await;
+    assert_eq!((eu.master.metrics().logs_lost, eu.master.metrics().repairs), (0, 0), "the log brought it");
+}
+
+#[tokio::test]
+async fn the_log_is_not_trimmed_while_a_member_was_not_heard() {
+    let (broker, snapshots) = (broker(), MemorySnapshots::default());
+    let us = lively(&broker, "us-east").await;
+    let eu = lively(&broker, "zz-west").await;
+    fill(&us.master, 50).await;
+    converge(&[&us.master, &eu.master]).await;
+    until_active(&[&us.master, &eu.master]).await;
+    us.master.close().await.unwrap();
+    eu.master.close().await.unwrap();
+    let us = keeping(&broker, "us-east", us.store.reopen(), &snapshots).await;
+    let mut notifications = us.master.subscribe();
+    for _ in 0..4 {
+        notified(&mut notifications, made).await;
+    }
+    assert_eq!(first_sequence(&broker).await, 1);
+    us.master.retire("zz-west").await.unwrap();
+    until_first_sequence_is_above(&broker, 1).await;
+}
+
+#[tokio::test]
+async fn the_master_with_the_least_name_makes_the_snapshots_and_old_ones_go() {
+    let (broker, snapshots) = (broker(), MemorySnapshots::default());
+    let ap = keeping(&broker, "ap-south", MemoryStore::new(), &snapshots).await;
+    let us = keeping(&broker, "us-east", MemoryStore::new(), &snapshots).await;
+    converge(&[&us.master, &ap.master]).await;
+    until_active(&[&us.master, &ap.master]).await;
+    let (mut of_us, mut of_ap) = (us.master.subscribe(), ap.master.subscribe());
+    let mut last = String::new();
+    for _ in 0..4 {
+        last = notified(&mut of_ap, made).await;
+    }
+    let waiting = async {
+        while snapshots.list().await.unwrap().len() > 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, waiting).await.expect("old ones go");
+    assert!(snapshots.list().await.unwrap().last() >= Some(&last), "the newest stay");
+    // When it goes, the next one takes over; until then that one made none.
+    ap.master.close().await.unwrap();
+    let first_of_us = notified(&mut of_us, made).await;
+    assert!(first_of_us > last && first_of_us.contains("us-east"), "{first_of_us}");
 }

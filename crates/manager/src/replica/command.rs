@@ -9,7 +9,10 @@ use archipelago_proto::{DeltaPiece, DeltaRequest, EntityId, Event, Floor, Heartb
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::{ApplyError, NotTaken, PeerView, WriteError, WriteReceipt, repair::Fetched, schema::LooksAt};
+use crate::{
+    ApplyError, NotTaken, PeerView, WriteError, WriteReceipt, repair::Fetched, schema::LooksAt,
+    snapshot::Neighbourhood,
+};
 
 /// Gives the change that follows from the visible value, or `None` to leave it. Where only marks are looked at, a value
 /// without any may be left out.
@@ -46,6 +49,9 @@ pub(crate) enum Command {
     Give {
         request: DeltaRequest,
         reply: oneshot::Sender<DeltaPiece>,
+    },
+    Neighbourhood {
+        reply: oneshot::Sender<Neighbourhood>,
     },
     /// A piece of a snapshot, once all of it is stored.
     Capture {

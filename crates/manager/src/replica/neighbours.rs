@@ -9,8 +9,9 @@ use archipelago_store::{Batch, Durability};
 
 use super::{Captured, Replica, Stored};
 use crate::{
-    NotTaken, PeerView, peer,
+    LinkState, NotTaken, PeerView, peer,
     repair::{Fetched, PIECE_BYTES_TARGET},
+    snapshot::Neighbourhood,
 };
 
 impl Replica {
@@ -168,9 +169,43 @@ impl Replica {
     }
 
     pub(super) fn active_peers(&self, now_unix_ms: u64) -> u64 {
+        self.audible_peers(now_unix_ms).count() as u64
+    }
+
+    fn audible_peers(&self, now_unix_ms: u64) -> impl Iterator<Item = &Peer> {
         let silence_max = u64::try_from(self.silence_max.as_millis()).unwrap_or(u64::MAX);
-        let active = |peer: &&Peer| now_unix_ms.saturating_sub(peer.heard_unix_ms) <= silence_max;
-        self.engine.peers().filter(active).count() as u64
+        let is_audible = move |peer: &&Peer| now_unix_ms.saturating_sub(peer.heard_unix_ms) <= silence_max;
+        self.engine.peers().filter(is_audible)
+    }
+
+    pub(super) fn neighbourhood(&self) -> Neighbourhood {
+        let own = self.shared.replica();
+        let is_active = |replica: &ReplicaId| {
+            self.engine
+                .members()
+                .any(|member| member.replica == *replica && member.state == MemberState::Active)
+        };
+        // Without a pipeline nobody is a member of anything.
+        let is_candidate = is_active(&own) || *self.shared.link.borrow() == LinkState::Absent;
+        let mut others = self.audible_peers(self.clock.now_unix_ms()).map(|peer| &peer.heartbeat.replica);
+        let is_first = is_candidate && !others.any(|other| is_active(other) && *other < own);
+        Neighbourhood { is_first, trimmable: self.trimmable(&own) }
+    }
+
+    /// Up to where every awaited member is done with the log.
+    fn trimmable(&self, own: &ReplicaId) -> Result<LogPlace, String> {
+        let mut least = self.place().ok_or("this master has not read the log yet")?;
+        for (member, _) in self.engine.reclaimable().awaited {
+            if member == *own {
+                continue;
+            }
+            let peer = self.engine.peers().find(|peer| peer.heartbeat.replica == member);
+            let place = peer.and_then(|peer| peer.heartbeat.place);
+            let place = place.filter(|place| place.created_unix_ns == least.created_unix_ns);
+            let place = place.ok_or_else(|| format!("it is not known how far {member} has read it"))?;
+            least.sequence = least.sequence.min(place.sequence);
+        }
+        Ok(least)
     }
 
     pub(super) fn peers(&self) -> Vec<PeerView> {

@@ -5,6 +5,7 @@
 //! | `create` | a snapshot of a running master |
 //! | `reader` | [`SnapshotReader`]: a snapshot, chunk by chunk, checked |
 //! | `join` | what a master lacks much of, from a snapshot |
+//! | `keeper` | snapshots at intervals; old ones removed, the log trimmed |
 //! | `restore` | [`SnapshotRestore`]: a snapshot into an empty store |
 //! | `name`, `info`, `error` | what a snapshot is called, [`SnapshotInfo`], [`SnapshotError`] |
 
@@ -12,6 +13,7 @@ mod create;
 mod error;
 mod info;
 mod join;
+mod keeper;
 mod name;
 mod reader;
 mod restore;
@@ -23,4 +25,5 @@ pub use restore::{SnapshotRestore, restore_snapshot};
 
 pub(crate) use create::Maker;
 pub(crate) use join::Joiner;
+pub(crate) use keeper::{Keeper, Neighbourhood};
 pub(crate) use restore::Restoring;
