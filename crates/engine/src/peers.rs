@@ -131,7 +131,8 @@ impl Engine {
         // Whoever lacks what is below the floor cannot give anything before it has caught up.
         let is_able = heartbeat.vector.dominates(self.floor());
         if is_able && lags.values().any(|(_, since)| now_unix_ms.saturating_sub(*since) >= patience_ms) {
-            self.repair_from = Some((heartbeat.replica.clone(), heartbeat.session));
+            let giver = (heartbeat.replica.clone(), heartbeat.session);
+            self.repair_from.get_or_insert(giver);
             // Asked for once; should nothing come of it, the patience begins anew.
             lags.values_mut().for_each(|(_, since)| *since = now_unix_ms);
         }

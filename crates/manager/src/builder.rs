@@ -182,7 +182,8 @@ impl MultiMasterBuilder {
         self
     }
 
-    /// The most bytes that one repair may fetch; they are held in memory until all are there. Default 1 GiB.
+    /// The most bytes that one repair may fetch. They wait in the store until all are there, and are then held in memory
+    /// once, while they are merged. Beyond it, [`RepairFailed`](crate::Notification::RepairFailed). Default 1 GiB.
     pub fn repair_bytes_max(mut self, bytes: usize) -> Self {
         self.repair_bytes_max = bytes;
         self

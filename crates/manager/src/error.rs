@@ -268,6 +268,10 @@ pub enum NotTaken {
         /// The entity.
         entity: String,
     },
+    /// They build on writes that this master no longer has under these names: it took another identity since it asked for
+    /// them. Worth asking for anew.
+    #[error("they build on what this master had under another identity; ask for them anew")]
+    Receded,
     /// The store failed. The manager takes no more writes until it is started again.
     #[error("the store failed: {reason}")]
     StoreFailed {

@@ -41,7 +41,7 @@
 //! | `emitter` | from the outbox to the log |
 //! | `receiver` | from the log to the engine |
 //! | `heart` | heartbeats, sent and heard; what other masters ask |
-//! | `repair` | what the log does not bring, from the state of another master |
+//! | `repair` | what the log does not bring, from the state of another master, staged in the store until it is whole |
 //! | `changes`, `import` | the same by any other road |
 //! | `log_reader` | follows a log and notices when it is no longer the one that was read |
 //! | `persist`, `journal` | the rows of a replica in its store; those of past conflicts |

@@ -34,6 +34,8 @@ pub struct Metrics {
     pub quarantined: u64,
     /// Gauge: events that the pipeline has not acknowledged yet.
     pub outbox_len: u64,
+    /// Gauge: bytes of a repair that were fetched and wait in the store until all of it is there.
+    pub repair_bytes_staged: u64,
     /// Gauge: other masters that were heard within the last ten heartbeat intervals.
     pub active_peers: u64,
     /// Gauge: masters in the vector.
@@ -49,6 +51,7 @@ pub(crate) struct Counters {
     pub(crate) logs_lost: AtomicU64,
     pub(crate) repairs: AtomicU64,
     pub(crate) tombstones_reclaimed: AtomicU64,
+    pub(crate) repair_bytes_staged: AtomicU64,
 }
 
 pub(crate) fn add(counter: &AtomicU64, by: u64) {

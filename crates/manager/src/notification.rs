@@ -46,6 +46,19 @@ pub enum Notification {
     /// The log that the masters share is followed again, from a new beginning: queued writes travel. What the lost log
     /// did not bring comes from the other masters by repair.
     LogReopened,
+    /// How far a repair is: told at most twice a second while it is fetched, and once when all of it is there. Nothing of
+    /// it is visible before [`Repaired`](Self::Repaired).
+    RepairProgress {
+        /// The other master.
+        from: ReplicaId,
+        /// How many entities were fetched, before an interruption too; one that changed meanwhile and came twice counts
+        /// twice.
+        entities: u64,
+        /// How many bytes they are.
+        bytes: u64,
+        /// How many the other master holds, if it was asked for everything; `None` if only for what is lacking.
+        entities_total: Option<u64>,
+    },
     /// This master lacked writes that the log did not bring, and has them now from the state of another one.
     Repaired {
         /// The other master.
@@ -53,7 +66,8 @@ pub enum Notification {
         /// How many entities were fetched.
         entities: u64,
     },
-    /// What this master lacks could not be had from another one. It is tried again while heartbeats show the need.
+    /// What this master lacks could not be had from another one. It is tried again while heartbeats show the need, and
+    /// goes on from what was fetched.
     RepairFailed {
         /// The other master.
         from: ReplicaId,

@@ -2,7 +2,11 @@ mod command;
 mod neighbours;
 mod stored;
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use archipelago_clock::{Incarnation, ReplicaId, VersionVector};
 use archipelago_engine::{Change, Commit, Effect, Engine, LocalWrite, Notice, Received, Written};
@@ -453,6 +457,8 @@ impl Replica {
             events_below_floor: counters.events_below_floor,
             ..Metrics::default()
         });
+        let is_below = !engine.vector().dominates(engine.floor());
+        self.shared.is_below_floor.store(is_below, Ordering::Relaxed);
         if self.failed.is_none() {
             self.shared.vector.send_if_modified(|vector| {
                 let changed = vector != engine.vector();

@@ -1,6 +1,6 @@
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, atomic::AtomicBool},
 };
 
 use archipelago_clock::{ReplicaId, VersionVector};
@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) spread: watch::Sender<Spread>,
     /// True once the log is known to exist: nothing is sent before.
     pub(crate) log_is_open: watch::Sender<bool>,
+    /// This master has not applied all below a floor: it needs all of another one's state, not a part.
+    pub(crate) is_below_floor: AtomicBool,
     /// Rung after each commit with local writes.
     pub(crate) outbox_grew: Notify,
     /// Rung when the outbox ran empty.
@@ -70,6 +72,7 @@ impl Shared {
             link: watch::Sender::new(link),
             spread: watch::Sender::default(),
             log_is_open: watch::Sender::new(false),
+            is_below_floor: AtomicBool::new(false),
             outbox_grew: Notify::new(),
             outbox_drained: Notify::new(),
             notifications: RwLock::new(Some(broadcast::Sender::new(crate::NOTIFICATIONS_MAX))),
@@ -196,6 +199,7 @@ impl Shared {
             logs_lost: metrics::value(&self.counters.logs_lost),
             tombstones_reclaimed: metrics::value(&self.counters.tombstones_reclaimed),
             repairs: metrics::value(&self.counters.repairs),
+            repair_bytes_staged: metrics::value(&self.counters.repair_bytes_staged),
             ..*locked(&self.engine)
         }
     }

@@ -23,7 +23,7 @@ pub enum Table {
     Journal,
     /// The writes of which something is live, by number of the replica, sequence and entity id.
     Live,
-    /// Parts of imports that wait for what is missing.
+    /// Parts of imports, and pieces of repairs, that wait for what is missing.
     Staged,
     /// Events that a subscriber's handler failed on, by subscriber and place in the log.
     DeadLetters,

@@ -46,6 +46,9 @@ impl Replica {
         if let Some(reason) = &self.failed {
             return Err(NotTaken::StoreFailed { reason: reason.clone() });
         }
+        if !self.engine.vector().dominates(&fetched.since) {
+            return Err(NotTaken::Receded);
+        }
         let now = self.clock.now_unix_ms();
         let records = Stored(&*self.shared.store);
         let taken = self.engine.handle_delta(fetched.giver, fetched.entities, now, &records);
