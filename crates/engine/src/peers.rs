@@ -117,6 +117,11 @@ impl Engine {
             let (replica, theirs) = (heartbeat.replica.clone(), heartbeat.strategies);
             self.notices.push(Notice::StrategyMismatch { replica, ours, theirs });
         }
+        let reads = heartbeat.reads;
+        let cannot_read = !(reads.0..=reads.1).contains(&ENVELOPE_VERSION);
+        if cannot_read && known.is_none_or(|known| known.heartbeat.reads != reads) {
+            self.notices.push(Notice::FormatMismatch { replica: heartbeat.replica.clone(), reads });
+        }
         let was_diverged = known.is_some_and(|known| known.diverged);
         // Only of the same writes, by the same rules, is the same state to be expected.
         let diverged = match heartbeat.vector == self.vector && !mismatched {

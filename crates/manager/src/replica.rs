@@ -432,6 +432,10 @@ impl Replica {
                 tracing::error!(%replica, ours, theirs, "another master resolves conflicts by other rules");
                 Notification::StrategyMismatch { master_id: replica, ours, theirs }
             }
+            Notice::FormatMismatch { replica, reads } => {
+                tracing::error!(%replica, ?reads, "another master cannot read what this one writes");
+                Notification::FormatMismatch { master_id: replica, reads }
+            }
             Notice::Diverged { replica } => {
                 tracing::error!(%replica, "another master has another state after the same writes");
                 Notification::Diverged { master_id: replica }
