@@ -11,7 +11,7 @@ use archipelago_pipeline::{
 use async_nats::jetstream::{
     self, ErrorCode,
     message::PublishMessage,
-    object_store::{self, ObjectInfo, ObjectMetadata, ObjectStore},
+    object_store::{self, GetErrorKind, ObjectInfo, ObjectMetadata, ObjectStore},
     stream::{LastRawMessageErrorKind, Stream},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE};
@@ -145,10 +145,20 @@ impl Bucket {
     /// The bytes of an object that is part of the snapshot `name`.
     pub(crate) async fn get(&self, name: &str, object: &str) -> Result<Bytes, SnapshotStoreError> {
         let damaged = |reason: String| SnapshotStoreError::Damaged { name: name.to_owned(), reason };
-        if self.info(object).await?.is_none() {
-            return Err(damaged(format!("the object {object:?} is gone")));
-        }
-        let mut reading = self.place.request(self.objects.get(object)).await?;
+        let found = async {
+            match self.objects.get(object).await {
+                Ok(reading) => Ok(Some(reading)),
+                Err(error) if error.kind() == GetErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        let Some(mut reading) = self.place.request(found).await? else {
+            // Any server of a cluster may have answered; the leader knows.
+            return Err(match self.info(object).await? {
+                None => damaged(format!("the object {object:?} is gone")),
+                Some(_) => self.place.silent(),
+            });
+        };
         let size = reading.info().size;
         if size > SNAPSHOT_CHUNK_BYTES_MAX {
             return Err(damaged(format!("the object {object:?} says that it has {size} bytes")));
