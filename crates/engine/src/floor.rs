@@ -63,26 +63,39 @@ pub struct Reclaimable {
 }
 
 impl Floors {
-    pub(crate) fn new(held: VersionVector, reclaimed: VersionVector) -> Self {
-        Floors { held, reclaimed, is_due: true, ..Floors::default() }
+    pub(crate) fn new(
+        held: VersionVector,
+        reclaimed: VersionVector,
+        counted: BTreeMap<ReplicaId, VersionVector>,
+    ) -> Self {
+        Floors { held, reclaimed, counted, is_due: true, ..Floors::default() }
+    }
+
+    /// What everyone who was heard is known to have applied.
+    pub(crate) fn counted(&self) -> &BTreeMap<ReplicaId, VersionVector> {
+        &self.counted
     }
 
     pub(crate) fn held(&self) -> &VersionVector {
         &self.held
     }
 
-    /// A replica is heard to have applied this.
-    pub(crate) fn heard(&mut self, replica: &ReplicaId, vector: &VersionVector, own: &VersionVector) {
-        if own.dominates(vector) {
-            self.counted.entry(replica.clone()).or_default().merge(vector);
+    /// A replica is heard to have applied this. True if more than before counts.
+    fn heard(&mut self, replica: &ReplicaId, vector: &VersionVector, own: &VersionVector) -> bool {
+        let counts = if own.dominates(vector) {
             self.uncounted.remove(replica);
+            vector.clone()
         } else {
             let waits = self.uncounted.entry(replica.clone()).or_insert_with(|| vector.clone());
-            if own.dominates(waits) {
-                let counts = std::mem::replace(waits, vector.clone());
-                self.counted.entry(replica.clone()).or_default().merge(&counts);
+            if !own.dominates(waits) {
+                return false;
             }
-        }
+            std::mem::replace(waits, vector.clone())
+        };
+        let counted = self.counted.entry(replica.clone()).or_default();
+        let is_more = !counted.dominates(&counts);
+        counted.merge(&counts);
+        is_more
     }
 
     /// Whether there is room for one more replica that is heard.
@@ -218,8 +231,11 @@ impl Engine {
     }
 
     pub(crate) fn heard_to_have(&mut self, replica: &ReplicaId, vector: &VersionVector) {
-        if self.floors.has_room(replica, self.config.limits.replicas_max) {
-            self.floors.heard(replica, vector, &self.vector);
+        if self.floors.has_room(replica, self.config.limits.replicas_max)
+            && self.floors.heard(replica, vector, &self.vector)
+        {
+            // Without a tombstone it is of no interest to anyone, and not worth a commit.
+            self.open.heard |= self.tombstones > 0;
         }
     }
 

@@ -117,6 +117,11 @@ impl Engine {
             let (replica, theirs) = (heartbeat.replica.clone(), heartbeat.strategies);
             self.notices.push(Notice::StrategyMismatch { replica, ours, theirs });
         }
+        let reads = heartbeat.reads;
+        let cannot_read = !(reads.0..=reads.1).contains(&ENVELOPE_VERSION);
+        if cannot_read && known.is_none_or(|known| known.heartbeat.reads != reads) {
+            self.notices.push(Notice::FormatMismatch { replica: heartbeat.replica.clone(), reads });
+        }
         let was_diverged = known.is_some_and(|known| known.diverged);
         // Only of the same writes, by the same rules, is the same state to be expected.
         let diverged = match heartbeat.vector == self.vector && !mismatched {
@@ -131,7 +136,8 @@ impl Engine {
         // Whoever lacks what is below the floor cannot give anything before it has caught up.
         let is_able = heartbeat.vector.dominates(self.floor());
         if is_able && lags.values().any(|(_, since)| now_unix_ms.saturating_sub(*since) >= patience_ms) {
-            self.repair_from = Some((heartbeat.replica.clone(), heartbeat.session));
+            let giver = (heartbeat.replica.clone(), heartbeat.session);
+            self.repair_from.get_or_insert(giver);
             // Asked for once; should nothing come of it, the patience begins anew.
             lags.values_mut().for_each(|(_, since)| *since = now_unix_ms);
         }

@@ -69,7 +69,7 @@ impl World {
         let now = self.now;
         let island = &mut self.islands[island];
         if let Some(after) = island.replica.rewind.take() {
-            island.read = after as usize;
+            island.read = usize::try_from(after).expect("small");
         }
         for entry in self.log.iter().skip(island.read).take(count) {
             island.read += 1;

@@ -55,7 +55,7 @@ struct Export {
 struct Last {
     index: u64,
     since: VersionVector,
-    giver: Giver,
+    vector: VersionVector,
 }
 
 impl Staging {
@@ -77,10 +77,8 @@ impl Staging {
         let export = self.0.entry(part.export).or_default();
         export.parts.insert(part.index, bytes);
         if part.is_last {
-            let DeltaPiece { replica, vector, floor, told_floor, members, .. } = part.piece.clone();
-            let is_complete = part.since.is_empty();
-            let giver = Giver { replica, vector, floor, told_floor, is_complete, members };
-            export.last = Some(Last { index: part.index, since: part.since.clone(), giver });
+            let (since, vector) = (part.since.clone(), part.piece.vector.clone());
+            export.last = Some(Last { index: part.index, since, vector });
         }
     }
 
@@ -143,10 +141,10 @@ pub(crate) async fn import(
     loop {
         let before = (merged, parted);
         for (id, last) in staging.whole() {
-            if covers(shared, &last.giver.vector) {
+            if covers(shared, &last.vector) {
                 forget(shared, staging, id).await?;
             } else if covers(shared, &last.since) {
-                let fetched = fetch(shared, id, last)?;
+                let fetched = fetch(shared, id)?;
                 let entities = fetched.entities.len() as u64;
                 match take(master, fetched).await {
                     // The master has another identity by now, and may have less under the old one: looked at anew.
@@ -192,13 +190,20 @@ fn key(export: u128, index: u64) -> [u8; KEY_BYTES] {
 }
 
 /// All parts of an export together; of an entity in several parts the last one counts.
-fn fetch(shared: &Shared, export: u128, last: Last) -> Result<Fetched, ImportError> {
+fn fetch(shared: &Shared, export: u128) -> Result<Fetched, ImportError> {
     let mut entities: BTreeMap<EntityId, Record> = BTreeMap::new();
+    let (mut floor, mut last) = (VersionVector::new(), None);
     for row in rows(shared, export)? {
-        let part = ChangesPart::decode(row.value, &shared.limits, PIECE_BYTES_MAX)?;
-        entities.extend(part.piece.entities);
+        let mut part = ChangesPart::decode(row.value, &shared.limits, PIECE_BYTES_MAX)?;
+        entities.extend(std::mem::take(&mut part.piece.entities));
+        floor.merge(&part.piece.floor);
+        last = Some(part);
     }
-    Ok(Fetched { giver: last.giver, since: last.since, entities })
+    let ChangesPart { since, piece, .. } = last.expect("an export that is whole has parts");
+    let DeltaPiece { replica, vector, told_floor, members, .. } = piece;
+    let is_complete = since.is_empty();
+    let giver = Giver { replica, vector, floor, told_floor, is_complete, members };
+    Ok(Fetched { giver, since, entities })
 }
 
 async fn forget(shared: &Shared, staging: &mut Staging, export: u128) -> Result<(), ImportError> {

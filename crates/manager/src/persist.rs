@@ -11,7 +11,7 @@ use archipelago_pipeline::LogId;
 use archipelago_proto::{EntityId, Limits, Record, ReplicaTable, decode_members, encode_members};
 use archipelago_store::{Batch, Durability, Row, Store, Table};
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::StartError;
 
@@ -32,6 +32,8 @@ const NAMESPACE_ROW: &[u8] = b"namespace";
 const HLC_CEILING_ROW: &[u8] = b"hlc_ceiling";
 const CHECKPOINT_ROW: &[u8] = b"checkpoint";
 const MEMBERS_ROW: &[u8] = b"members";
+/// What others are known to have applied.
+const HEARD_ROW: &[u8] = b"heard";
 /// Below what tombstones can be reclaimed, and below what they may be gone.
 const FLOOR_ROWS: [&[u8]; 2] = [b"floor", b"reclaimed"];
 /// Followed by the number of a replica in 4 big-endian bytes.
@@ -114,7 +116,8 @@ pub(crate) fn load(
             Some(row) => decode_members(row.clone(), &Limits::default())
                 .map_err(|error| damaged(MEMBERS_ROW, &error.to_string()))?,
         },
-        floors: (load_floor(&meta, FLOOR_ROWS[0])?, load_floor(&meta, FLOOR_ROWS[1])?),
+        heard: load_plain(&meta, HEARD_ROW)?,
+        floors: (load_plain(&meta, FLOOR_ROWS[0])?, load_plain(&meta, FLOOR_ROWS[1])?),
     };
     Ok(Loaded { replica, restored, checkpoint, outbox_events })
 }
@@ -158,10 +161,13 @@ fn load_vector(meta: &BTreeMap<Bytes, Bytes>, replicas: &ReplicaTable) -> Result
     Ok(vector)
 }
 
-fn load_floor(meta: &BTreeMap<Bytes, Bytes>, row: &'static [u8]) -> Result<VersionVector, StartError> {
+fn load_plain<T: Default + DeserializeOwned>(
+    meta: &BTreeMap<Bytes, Bytes>,
+    row: &'static [u8],
+) -> Result<T, StartError> {
     meta.get(row).map_or_else(
-        || Ok(VersionVector::new()),
-        |floor| rmp_serde::from_slice(floor).map_err(|error| damaged(row, &error.to_string())),
+        || Ok(T::default()),
+        |plain| rmp_serde::from_slice(plain).map_err(|error| damaged(row, &error.to_string())),
     )
 }
 
@@ -189,6 +195,9 @@ pub(crate) fn put(batch: &mut Batch, commit: &Commit, replica: &ReplicaId, log: 
     }
     if let Some(members) = &commit.members {
         batch.put(Table::Meta, MEMBERS_ROW, encode_members(members));
+    }
+    if let Some(heard) = &commit.heard {
+        batch.put(Table::Meta, HEARD_ROW, rmp_serde::to_vec(heard).expect("vectors are plain data"));
     }
     if let Some((held, reclaimed)) = &commit.floors {
         put_floors(batch, held, reclaimed);

@@ -2,7 +2,11 @@ mod command;
 mod neighbours;
 mod stored;
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use archipelago_clock::{Incarnation, ReplicaId, VersionVector};
 use archipelago_engine::{Change, Commit, Effect, Engine, LocalWrite, Notice, Received, Written};
@@ -435,6 +439,10 @@ impl Replica {
                 tracing::error!(%replica, ours, theirs, "another master resolves conflicts by other rules");
                 Notification::StrategyMismatch { master_id: replica, ours, theirs }
             }
+            Notice::FormatMismatch { replica, reads } => {
+                tracing::error!(%replica, ?reads, "another master cannot read what this one writes");
+                Notification::FormatMismatch { master_id: replica, reads }
+            }
             Notice::Diverged { replica } => {
                 tracing::error!(%replica, "another master has another state after the same writes");
                 Notification::Diverged { master_id: replica }
@@ -460,6 +468,8 @@ impl Replica {
             events_below_floor: counters.events_below_floor,
             ..Metrics::default()
         });
+        let is_below = !engine.vector().dominates(engine.floor());
+        self.shared.is_below_floor.store(is_below, Ordering::Relaxed);
         if self.failed.is_none() {
             self.shared.vector.send_if_modified(|vector| {
                 let changed = vector != engine.vector();

@@ -2,7 +2,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) spread: watch::Sender<Spread>,
     /// True once the log is known to exist: nothing is sent before.
     pub(crate) log_is_open: watch::Sender<bool>,
+    /// This master has not applied all below a floor: it needs all of another one's state, not a part.
+    pub(crate) is_below_floor: AtomicBool,
     /// Rung after each commit with local writes.
     pub(crate) outbox_grew: Notify,
     /// Rung when the outbox ran empty.
@@ -85,6 +87,7 @@ impl Shared {
             link: watch::Sender::new(link),
             spread: watch::Sender::default(),
             log_is_open: watch::Sender::new(false),
+            is_below_floor: AtomicBool::new(false),
             outbox_grew: Notify::new(),
             outbox_drained: Notify::new(),
             notifications: RwLock::new(Some(broadcast::Sender::new(crate::NOTIFICATIONS_MAX))),

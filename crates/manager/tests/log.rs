@@ -156,7 +156,8 @@ async fn a_new_master_gets_what_a_trimmed_log_no_longer_holds() {
         Notification::Repaired { entities, .. } => Some(entities),
         _ => None,
     });
-    assert!(entities.await >= 201);
+    // The removal may be reclaimed by then.
+    assert!(entities.await >= 200);
     converge(&[&us.master, &eu.master]).await;
     assert_eq!(eu.master.read::<i32>("n/7").await.unwrap(), None);
     assert_eq!(eu.master.read("n/8").await.unwrap(), Some(8));

@@ -84,6 +84,10 @@ impl Pipeline for Road {
         self.inner.state().await
     }
 
+    async fn trim(&self, up_to: u64) -> Result<(), PipelineError> {
+        self.inner.trim(up_to).await
+    }
+
     async fn publish(&self, message: Outgoing) -> Result<PendingAck, PipelineError> {
         self.inner.publish(message).await
     }

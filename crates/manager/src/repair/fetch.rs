@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use archipelago_clock::VersionVector;
 
@@ -31,7 +31,9 @@ enum End {
 impl Fetch<'_> {
     /// Nothing yet, of what this master lacks.
     pub(super) fn begin(&self) -> Staged<Round> {
-        self.begin_since(self.shared.vector.borrow().clone())
+        // Whoever lacks something below a floor needs everything: what is not in it is gone.
+        let lacks = self.shared.is_below_floor.load(Ordering::Relaxed);
+        self.begin_since(if lacks { VersionVector::new() } else { self.shared.vector.borrow().clone() })
     }
 
     fn begin_since(&self, since: VersionVector) -> Staged<Round> {
@@ -68,8 +70,8 @@ impl Fetch<'_> {
                 _ => staged.place().clone(),
             };
             let (piece, message) = self.peer.ask(&round).await?;
-            let since = staged.since();
-            if !since.is_empty() && !since.dominates(&piece.told_floor) {
+            let is_first = staged.pieces() == 0 && !round.since.is_empty();
+            if is_first && !round.since.dominates(&piece.told_floor) {
                 return Ok(End::Useless(Useless::Reclaimed));
             }
             let next = match round.behind(&piece, staged.vector()) {

@@ -43,7 +43,8 @@ pub(crate) const PIECE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// All that another replica has and this one lacks.
 #[derive(Debug)]
 pub(crate) struct Fetched {
-    /// Whose state it is, and what all of it is.
+    /// Whose state it is, and what all of it is. While it was fetched, each answer was checked against the floor: what was
+    /// asked for covered it, or it was asked for everything.
     pub(crate) giver: Giver,
     /// What it is for: it can be taken in by whoever has applied all of this.
     pub(crate) since: VersionVector,

@@ -296,7 +296,8 @@ where
             }
             let last = last.ok_or(StagingError::Missing { index: 0 })?;
             let DeltaPiece { replica, vector, told_floor, members, .. } = last;
-            let giver = Giver { replica, vector, floor, told_floor, is_complete: since.is_empty(), members };
+            let is_complete = since.is_empty();
+            let giver = Giver { replica, vector, floor, told_floor, is_complete, members };
             Ok(Fetched { giver, since, entities })
         })
         .await
