@@ -73,7 +73,7 @@ pub use archipelago_manager::subscriber::{
 pub use archipelago_manager::{
     Ack, Changes, ConflictReport, EntityView, Explanation, Imported, LinkState, MemberView, Metrics,
     MultiMasterManager, Notification, Notifications, PeerView, Reached, ReclaimReport, Schema, SessionToken,
-    UpdateError, WriteOptions, WriteReceipt,
+    SnapshotError, SnapshotInfo, SnapshotProgress, UpdateError, WriteOptions, WriteReceipt,
 };
 pub use archipelago_pipeline::{
     MemoryBroker, Switch,

@@ -3,12 +3,17 @@
 //! | module | noun |
 //! |---|---|
 //! | `cli` | the arguments |
+//! | `interrupt`, `progress` | Ctrl-C; what a person sees meanwhile |
+//! | `snapshot` | `archipelago snapshot`: make, list, verify and restore snapshots |
 //! | `demo` | `archipelago demo`: three masters write, are cut off, killed and healed, and end equal |
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program talks to its user")]
 
 mod cli;
 mod demo;
+mod interrupt;
+mod progress;
+mod snapshot;
 
 use std::process::ExitCode;
 
@@ -29,6 +34,7 @@ fn main() -> ExitCode {
     let code = runtime.block_on(async {
         match cli.command {
             cli::Command::Demo(options) => demo::run(options).await,
+            cli::Command::Snapshot(options) => snapshot::run(options).await,
             cli::Command::DemoMaster => demo::serve().await,
         }
     });

@@ -1,5 +1,6 @@
 //! How a replica lies in its store: which rows there are, and what a commit of the engine changes in them.
 
+mod at_rest;
 mod filling;
 
 use std::{collections::BTreeMap, ops::Bound};
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::StartError;
 
+pub(crate) use at_rest::{AtRest, at_rest};
 pub(crate) use filling::{
     Filled, known_replicas, owner, put_entity, put_filled, put_new_replicas, put_restoring, restoring,
 };

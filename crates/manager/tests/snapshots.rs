@@ -13,8 +13,8 @@ use std::{
 
 use archipelago_conflict::Strategy;
 use archipelago_manager::{
-    MultiMasterManager, Notification, SnapshotError, StartError,
-    snapshot::{SnapshotRestore, restore_snapshot, verify_snapshot},
+    MultiMasterManager, Notification, SnapshotError, SnapshotProgress, StartError,
+    snapshot::{SnapshotRestore, restore_snapshot, snapshot_at_rest, verify_snapshot},
 };
 use archipelago_pipeline::{
     MemoryBroker, Pipeline,
@@ -584,4 +584,58 @@ async fn the_master_with_the_least_name_makes_the_snapshots_and_old_ones_go() {
     ap.master.close().await.unwrap();
     let first_of_us = notified(&mut of_us, made).await;
     assert!(first_of_us > last && first_of_us.contains("us-east"), "{first_of_us}");
+}
+
+#[tokio::test]
+async fn a_store_at_rest_gives_the_snapshot_that_its_master_would_have_given() {
+    for strategy in [Strategy::FieldMerge, Strategy::Manual] {
+        let (store, snapshots) = (MemoryStore::new(), MemorySnapshots::default());
+        let master = options("us-east", strategy).store(store.clone()).start().await.unwrap();
+        fill(&master, ENTITIES / 4).await;
+        master.delete("user/7").await.unwrap();
+        let state_there = state(&master).await;
+        master.close().await.unwrap();
+        let at_rest: Arc<dyn Store> = Arc::new(store.reopen());
+        let mut chunks = 0;
+        let of = (Some("us-east"), Some(NAMESPACE));
+        let count = |progress: SnapshotProgress| chunks = progress.chunks;
+        let info = snapshot_at_rest(at_rest.clone(), &snapshots, of, &limits(), count).await.unwrap();
+        assert_eq!((info.chunks, info.entities), (chunks, ENTITIES / 4));
+        assert_eq!(verify_snapshot(&snapshots, &info.name, &limits()).await.unwrap(), info);
+        let foreign = (Some("eu-west"), None);
+        let refused = snapshot_at_rest(at_rest, &snapshots, foreign, &limits(), |_| {}).await.unwrap_err();
+        assert!(matches!(refused, SnapshotError::Start(StartError::ForeignStore { .. })), "{refused}");
+
+        let restored = MemoryStore::new();
+        let to = ("ap-south", NAMESPACE);
+        restore_snapshot(&snapshots, &info.name, Arc::new(restored.clone()), to, &limits()).await.unwrap();
+        let restored = options("ap-south", strategy).store(restored).start().await.unwrap();
+        assert_eq!(state(&restored).await, state_there);
+    }
+    let nobody = Arc::new(MemoryStore::new());
+    let kept = MemorySnapshots::default();
+    let refused = snapshot_at_rest(nobody, &kept, (None, None), &limits(), |_| {}).await;
+    assert!(matches!(refused, Err(SnapshotError::Empty)));
+    assert!(kept.list().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn conflicts_that_wait_for_someone_wait_in_a_restored_master_too() {
+    let broker = broker();
+    let us = Island::start(&broker, "us-east", Strategy::Manual).await;
+    let eu = Island::start(&broker, "eu-west", Strategy::Manual).await;
+    us.link.cut();
+    us.master.write("contested", "ours").await.unwrap();
+    eu.master.write("contested", "theirs").await.unwrap();
+    us.link.heal();
+    converge(&[&us.master, &eu.master]).await;
+    assert_eq!(us.master.pending_conflicts(None, 9).await.unwrap().len(), 1);
+    let snapshots = MemorySnapshots::default();
+    let info = us.master.create_snapshot(&snapshots).await.unwrap();
+    let store = MemoryStore::new();
+    let to = ("ap-south", NAMESPACE);
+    restore_snapshot(&snapshots, &info.name, Arc::new(store.clone()), to, &limits()).await.unwrap();
+    let restored = options("ap-south", Strategy::Manual).store(store).start().await.unwrap();
+    let pending = restored.pending_conflicts(None, 9).await.unwrap();
+    assert_eq!(pending.iter().map(|entity| entity.versions.len()).collect::<Vec<_>>(), [2]);
 }

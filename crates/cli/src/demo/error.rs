@@ -2,6 +2,8 @@ use std::path::PathBuf;
 
 use archipelago::pipeline::PipelineError;
 
+use crate::interrupt::Interrupted;
+
 /// Why the demo failed: what happened, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DemoError {
@@ -60,6 +62,12 @@ impl DemoError {
             DemoError::Interrupted => 130,
             _ => 1,
         }
+    }
+}
+
+impl From<Interrupted> for DemoError {
+    fn from(_: Interrupted) -> Self {
+        DemoError::Interrupted
     }
 }
 

@@ -14,9 +14,8 @@
 //! | `ledger` | what was acknowledged |
 //! | `run` | the phases |
 //! | `proof` | nothing lost, all equal |
-//! | `progress`, `report` | what a person sees |
+//! | `report` | what a person sees |
 //! | `session` | from the flags to the exit status |
-//! | `interrupt` | Ctrl-C |
 //!
 //! Invariant: the proof rests on what the masters answered to the demo (`ledger`) and on what they hold, never on
 //! their own counts.
@@ -24,14 +23,12 @@
 mod broker;
 mod builtin;
 mod error;
-mod interrupt;
 mod island;
 mod ledger;
 mod master;
 mod options;
 mod plan;
 mod process;
-mod progress;
 mod proof;
 mod protocol;
 mod records;
@@ -42,6 +39,7 @@ mod watch;
 
 use self::error::DemoError;
 pub(crate) use self::{options::Options, process::serve, session::run};
+use crate::{interrupt, progress};
 
 /// The masters of the demo.
 const MASTERS: [&str; 3] = ["us-east", "eu-west", "ap-south"];

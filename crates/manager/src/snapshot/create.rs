@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use archipelago_clock::{Dot, VersionVector};
-use archipelago_pipeline::snapshots::{SnapshotStore, SnapshotStoreError, SnapshotWriter};
-use archipelago_proto::{ChunkEntry, DeltaPiece, DeltaRequest, LogPlace, SnapshotChunk, SnapshotManifest};
+use archipelago_pipeline::snapshots::SnapshotStore;
+use archipelago_proto::{DeltaRequest, LogPlace};
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
 };
 
-use super::{SnapshotError, SnapshotInfo, SnapshotProgress, name, reader};
+use super::{
+    SnapshotError, SnapshotInfo,
+    writing::{End, Writing},
+};
 use crate::{
     Notification,
     repair::PIECE_BYTES_TARGET,
@@ -58,7 +61,9 @@ impl Maker<'_> {
     /// `None` if something was forgotten meanwhile that had been read.
     async fn attempt(&self) -> Result<Option<Made>, SnapshotError> {
         let first = self.capture(&VersionVector::new(), None).await?;
-        let mut writing = Writing::begin(self, &first).await?;
+        let of = (&*first.piece.namespace, &first.piece.replica);
+        let mut writing = Writing::begin(self.snapshots, of, first.now_unix_ms, first.piece.held).await?;
+        let mut told = Instant::now();
         let mut since = VersionVector::new();
         let mut captured = Some(first);
         for _ in 0..ROUNDS_MAX {
@@ -71,10 +76,17 @@ impl Maker<'_> {
                 if !since.is_empty() && !since.dominates(&part.piece.floor) {
                     return Ok(None);
                 }
-                part.piece = writing.write(part.piece, self.shared).await?;
+                part.piece = writing.write(part.piece).await?;
+                if told.elapsed() >= TELL_EVERY {
+                    told = Instant::now();
+                    let (name, progress) = (writing.name.clone(), writing.progress);
+                    self.shared.notify(Notification::SnapshotProgress { name, progress });
+                }
                 from = part.piece.next.take();
                 if from.is_none() && round_vector.is_none() {
-                    return writing.finish(part, self).await.map(Some);
+                    let strategies = Some(self.shared.strategies.fingerprint());
+                    let end = End { strategies, place: part.place, state_digest: Some(part.digest) };
+                    return writing.finish(part.piece, end, &self.shared.limits).await.map(Some);
                 }
                 round_vector.get_or_insert(part.piece.vector);
                 if from.is_none() {
@@ -98,78 +110,5 @@ impl Maker<'_> {
         let sent = self.commands.send(Command::Capture { request, reply }).await;
         sent.map_err(|_| SnapshotError::Closed)?;
         captured.await.map_err(|_| SnapshotError::Closed)
-    }
-}
-
-/// A snapshot that is being written.
-struct Writing {
-    name: String,
-    made_unix_ms: u64,
-    writer: Box<dyn SnapshotWriter>,
-    chunks: Vec<ChunkEntry>,
-    raw_bytes: u64,
-    progress: SnapshotProgress,
-    told: Instant,
-}
-
-impl Writing {
-    async fn begin(maker: &Maker<'_>, first: &Captured) -> Result<Writing, SnapshotError> {
-        let mut made_unix_ms = first.now_unix_ms;
-        let (name, writer) = loop {
-            let name = name::name(&first.piece.namespace, made_unix_ms, &first.piece.replica);
-            match maker.snapshots.begin(&name).await {
-                // The one before was made in the same millisecond.
-                Err(SnapshotStoreError::AlreadyExists { .. }) => made_unix_ms += 1,
-                writer => break (name, writer?),
-            }
-        };
-        let progress = SnapshotProgress { entities_in_all: first.piece.held, ..SnapshotProgress::default() };
-        let (chunks, told) = (Vec::new(), Instant::now());
-        Ok(Writing { name, made_unix_ms, writer, chunks, raw_bytes: 0, progress, told })
-    }
-
-    /// Stores a piece, and gives it back without its entities.
-    async fn write(&mut self, piece: DeltaPiece, shared: &Shared) -> Result<DeltaPiece, SnapshotError> {
-        let mut chunk = SnapshotChunk { piece };
-        let (bytes, raw_bytes) = chunk.encode();
-        let entry = ChunkEntry::of(&bytes);
-        self.writer.chunk(bytes).await?;
-        self.chunks.push(entry);
-        self.raw_bytes += raw_bytes;
-        self.progress.chunks += 1;
-        self.progress.bytes += entry.bytes;
-        self.progress.entities += chunk.piece.entities.len() as u64;
-        if self.told.elapsed() >= TELL_EVERY {
-            self.told = Instant::now();
-            let (name, progress) = (self.name.clone(), self.progress);
-            shared.notify(Notification::SnapshotProgress { name, progress });
-        }
-        chunk.piece.entities.clear();
-        Ok(chunk.piece)
-    }
-
-    async fn finish(self, last: Captured, maker: &Maker<'_>) -> Result<Made, SnapshotError> {
-        let manifest = SnapshotManifest {
-            namespace: last.piece.namespace,
-            replica: last.piece.replica,
-            made_unix_ms: self.made_unix_ms,
-            vector: last.piece.vector,
-            floor: last.piece.floor,
-            told_floor: last.piece.told_floor,
-            members: last.piece.members,
-            strategies: Some(maker.shared.strategies.fingerprint()),
-            place: last.place,
-            entities: self.progress.entities,
-            raw_bytes: self.raw_bytes,
-            state_digest: Some(last.digest),
-            chunks: self.chunks,
-        };
-        self.writer.finish(manifest.encode()).await?;
-        let stored = reader::manifest(maker.snapshots, &self.name, &maker.shared.limits).await?;
-        if stored != manifest {
-            let reason = "it is not the one that was stored";
-            return Err(SnapshotError::damaged(&self.name, "the manifest", reason));
-        }
-        Ok((SnapshotInfo::new(&self.name, &manifest), manifest.place))
     }
 }

@@ -52,7 +52,7 @@ pub enum SnapshotError {
         /// What it is being restored from, for a person to read.
         found: String,
     },
-    /// The store that was to be read holds no master. Nothing was made.
+    /// The store that was to be read is nobody's. Nothing was made.
     #[error("the store holds no master; check the path")]
     Empty,
     /// More is written than can be read: no end came in sight. Nothing was made. Worth retrying when less is written.

@@ -3,12 +3,15 @@
 //! | file | noun |
 //! |---|---|
 //! | `create` | a snapshot of a running master |
+//! | `at_rest` | a snapshot of a store that no master runs on |
+//! | `writing` | a snapshot that is being written |
 //! | `reader` | [`SnapshotReader`]: a snapshot, chunk by chunk, checked |
 //! | `join` | what a master lacks much of, from a snapshot |
 //! | `keeper` | snapshots at intervals; old ones removed, the log trimmed |
 //! | `restore` | [`SnapshotRestore`]: a snapshot into an empty store |
 //! | `name`, `info`, `error` | what a snapshot is called, [`SnapshotInfo`], [`SnapshotError`] |
 
+mod at_rest;
 mod create;
 mod error;
 mod info;
@@ -17,7 +20,9 @@ mod keeper;
 mod name;
 mod reader;
 mod restore;
+mod writing;
 
+pub use at_rest::snapshot_at_rest;
 pub use error::SnapshotError;
 pub use info::{SnapshotInfo, SnapshotProgress};
 pub use reader::{SnapshotReader, verify_snapshot};

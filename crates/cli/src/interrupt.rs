@@ -2,7 +2,12 @@ use std::process;
 
 use tokio::sync::watch;
 
-use super::DemoError;
+/// The exit status of a program that was interrupted.
+const STATUS: i32 = 130;
+
+/// The work was interrupted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Interrupted;
 
 /// Ctrl-C, or the system's wish that the program ends.
 #[derive(Debug)]
@@ -18,20 +23,20 @@ impl Interrupt {
             signal().await;
             want.send_replace(true);
             signal().await;
-            process::exit(i32::from(DemoError::Interrupted.exit_status()));
+            process::exit(STATUS);
         });
         Interrupt { wanted }
     }
 
     /// Does the work, unless there is or was an interrupt.
-    pub(crate) async fn unless<T>(
+    pub(crate) async fn unless<T, E: From<Interrupted>>(
         &self,
-        work: impl Future<Output = Result<T, DemoError>>,
-    ) -> Result<T, DemoError> {
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
         let mut wanted = self.wanted.clone();
         tokio::select! {
             biased;
-            Ok(_) = wanted.wait_for(|wanted| *wanted) => Err(DemoError::Interrupted),
+            Ok(_) = wanted.wait_for(|wanted| *wanted) => Err(Interrupted.into()),
             done = work => done,
         }
     }
