@@ -1,6 +1,6 @@
 use clap::{Parser, Subcommand};
 
-use crate::{demo, snapshot};
+use crate::{demo, gc, snapshot};
 
 /// Keep one data set alive on many islands: masters write locally and at once, keep working when the network is
 /// cut, and end in the same state.
@@ -18,6 +18,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Demo(demo::Options),
     Snapshot(snapshot::Options),
+    Gc(gc::Options),
     /// One master of `demo --processes`: one JSON object a line on standard input and output.
     #[command(hide = true)]
     DemoMaster,

@@ -6,11 +6,13 @@
 //! | `interrupt`, `progress` | Ctrl-C; what a person sees meanwhile |
 //! | `snapshot` | `archipelago snapshot`: make, list, verify and restore snapshots |
 //! | `demo` | `archipelago demo`: three masters write, are cut off, killed and healed, and end equal |
+//! | `gc` | `archipelago gc --dry-run`: what of removed data could be forgotten |
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program talks to its user")]
 
 mod cli;
 mod demo;
+mod gc;
 mod interrupt;
 mod progress;
 mod snapshot;
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         match cli.command {
             cli::Command::Demo(options) => demo::run(options).await,
             cli::Command::Snapshot(options) => snapshot::run(options).await,
+            cli::Command::Gc(options) => gc::run(&options),
             cli::Command::DemoMaster => demo::serve().await,
         }
     });

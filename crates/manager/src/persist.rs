@@ -1,6 +1,5 @@
 //! How a replica lies in its store: which rows there are, and what a commit of the engine changes in them.
 
-mod at_rest;
 mod filling;
 
 use std::{collections::BTreeMap, ops::Bound};
@@ -16,7 +15,6 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::StartError;
 
-pub(crate) use at_rest::{AtRest, at_rest};
 pub(crate) use filling::{
     Filled, known_replicas, owner, put_entity, put_filled, put_new_replicas, put_restoring, restoring,
 };
@@ -69,15 +67,46 @@ pub(crate) fn load(
     strategies: &StrategyTable,
     mint: impl FnOnce() -> Incarnation,
 ) -> Result<Loaded, StartError> {
+    let Some(StoredMaster { replica, namespace: found, format, checkpoint, restored }) = look(store)? else {
+        return create(store, name, namespace, mint());
+    };
+    for (what, found, expected) in [("master", replica.name(), name), ("namespace", &found, namespace)] {
+        if found != expected {
+            return Err(StartError::ForeignStore { what, found: found.into(), expected: expected.into() });
+        }
+    }
+    if format != FORMAT {
+        make_indexes(store, &restored.replicas, strategies)?;
+    }
+    let outbox_events = count_outbox(store)?;
+    Ok(Loaded { replica, restored, checkpoint, outbox_events })
+}
+
+/// A master as it lies in its store.
+pub(crate) struct StoredMaster {
+    pub(crate) replica: ReplicaId,
+    pub(crate) namespace: String,
+    format: u32,
+    pub(crate) checkpoint: Option<Checkpoint>,
+    pub(crate) restored: Restored,
+}
+
+impl StoredMaster {
+    /// False for a store of an older build that no master was started on since: indexes are missing.
+    pub(crate) fn is_current(&self) -> bool {
+        self.format == FORMAT
+    }
+}
+
+/// Reads which master a store is of, and changes nothing; `None` if it is empty.
+pub(crate) fn look(store: &dyn Store) -> Result<Option<StoredMaster>, StartError> {
     let meta = all_rows(store, Table::Meta)?;
     let meta: BTreeMap<Bytes, Bytes> = meta.into_iter().map(|row| (row.key, row.value)).collect();
     if let Some(row) = meta.get(filling::RESTORING_ROW) {
         let snapshot = filling::read_restoring(row)?.snapshot;
         return Err(StartError::HalfRestored { snapshot });
     }
-    let Some(format) = meta.get(FORMAT_ROW) else {
-        return create(store, name, namespace, mint());
-    };
+    let Some(format) = meta.get(FORMAT_ROW) else { return Ok(None) };
     let format = u32::from_be_bytes(fixed(FORMAT_ROW, format)?);
     if ![FORMAT, FORMAT_WITHOUT_TOMBSTONES, FORMAT_WITHOUT_LIVE].contains(&format) {
         let reason = format!("format {format} is not {FORMAT}, the one this build knows; use a newer build");
@@ -86,17 +115,7 @@ pub(crate) fn load(
     let replica: ReplicaId = text(&meta, IDENTITY_ROW)?
         .parse()
         .map_err(|error| StartError::Row { row: "identity".into(), reason: format!("{error}") })?;
-    let found = text(&meta, NAMESPACE_ROW)?;
-    for (what, found, expected) in [("master", replica.name(), name), ("namespace", &found, namespace)] {
-        if found != expected {
-            return Err(StartError::ForeignStore { what, found: found.into(), expected: expected.into() });
-        }
-    }
     let replicas = load_replicas(&meta)?;
-    if format != FORMAT {
-        make_indexes(store, &replicas, strategies)?;
-    }
-    let vector = load_vector(&meta, &replicas)?;
     let hlc_ceiling = match meta.get(HLC_CEILING_ROW) {
         Some(row) => Hlc::from_bits(u64::from_be_bytes(fixed(HLC_CEILING_ROW, row)?)),
         None => Hlc::ZERO,
@@ -107,9 +126,8 @@ pub(crate) fn load(
         }
         None => None,
     };
-    let outbox_events = count_outbox(store)?;
     let restored = Restored {
-        vector,
+        vector: load_vector(&meta, &replicas)?,
         hlc_ceiling,
         replicas,
         checkpoint: checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.sequence),
@@ -121,7 +139,8 @@ pub(crate) fn load(
         heard: load_plain(&meta, HEARD_ROW)?,
         floors: (load_plain(&meta, FLOOR_ROWS[0])?, load_plain(&meta, FLOOR_ROWS[1])?),
     };
-    Ok(Loaded { replica, restored, checkpoint, outbox_events })
+    let namespace = text(&meta, NAMESPACE_ROW)?;
+    Ok(Some(StoredMaster { replica, namespace, format, checkpoint, restored }))
 }
 
 fn create(

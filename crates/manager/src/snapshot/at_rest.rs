@@ -2,9 +2,8 @@
 
 use std::{ops::Bound, sync::Arc};
 
-use archipelago_clock::VersionVector;
 use archipelago_pipeline::snapshots::SnapshotStore;
-use archipelago_proto::{DeltaPiece, EntityId, Limits, Record};
+use archipelago_proto::{DeltaPiece, EntityId, Limits, LogPlace, Record, Version};
 use archipelago_store::{Row, Store, Table};
 use bytes::Bytes;
 
@@ -12,7 +11,11 @@ use super::{
     SnapshotError, SnapshotInfo, SnapshotProgress,
     writing::{End, Writing},
 };
-use crate::{StartError, SystemClock, WallClock, persist, persist::AtRest, repair::PIECE_BYTES_TARGET};
+use crate::{
+    StartError, SystemClock, WallClock,
+    persist::{self, StoredMaster},
+    repair::PIECE_BYTES_TARGET,
+};
 
 /// How many rows are read at a time.
 const PAGE_ROWS: usize = 1_024;
@@ -33,7 +36,7 @@ pub async fn snapshot_at_rest(
     limits: &Limits,
     mut progress: impl FnMut(SnapshotProgress),
 ) -> Result<SnapshotInfo, SnapshotError> {
-    let at_rest = persist::at_rest(&*store)?.ok_or(SnapshotError::Empty)?;
+    let at_rest = persist::look(&*store)?.ok_or(SnapshotError::Empty)?;
     let found = [("master", at_rest.replica.name()), ("namespace", &*at_rest.namespace)];
     for ((what, found), expected) in found.into_iter().zip([expected.0, expected.1]) {
         if let Some(expected) = expected.filter(|expected| *expected != found) {
@@ -56,21 +59,25 @@ pub async fn snapshot_at_rest(
     }
     let last = writing.write(piece).await?;
     progress(writing.progress);
-    let end = End { strategies: None, place: at_rest.place, state_digest: None };
+    let place = at_rest.checkpoint.as_ref().map(|checkpoint| LogPlace {
+        created_unix_ns: checkpoint.log.created_unix_ns,
+        sequence: checkpoint.sequence,
+    });
+    let end = End { strategies: None, place, state_digest: None };
     writing.finish(last, end, limits).await.map(|(info, _)| info)
 }
 
-fn empty(at_rest: &AtRest) -> DeltaPiece {
+fn empty(at_rest: &StoredMaster) -> DeltaPiece {
     DeltaPiece {
         namespace: at_rest.namespace.clone(),
         replica: at_rest.replica.clone(),
         session: 0,
-        vector: at_rest.vector.clone(),
+        vector: at_rest.restored.vector.clone(),
         entities: Vec::new(),
         next: None,
-        floor: at_rest.reclaimed.clone(),
-        told_floor: at_rest.floor.clone(),
-        members: at_rest.members.clone(),
+        floor: at_rest.restored.floors.1.clone(),
+        told_floor: at_rest.restored.floors.0.clone(),
+        members: at_rest.restored.members.clone(),
         held: 0,
     }
 }
@@ -87,7 +94,7 @@ impl Rows {
     /// The next entity, and how many bytes its row has.
     async fn next(
         &mut self,
-        at_rest: &AtRest,
+        at_rest: &StoredMaster,
         limits: &Limits,
     ) -> Result<Option<(EntityId, Record, usize)>, SnapshotError> {
         let row = match self.page.next() {
@@ -111,15 +118,12 @@ impl Rows {
         let entity = EntityId::from_utf8(row.key.clone());
         let entity = entity.ok_or_else(|| damaged("the id of an entity is not UTF-8".into()))?;
         let bytes = row.key.len() + row.value.len();
-        let record = Record::decode(row.value.clone(), &at_rest.replicas, limits)
+        let record = Record::decode(row.value.clone(), &at_rest.restored.replicas, limits)
             .map_err(|error| damaged(error.to_string()))?;
-        if record.versions.iter().any(|version| !contains(&at_rest.vector, version)) {
+        let is_unknown = |version: &Version| !at_rest.restored.vector.contains(&version.dot);
+        if record.versions.iter().any(is_unknown) {
             return Err(damaged("it holds a write that its store does not know of".into()).into());
         }
         Ok(Some((entity, record, bytes)))
     }
-}
-
-fn contains(vector: &VersionVector, version: &archipelago_proto::Version) -> bool {
-    vector.contains(&version.dot)
 }
