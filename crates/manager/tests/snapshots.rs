@@ -215,7 +215,7 @@ async fn making_a_snapshot_tells_of_it_and_leaves_one_that_is_listed() {
     let mut notifications = master.subscribe();
     let snapshots = MemorySnapshots::default();
     let info = master.create_snapshot(&snapshots).await.unwrap();
-    assert_eq!(snapshots.list().await.unwrap(), [info.name.clone()]);
+    assert_eq!(snapshots.list().await.unwrap(), std::slice::from_ref(&info.name));
     let made = |notification| match notification {
         Notification::SnapshotMade { name, entities, bytes } => Some((name, entities, bytes)),
         _ => None,
