@@ -17,10 +17,11 @@
 use std::collections::BTreeMap;
 
 use archipelago_clock::{ReplicaId, VersionVector};
-use archipelago_proto::{EntityId, Event, Floor};
+use archipelago_crdt::dynamic;
+use archipelago_proto::{EntityId, Event, Floor, Slot};
 use bytes::Bytes;
 
-use crate::{Engine, ReadError, Records, entity, repair::DOTS_PAGE};
+use crate::{Change, Engine, ReadError, Records, entity, repair::DOTS_PAGE};
 
 /// For how long after a piece of a delta was given the next one is waited for.
 const GIVING_MS: u64 = 30_000;
@@ -287,6 +288,28 @@ impl Engine {
         }
         self.floors.is_due = reclaimed >= limit;
         Ok(reclaimed)
+    }
+
+    /// What to write for the CRDTs of an entity to forget what they keep of removals: nothing as long as a member may lack
+    /// some of it, or if they keep nothing. An ordinary write, which others join.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the store fails.
+    pub fn compacted(&self, entity: &EntityId, records: &dyn Records) -> Result<Option<Change>, ReadError> {
+        let record = self.record(entity, records)?;
+        if !record.versions.iter().all(|version| self.floor().contains(&version.dot)) {
+            return Ok(None);
+        }
+        let (mut fields, mut root) = (Vec::new(), None);
+        for field in entity::live_fields(&record) {
+            // What cannot be understood is left as it is.
+            let Ok(Some(forgetful)) = dynamic::forget(&field.value) else { continue };
+            match field.slot {
+                Slot::Root => root = Some(Change::Put(forgetful.into())),
+                Slot::Field(name) => fields.push((name, Some(forgetful.into()))),
+            }
+        }
+        Ok(root.or_else(|| (!fields.is_empty()).then_some(Change::Patch(fields))))
     }
 
     fn reclaim_in(

@@ -10,8 +10,8 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::{
-    CloseError, CloseReport, MultiMasterManager, ReadError, RetireError, StartError, acknowledge::Spread,
-    persist, replica::Command,
+    CloseError, CloseReport, MultiMasterManager, ReadError, RetireError, StartError, WriteError,
+    WriteReceipt, acknowledge::Spread, persist, replica::Command,
 };
 
 /// A member of the namespace, as this master knows it.
@@ -104,6 +104,17 @@ impl MultiMasterManager {
         // What was not told in time the others must be told by hand: they retire this master then.
         let _ = tokio::time::timeout(deadline, told).await;
         self.close().await
+    }
+
+    /// Lets the CRDTs of an entity, under CRDT merge, forget what they keep of removals: the items removed from a `List`, the
+    /// elements removed from an `RwSet`. That is a write like any other, which others join; `None` if there is nothing to
+    /// forget, or some member may not have all of it yet. Tombstones of entities and fields go by themselves.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub async fn compact(&self, entity_id: impl Into<EntityId>) -> Result<Option<WriteReceipt>, WriteError> {
+        let entity = entity_id.into();
+        self.command(|reply| Command::Compact { entity, reply }).await
     }
 
     async fn go(&self, is_done: bool) -> Option<()> {

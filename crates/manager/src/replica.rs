@@ -173,6 +173,14 @@ impl Replica {
                 drop(reply.send(self.engine.retire(&name, self.clock.now_unix_ms())));
             }
             Command::Leave { is_done, reply } => self.leave(is_done, reply),
+            Command::Compact { entity, reply } => match self.compacted(&entity) {
+                Ok(Some(change)) => {
+                    let write = LocalWrite { entity, change, context: None };
+                    self.admit(write, Acknowledgement::Update(reply));
+                }
+                Ok(None) => drop(reply.send(Ok(None))),
+                Err(error) => drop(reply.send(Err(error))),
+            },
             Command::Reclaimable { reply } => drop(reply.send(self.engine.reclaimable())),
             Command::Close { reply } => return Some(reply),
         }
@@ -205,6 +213,11 @@ impl Replica {
         let visible = self.engine.visible(entity, &records);
         let visible = visible.map_err(archipelago_engine::WriteError::from)?;
         Ok(edit(visible.map(|visible| visible.value)))
+    }
+
+    fn compacted(&self, entity: &EntityId) -> Result<Option<Change>, WriteError> {
+        let compacted = self.engine.compacted(entity, &Stored(&*self.shared.store));
+        Ok(compacted.map_err(archipelago_engine::WriteError::from)?)
     }
 
     fn write(&mut self, write: LocalWrite) -> Result<Written, WriteError> {
