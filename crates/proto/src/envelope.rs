@@ -31,6 +31,10 @@ pub enum EnvelopeKind {
     ChangesPart,
     /// A [`Floor`](crate::Floor).
     Floor,
+    /// A [`StateQuestion`](crate::StateQuestion).
+    StateQuestion,
+    /// A [`StateAnswer`](crate::StateAnswer).
+    StateAnswer,
 }
 
 impl EnvelopeKind {
@@ -42,6 +46,8 @@ impl EnvelopeKind {
             EnvelopeKind::DeltaPiece => 4,
             EnvelopeKind::ChangesPart => 5,
             EnvelopeKind::Floor => 6,
+            EnvelopeKind::StateQuestion => 9,
+            EnvelopeKind::StateAnswer => 10,
         }
     }
 
@@ -53,6 +59,8 @@ impl EnvelopeKind {
             4 => Ok(EnvelopeKind::DeltaPiece),
             5 => Ok(EnvelopeKind::ChangesPart),
             6 => Ok(EnvelopeKind::Floor),
+            9 => Ok(EnvelopeKind::StateQuestion),
+            10 => Ok(EnvelopeKind::StateAnswer),
             found => Err(DecodeError::Unknown { what: "envelope kind", found }),
         }
     }
