@@ -23,7 +23,7 @@ use crate::{
     persist::{self, Loaded},
     receiver::Receiver,
     repair::Repairer,
-    replica::{ReadFrom, Replica},
+    replica::{ReadFrom, Replica, Scrubbing},
     schema::SchemaTable,
     shared::Shared,
 };
@@ -55,6 +55,7 @@ pub struct MultiMasterBuilder {
     heartbeat_interval: Duration,
     repair_bytes_max: usize,
     import_bytes_max: u64,
+    scrub_entities_per_beat: usize,
     limits: Limits,
     clock: Arc<dyn WallClock>,
 }
@@ -78,6 +79,7 @@ impl Default for MultiMasterBuilder {
             heartbeat_interval: Duration::from_secs(1),
             repair_bytes_max: 1024 * 1024 * 1024,
             import_bytes_max: 1024 * 1024 * 1024,
+            scrub_entities_per_beat: 1_000,
             limits: Limits::default(),
             clock: Arc::new(SystemClock),
         }
@@ -192,6 +194,14 @@ impl MultiMasterBuilder {
     /// The most bytes that parts of imports may take while they wait for what is missing. Default 1 GiB.
     pub fn import_bytes_max(mut self, bytes: u64) -> Self {
         self.import_bytes_max = bytes;
+        self
+    }
+
+    /// How many entities are read again at each heartbeat interval, to find what changed in the store behind this master's
+    /// back ([`Damaged`](crate::Notification::Damaged)); 0 to read nothing again. Default 1,000: a million entities take a
+    /// little more than a quarter of an hour.
+    pub fn scrub_entities_per_beat(mut self, entities: usize) -> Self {
+        self.scrub_entities_per_beat = entities;
         self
     }
 
@@ -345,6 +355,9 @@ impl MultiMasterBuilder {
             beats: Vec::new(),
             gives: Vec::new(),
             taken: Vec::new(),
+            examines: Vec::new(),
+            scrubbing: Scrubbing { entities_per_beat: self.scrub_entities_per_beat, ..Scrubbing::default() },
+            scrub_interval: self.heartbeat_interval,
             changed_logs: Vec::new(),
             floors,
             repair_from,
@@ -354,6 +367,7 @@ impl MultiMasterBuilder {
         MultiMasterManager::new(Running {
             shared,
             commands,
+            pipeline: self.pipeline,
             apply_timeout: self.apply_timeout,
             close_timeout: self.close_timeout,
             event_buffer_size: self.event_buffer_size,
@@ -374,9 +388,11 @@ fn restore(
 ) -> Result<Engine, StartError> {
     let mut engine = Engine::new(configure(loaded), loaded.restored.clone());
     persist::each_entity(store, |entity, record| {
-        engine
-            .restore(&entity, record)
-            .map_err(|error| StartError::Row { row: entity.to_string(), reason: error.source.to_string() })
+        if let Err(error) = engine.restore(&entity, record) {
+            // Everything else is there, and this can be had from another master.
+            tracing::error!(%error, "what is stored of an entity is damaged; repair it from another master");
+        }
+        Ok::<_, StartError>(())
     })?;
     Ok(engine)
 }

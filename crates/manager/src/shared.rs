@@ -200,6 +200,7 @@ impl Shared {
             tombstones_reclaimed: metrics::value(&self.counters.tombstones_reclaimed),
             repairs: metrics::value(&self.counters.repairs),
             repair_bytes_staged: metrics::value(&self.counters.repair_bytes_staged),
+            scrubs: metrics::value(&self.counters.scrubs),
             ..*locked(&self.engine)
         }
     }

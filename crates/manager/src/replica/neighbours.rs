@@ -6,7 +6,7 @@ use archipelago_engine::{DeltaError, Peer};
 use archipelago_proto::{DeltaPiece, DeltaRequest, Heartbeat, LogPlace, Member, MemberState};
 use archipelago_store::{Batch, Durability};
 
-use super::{Replica, Stored};
+use super::{Replica, Session, Stored};
 use crate::{
     NotTaken, PeerView,
     repair::{Fetched, PIECE_BYTES_TARGET},
@@ -145,6 +145,17 @@ impl Replica {
         let silence_max = u64::try_from(self.silence_max.as_millis()).unwrap_or(u64::MAX);
         let active = |peer: &&Peer| now_unix_ms.saturating_sub(peer.heard_unix_ms) <= silence_max;
         self.engine.peers().filter(active).count() as u64
+    }
+
+    pub(super) fn sessions(&self) -> Vec<Session> {
+        let now = self.clock.now_unix_ms();
+        let session = |peer: &Peer| Session {
+            replica: peer.heartbeat.replica.clone(),
+            session: peer.heartbeat.session,
+            strategies: peer.heartbeat.strategies,
+            silent_ms: now.saturating_sub(peer.heard_unix_ms),
+        };
+        self.engine.peers().map(session).collect()
     }
 
     pub(super) fn peers(&self) -> Vec<PeerView> {
