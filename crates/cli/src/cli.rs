@@ -1,6 +1,6 @@
 use clap::{Parser, Subcommand};
 
-use crate::demo::Options;
+use crate::{demo, gc};
 
 /// Keep one data set alive on many islands: masters write locally and at once, keep working when the network is
 /// cut, and end in the same state.
@@ -16,7 +16,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Demo(Options),
+    Demo(demo::Options),
+    Gc(gc::Options),
     /// One master of `demo --processes`: one JSON object a line on standard input and output.
     #[command(hide = true)]
     DemoMaster,

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `cli` | the arguments |
 //! | `demo` | `archipelago demo`: three masters write, are cut off, killed and healed, and end equal |
+//! | `gc` | `archipelago gc --dry-run`: what of removed data could be forgotten |
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program talks to its user")]
 
 mod cli;
 mod demo;
+mod gc;
 
 use std::process::ExitCode;
 
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
     let code = runtime.block_on(async {
         match cli.command {
             cli::Command::Demo(options) => demo::run(options).await,
+            cli::Command::Gc(options) => gc::run(&options),
             cli::Command::DemoMaster => demo::serve().await,
         }
     });

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use archipelago_clock::{Hlc, ReplicaId, VersionVector};
 use archipelago_conflict::StrategyTable;
@@ -54,6 +54,8 @@ pub struct Restored {
     pub checkpoint: u64,
     /// The members that were known.
     pub members: Vec<Member>,
+    /// What others were known to have applied.
+    pub heard: BTreeMap<ReplicaId, VersionVector>,
     /// Below what tombstones can be reclaimed, and below what they may be gone.
     pub floors: (VersionVector, VersionVector),
 }

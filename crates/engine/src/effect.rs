@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use archipelago_clock::{Dot, Hlc, ReplicaId, VersionVector};
 use archipelago_conflict::Attention;
@@ -50,6 +50,8 @@ pub struct Commit {
     pub tombstones: Vec<DotChange>,
     /// All members that are known.
     pub members: Option<Vec<Member>>,
+    /// What others are known to have applied.
+    pub heard: Option<BTreeMap<ReplicaId, VersionVector>>,
     /// Below what tombstones can be reclaimed, and below what they may be gone.
     pub floors: Option<(VersionVector, VersionVector)>,
     /// The replica has another identity from here on.
@@ -130,6 +132,13 @@ pub enum Notice {
         dot: Dot,
         /// How far it is ahead of this replica's clock.
         ahead: Duration,
+    },
+    /// Another replica cannot read what this one writes, or writes what this one cannot read.
+    FormatMismatch {
+        /// The other replica.
+        replica: ReplicaId,
+        /// The oldest and the newest version of the envelope that it reads.
+        reads: (u64, u64),
     },
     /// Another replica resolves conflicts by other rules: what the two show of the same writes may differ.
     StrategyMismatch {

@@ -149,7 +149,7 @@ impl Engine {
             peers: Peers::default(),
             members: Members::new(restored.members),
             is_leaving: false,
-            floors: Floors::new(restored.floors.0, restored.floors.1),
+            floors: Floors::new(restored.floors.0, restored.floors.1, restored.heard),
             tombstones: 0,
             held: 0,
             twin: None,
@@ -189,6 +189,9 @@ impl Engine {
         }
         if std::mem::take(&mut self.open.members) {
             commit.members = Some(self.members.iter().cloned().collect());
+        }
+        if std::mem::take(&mut self.open.heard) {
+            commit.heard = Some(self.floors.counted().clone());
         }
         if std::mem::take(&mut self.open.floors) {
             commit.floors = Some((self.floor().clone(), self.reclaimed().clone()));

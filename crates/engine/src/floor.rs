@@ -17,10 +17,11 @@
 use std::collections::BTreeMap;
 
 use archipelago_clock::{ReplicaId, VersionVector};
-use archipelago_proto::{EntityId, Event, Floor};
+use archipelago_crdt::dynamic;
+use archipelago_proto::{EntityId, Event, Floor, Slot};
 use bytes::Bytes;
 
-use crate::{Engine, ReadError, Records, entity, repair::DOTS_PAGE};
+use crate::{Change, Engine, ReadError, Records, entity, repair::DOTS_PAGE};
 
 /// For how long after a piece of a delta was given the next one is waited for.
 const GIVING_MS: u64 = 30_000;
@@ -63,26 +64,39 @@ pub struct Reclaimable {
 }
 
 impl Floors {
-    pub(crate) fn new(held: VersionVector, reclaimed: VersionVector) -> Self {
-        Floors { held, reclaimed, is_due: true, ..Floors::default() }
+    pub(crate) fn new(
+        held: VersionVector,
+        reclaimed: VersionVector,
+        counted: BTreeMap<ReplicaId, VersionVector>,
+    ) -> Self {
+        Floors { held, reclaimed, counted, is_due: true, ..Floors::default() }
+    }
+
+    /// What everyone who was heard is known to have applied.
+    pub(crate) fn counted(&self) -> &BTreeMap<ReplicaId, VersionVector> {
+        &self.counted
     }
 
     pub(crate) fn held(&self) -> &VersionVector {
         &self.held
     }
 
-    /// A replica is heard to have applied this.
-    pub(crate) fn heard(&mut self, replica: &ReplicaId, vector: &VersionVector, own: &VersionVector) {
-        if own.dominates(vector) {
-            self.counted.entry(replica.clone()).or_default().merge(vector);
+    /// A replica is heard to have applied this. True if more than before counts.
+    fn heard(&mut self, replica: &ReplicaId, vector: &VersionVector, own: &VersionVector) -> bool {
+        let counts = if own.dominates(vector) {
             self.uncounted.remove(replica);
+            vector.clone()
         } else {
             let waits = self.uncounted.entry(replica.clone()).or_insert_with(|| vector.clone());
-            if own.dominates(waits) {
-                let counts = std::mem::replace(waits, vector.clone());
-                self.counted.entry(replica.clone()).or_default().merge(&counts);
+            if !own.dominates(waits) {
+                return false;
             }
-        }
+            std::mem::replace(waits, vector.clone())
+        };
+        let counted = self.counted.entry(replica.clone()).or_default();
+        let is_more = !counted.dominates(&counts);
+        counted.merge(&counts);
+        is_more
     }
 
     /// Whether there is room for one more replica that is heard.
@@ -223,8 +237,11 @@ impl Engine {
     }
 
     pub(crate) fn heard_to_have(&mut self, replica: &ReplicaId, vector: &VersionVector) {
-        if self.floors.has_room(replica, self.config.limits.replicas_max) {
-            self.floors.heard(replica, vector, &self.vector);
+        if self.floors.has_room(replica, self.config.limits.replicas_max)
+            && self.floors.heard(replica, vector, &self.vector)
+        {
+            // Without a tombstone it is of no interest to anyone, and not worth a commit.
+            self.open.heard |= self.tombstones > 0;
         }
     }
 
@@ -276,6 +293,28 @@ impl Engine {
         }
         self.floors.is_due = reclaimed >= limit;
         Ok(reclaimed)
+    }
+
+    /// What to write for the CRDTs of an entity to forget what they keep of removals: nothing as long as a member may lack
+    /// some of it, or if they keep nothing. An ordinary write, which others join.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the store fails.
+    pub fn compacted(&self, entity: &EntityId, records: &dyn Records) -> Result<Option<Change>, ReadError> {
+        let record = self.record(entity, records)?;
+        if !record.versions.iter().all(|version| self.floor().contains(&version.dot)) {
+            return Ok(None);
+        }
+        let (mut fields, mut root) = (Vec::new(), None);
+        for field in entity::live_fields(&record) {
+            // What cannot be understood is left as it is.
+            let Ok(Some(forgetful)) = dynamic::forget(&field.value) else { continue };
+            match field.slot {
+                Slot::Root => root = Some(Change::Put(forgetful.into())),
+                Slot::Field(name) => fields.push((name, Some(forgetful.into()))),
+            }
+        }
+        Ok(root.or_else(|| (!fields.is_empty()).then_some(Change::Patch(fields))))
     }
 
     fn reclaim_in(

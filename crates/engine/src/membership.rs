@@ -110,7 +110,12 @@ impl Engine {
             Some(known) if known.replica.incarnation() > own.incarnation() => return Ok(()),
             Some(known) if known.replica == own => match known.state {
                 MemberState::Active => return Ok(()),
-                MemberState::Joining if self.has_caught_up() => MemberState::Active,
+                MemberState::Joining if self.has_caught_up() => {
+                    // It is a member for as long as before: who gave it up meanwhile did so later.
+                    let active = Member { state: MemberState::Active, ..known.clone() };
+                    self.join_members([active], now_unix_ms);
+                    return Ok(());
+                }
                 MemberState::Joining => return Ok(()),
                 // Of an earlier life.
                 state @ (MemberState::Leaving | MemberState::Left | MemberState::Retired) => {
@@ -185,14 +190,21 @@ impl Engine {
         state: MemberState,
         now_unix_ms: u64,
     ) -> Result<(), ClockError> {
+        if let Some(known) = self.members.get(replica.name()) {
+            // Whatever the clocks say, this comes after what is known.
+            self.clock.observe(known.since);
+        }
         let since = self.clock.tick(now_unix_ms)?;
-        self.join_members([Member { replica, state, since }]);
+        self.join_members([Member { replica, state, since }], now_unix_ms);
         Ok(())
     }
 
-    /// Takes in what another replica knows of the members.
-    pub(crate) fn join_members(&mut self, members: impl IntoIterator<Item = Member>) {
+    /// Takes in what another replica knows of the members. What is stamped too far ahead is left, and comes again.
+    pub(crate) fn join_members(&mut self, members: impl IntoIterator<Item = Member>, now_unix_ms: u64) {
         for member in members {
+            if self.due(member.since) > now_unix_ms {
+                continue;
+            }
             let before =
                 self.members.get(member.replica.name()).map(|known| (known.replica.clone(), known.state));
             let after = (member.replica.clone(), member.state);

@@ -26,6 +26,8 @@ pub(crate) struct OpenCommit {
     pub(crate) reincarnation: Option<Reincarnation>,
     /// Whether what is known of the members changed.
     pub(crate) members: bool,
+    /// Whether more is known of what others have applied.
+    pub(crate) heard: bool,
     /// Whether a floor was raised.
     pub(crate) floors: bool,
 }

@@ -104,7 +104,7 @@ impl Engine {
         if !is_news(self.peers.get(&heartbeat.replica), &heartbeat) {
             return;
         }
-        self.join_members(heartbeat.members.iter().cloned());
+        self.join_members(heartbeat.members.iter().cloned(), now_unix_ms);
         let own = &self.config.replica;
         let own_elsewhere = heartbeat.vector.get(own);
         if own_elsewhere > self.vector.get(own) {
@@ -116,6 +116,11 @@ impl Engine {
         if mismatched && known.is_none_or(|known| known.heartbeat.strategies != heartbeat.strategies) {
             let (replica, theirs) = (heartbeat.replica.clone(), heartbeat.strategies);
             self.notices.push(Notice::StrategyMismatch { replica, ours, theirs });
+        }
+        let reads = heartbeat.reads;
+        let cannot_read = !(reads.0..=reads.1).contains(&ENVELOPE_VERSION);
+        if cannot_read && known.is_none_or(|known| known.heartbeat.reads != reads) {
+            self.notices.push(Notice::FormatMismatch { replica: heartbeat.replica.clone(), reads });
         }
         let was_diverged = known.is_some_and(|known| known.diverged);
         // Only of the same writes, by the same rules, is the same state to be expected.

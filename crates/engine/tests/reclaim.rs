@@ -69,7 +69,7 @@ impl World {
         let now = self.now;
         let island = &mut self.islands[island];
         if let Some(after) = island.replica.rewind.take() {
-            island.read = after as usize;
+            island.read = usize::try_from(after).expect("small");
         }
         for entry in self.log.iter().skip(island.read).take(count) {
             island.read += 1;
@@ -514,4 +514,29 @@ proptest! {
     fn what_is_removed_stays_removed_and_all_agree_with_siblings(steps in steps()) {
         run(Strategy::VersionVector, &steps, false);
     }
+}
+
+#[test]
+fn whoever_was_given_up_while_it_had_not_joined_yet_is_told_so_whatever_the_clocks_say() {
+    let mut world = World::new(&["a", "b"], Strategy::Lww);
+    for island in [1, 0] {
+        world.beat(island, &[0, 1]);
+    }
+    // b is cut off while it joins, becomes active by itself, and its clock is ahead.
+    let mut b = world.islands.pop().expect("there are two");
+    let ahead = world.now + 5_000;
+    for _ in 0..3 {
+        b.replica.engine.announce(ahead).expect("a sound clock");
+        b.replica.engine.heartbeat(None, ahead);
+        b.replica.flush(ahead);
+    }
+    let now = world.now;
+    world.islands[0].replica.engine.retire("b", now).expect("it is known");
+    world.islands[0].replica.flush(now);
+    world.islands.push(b);
+    world.settle();
+    let b = &world.islands[1].replica;
+    assert!(
+        b.notices.iter().any(|notice| matches!(notice, Notice::Returned { state: MemberState::Retired }))
+    );
 }

@@ -305,7 +305,8 @@ pub enum ImportError {
         /// The limit.
         bytes_max: u64,
     },
-    /// The export cannot be merged now. Its parts are kept; importing any of them again tries again.
+    /// The export cannot be merged. If that may pass, its parts are kept, and importing any of them again tries again; after
+    /// [`NotTaken::GiverBehind`] and [`NotTaken::Incomplete`] another export is needed.
     #[error(transparent)]
     NotTaken(#[from] NotTaken),
     /// The store failed.

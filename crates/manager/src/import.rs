@@ -152,6 +152,17 @@ pub(crate) async fn import(
                         parted = true;
                         continue;
                     }
+                    Err(ImportError::NotTaken(error)) => {
+                        // What may pass waits; what cannot be taken in as it is never will be. Neither is in the way of
+                        // others.
+                        if matches!(error, NotTaken::GiverBehind { .. } | NotTaken::Incomplete) {
+                            forget(shared, staging, id).await?;
+                        }
+                        if id == part.export {
+                            return Err(error.into());
+                        }
+                        continue;
+                    }
                     taken => taken?,
                 }
                 forget(shared, staging, id).await?;

@@ -101,7 +101,7 @@ pub use error::{
 pub use import::Imported;
 pub use link::LinkState;
 pub use manager::{CloseReport, MultiMasterManager};
-pub use membership::{HeldBack, MemberView, ReclaimReport};
+pub use membership::{HeldBack, MemberView, ReclaimReport, reclaimable_in};
 pub use metrics::Metrics;
 pub use notification::{NOTIFICATIONS_MAX, Notification, Notifications};
 pub use peer::PeerView;

@@ -3,14 +3,15 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use archipelago_clock::{Hlc, ReplicaId, VersionVector};
-use archipelago_proto::{EntityId, MemberState};
-use archipelago_store::Table;
+use archipelago_engine::{Engine, EngineConfig, Reclaimable};
+use archipelago_proto::{EntityId, MemberState, ReplicaTable};
+use archipelago_store::{Store, Table};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::{
-    CloseError, CloseReport, MultiMasterManager, ReadError, RetireError, acknowledge::Spread, persist,
-    replica::Command,
+    CloseError, CloseReport, MultiMasterManager, ReadError, RetireError, StartError, WriteError,
+    WriteReceipt, acknowledge::Spread, persist, replica::Command,
 };
 
 /// A member of the namespace, as this master knows it.
@@ -26,7 +27,7 @@ pub struct MemberView {
 }
 
 /// What could be reclaimed, and what holds that back: a dry run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ReclaimReport {
     /// How many tombstones there are, of entities and of fields.
@@ -49,7 +50,7 @@ pub struct HeldBack {
     pub master_id: ReplicaId,
     /// How many tombstones it holds back.
     pub tombstones: u64,
-    /// False if it was not heard since this master was started. A member that never comes back is to be
+    /// False if it was never heard. A member that never comes back is to be
     /// [retired](MultiMasterManager::retire).
     pub is_heard: bool,
 }
@@ -105,6 +106,17 @@ impl MultiMasterManager {
         self.close().await
     }
 
+    /// Lets the CRDTs of an entity, under CRDT merge, forget what they keep of removals: the items removed from a `List`, the
+    /// elements removed from an `RwSet`. That is a write like any other, which others join; `None` if there is nothing to
+    /// forget, or some member may not have all of it yet. Tombstones of entities and fields go by themselves.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub async fn compact(&self, entity_id: impl Into<EntityId>) -> Result<Option<WriteReceipt>, WriteError> {
+        let entity = entity_id.into();
+        self.command(|reply| Command::Compact { entity, reply }).await
+    }
+
     async fn go(&self, is_done: bool) -> Option<()> {
         let (reply, gone) = oneshot::channel();
         self.send(Command::Leave { is_done, reply }).await?;
@@ -123,47 +135,66 @@ impl MultiMasterManager {
         let shared = self.running.shared.clone();
         let scan = move || {
             let replicas = shared.replicas().clone();
-            let nothing = VersionVector::new();
-            let mut report = ReclaimReport {
-                tombstones: 0,
-                reclaimable: 0,
-                reclaimable_bytes: 0,
-                entities: Vec::new(),
-                held_back_by: Vec::new(),
-            };
-            let mut held_back = vec![0; known.awaited.len()];
-            persist::each_row(&*shared.store, Table::Tombstones, |row| {
-                let (number, sequence, entity) = persist::parse_dot(&row.key)?;
-                let Some(replica) = replicas.replica(number.into()) else { return Ok(()) };
-                report.tombstones += 1;
-                let mut is_stable = true;
-                for (at, (_, vector)) in known.awaited.iter().enumerate() {
-                    let has = vector.as_ref().unwrap_or(&nothing).get(replica) >= sequence;
-                    held_back[at] += u64::from(!has);
-                    is_stable &= has;
-                }
-                if is_stable {
-                    report.reclaimable += 1;
-                    let record = shared.store.get(Table::Entities, entity.as_bytes())?;
-                    let bytes = record.map_or(0, |record| record.len()) + entity.len() + 2 * row.key.len();
-                    report.reclaimable_bytes += bytes as u64;
-                    if report.entities.len() < entities_max {
-                        report.entities.push(entity);
-                    }
-                }
-                Ok::<_, ReadError>(())
-            })?;
-            let held_back =
-                known.awaited.into_iter().zip(held_back).filter(|(_, tombstones)| *tombstones > 0);
-            let held_back = held_back.map(|((master_id, vector), tombstones)| HeldBack {
-                master_id,
-                tombstones,
-                is_heard: vector.is_some(),
-            });
-            report.held_back_by = held_back.collect();
-            report.held_back_by.sort_by_key(|held| std::cmp::Reverse(held.tombstones));
-            Ok(report)
+            report(&*shared.store, &replicas, known, entities_max)
         };
         tokio::task::spawn_blocking(scan).await.map_err(|_| ReadError::Closed)?
     }
+}
+
+/// What could be reclaimed in the store of a master that does not run, as of when it did; see
+/// [`MultiMasterManager::reclaimable`]. Nothing changes.
+///
+/// # Errors
+/// [`ReadError`] if the store cannot be read, is empty, or is of an older build and no master of this one was started on it.
+pub fn reclaimable_in(store: &dyn Store, entities_max: usize) -> Result<ReclaimReport, ReadError> {
+    let missing = |reason: &str| StartError::Row { row: "format".into(), reason: reason.to_owned() };
+    let stored = persist::look(store)?.ok_or_else(|| missing("there is no master in this store"))?;
+    if !stored.is_current() {
+        return Err(missing("it is of an older build; start a master on it once").into());
+    }
+    let replicas = stored.restored.replicas.clone();
+    let known =
+        Engine::new(EngineConfig::new(stored.namespace, stored.replica), stored.restored).reclaimable();
+    report(store, &replicas, known, entities_max)
+}
+
+fn report(
+    store: &dyn Store,
+    replicas: &ReplicaTable,
+    known: Reclaimable,
+    entities_max: usize,
+) -> Result<ReclaimReport, ReadError> {
+    let nothing = VersionVector::new();
+    let mut report = ReclaimReport::default();
+    let mut held_back = vec![0; known.awaited.len()];
+    persist::each_row(store, Table::Tombstones, |row| {
+        let (number, sequence, entity) = persist::parse_dot(&row.key)?;
+        let Some(replica) = replicas.replica(number.into()) else { return Ok(()) };
+        report.tombstones += 1;
+        let mut is_stable = true;
+        for (at, (_, vector)) in known.awaited.iter().enumerate() {
+            let has = vector.as_ref().unwrap_or(&nothing).get(replica) >= sequence;
+            held_back[at] += u64::from(!has);
+            is_stable &= has;
+        }
+        if is_stable {
+            report.reclaimable += 1;
+            let record = store.get(Table::Entities, entity.as_bytes())?;
+            let bytes = record.map_or(0, |record| record.len()) + entity.len() + 2 * row.key.len();
+            report.reclaimable_bytes += bytes as u64;
+            if report.entities.len() < entities_max {
+                report.entities.push(entity);
+            }
+        }
+        Ok::<_, ReadError>(())
+    })?;
+    let held_back = known.awaited.into_iter().zip(held_back).filter(|(_, tombstones)| *tombstones > 0);
+    let held_back = held_back.map(|((master_id, vector), tombstones)| HeldBack {
+        master_id,
+        tombstones,
+        is_heard: vector.is_some(),
+    });
+    report.held_back_by = held_back.collect();
+    report.held_back_by.sort_by_key(|held| std::cmp::Reverse(held.tombstones));
+    Ok(report)
 }

@@ -80,6 +80,15 @@ pub enum Notification {
         /// What a person should read about it.
         reason: String,
     },
+    /// Another master is of a build that cannot read what this one writes: upgrade the older one of the two. Until then
+    /// neither loses anything; what cannot be read waits in the log.
+    FormatMismatch {
+        /// The other master.
+        master_id: ReplicaId,
+        /// The oldest and the newest version of the format that it reads; this one writes
+        /// [`ENVELOPE_VERSION`](archipelago_proto::ENVELOPE_VERSION).
+        reads: (u64, u64),
+    },
     /// Another master resolves conflicts by other rules: what the two show of the same writes may differ until they are
     /// configured alike.
     StrategyMismatch {

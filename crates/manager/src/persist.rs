@@ -9,7 +9,7 @@ use archipelago_pipeline::LogId;
 use archipelago_proto::{EntityId, Limits, Record, ReplicaTable, decode_members, encode_members};
 use archipelago_store::{Batch, Durability, Row, Store, Table};
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::StartError;
 
@@ -26,6 +26,8 @@ const NAMESPACE_ROW: &[u8] = b"namespace";
 const HLC_CEILING_ROW: &[u8] = b"hlc_ceiling";
 const CHECKPOINT_ROW: &[u8] = b"checkpoint";
 const MEMBERS_ROW: &[u8] = b"members";
+/// What others are known to have applied.
+const HEARD_ROW: &[u8] = b"heard";
 /// Below what tombstones can be reclaimed, and below what they may be gone.
 const FLOOR_ROWS: [&[u8]; 2] = [b"floor", b"reclaimed"];
 /// Followed by the number of a replica in 4 big-endian bytes.
@@ -59,11 +61,42 @@ pub(crate) fn load(
     strategies: &StrategyTable,
     mint: impl FnOnce() -> Incarnation,
 ) -> Result<Loaded, StartError> {
-    let meta = all_rows(store, Table::Meta)?;
-    let meta: BTreeMap<Bytes, Bytes> = meta.into_iter().map(|row| (row.key, row.value)).collect();
-    let Some(format) = meta.get(FORMAT_ROW) else {
+    let Some(StoredMaster { replica, namespace: found, format, checkpoint, restored }) = look(store)? else {
         return create(store, name, namespace, mint());
     };
+    for (what, found, expected) in [("master", replica.name(), name), ("namespace", &found, namespace)] {
+        if found != expected {
+            return Err(StartError::ForeignStore { what, found: found.into(), expected: expected.into() });
+        }
+    }
+    if format != FORMAT {
+        make_indexes(store, &restored.replicas, strategies)?;
+    }
+    let outbox_events = count_outbox(store)?;
+    Ok(Loaded { replica, restored, checkpoint, outbox_events })
+}
+
+/// A master as it lies in its store.
+pub(crate) struct StoredMaster {
+    pub(crate) replica: ReplicaId,
+    pub(crate) namespace: String,
+    format: u32,
+    pub(crate) checkpoint: Option<Checkpoint>,
+    pub(crate) restored: Restored,
+}
+
+impl StoredMaster {
+    /// False for a store of an older build that no master was started on since: indexes are missing.
+    pub(crate) fn is_current(&self) -> bool {
+        self.format == FORMAT
+    }
+}
+
+/// Reads which master a store is of, and changes nothing; `None` if it is empty.
+pub(crate) fn look(store: &dyn Store) -> Result<Option<StoredMaster>, StartError> {
+    let meta = all_rows(store, Table::Meta)?;
+    let meta: BTreeMap<Bytes, Bytes> = meta.into_iter().map(|row| (row.key, row.value)).collect();
+    let Some(format) = meta.get(FORMAT_ROW) else { return Ok(None) };
     let format = u32::from_be_bytes(fixed(FORMAT_ROW, format)?);
     if ![FORMAT, FORMAT_WITHOUT_TOMBSTONES, FORMAT_WITHOUT_LIVE].contains(&format) {
         let reason = format!("format {format} is not {FORMAT}, the one this build knows; use a newer build");
@@ -72,17 +105,7 @@ pub(crate) fn load(
     let replica: ReplicaId = text(&meta, IDENTITY_ROW)?
         .parse()
         .map_err(|error| StartError::Row { row: "identity".into(), reason: format!("{error}") })?;
-    let found = text(&meta, NAMESPACE_ROW)?;
-    for (what, found, expected) in [("master", replica.name(), name), ("namespace", &found, namespace)] {
-        if found != expected {
-            return Err(StartError::ForeignStore { what, found: found.into(), expected: expected.into() });
-        }
-    }
     let replicas = load_replicas(&meta)?;
-    if format != FORMAT {
-        make_indexes(store, &replicas, strategies)?;
-    }
-    let vector = load_vector(&meta, &replicas)?;
     let hlc_ceiling = match meta.get(HLC_CEILING_ROW) {
         Some(row) => Hlc::from_bits(u64::from_be_bytes(fixed(HLC_CEILING_ROW, row)?)),
         None => Hlc::ZERO,
@@ -93,9 +116,8 @@ pub(crate) fn load(
         }
         None => None,
     };
-    let outbox_events = count_outbox(store)?;
     let restored = Restored {
-        vector,
+        vector: load_vector(&meta, &replicas)?,
         hlc_ceiling,
         replicas,
         checkpoint: checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.sequence),
@@ -104,9 +126,11 @@ pub(crate) fn load(
             Some(row) => decode_members(row.clone(), &Limits::default())
                 .map_err(|error| damaged(MEMBERS_ROW, &error.to_string()))?,
         },
-        floors: (load_floor(&meta, FLOOR_ROWS[0])?, load_floor(&meta, FLOOR_ROWS[1])?),
+        heard: load_plain(&meta, HEARD_ROW)?,
+        floors: (load_plain(&meta, FLOOR_ROWS[0])?, load_plain(&meta, FLOOR_ROWS[1])?),
     };
-    Ok(Loaded { replica, restored, checkpoint, outbox_events })
+    let namespace = text(&meta, NAMESPACE_ROW)?;
+    Ok(Some(StoredMaster { replica, namespace, format, checkpoint, restored }))
 }
 
 fn create(
@@ -148,10 +172,13 @@ fn load_vector(meta: &BTreeMap<Bytes, Bytes>, replicas: &ReplicaTable) -> Result
     Ok(vector)
 }
 
-fn load_floor(meta: &BTreeMap<Bytes, Bytes>, row: &'static [u8]) -> Result<VersionVector, StartError> {
+fn load_plain<T: Default + DeserializeOwned>(
+    meta: &BTreeMap<Bytes, Bytes>,
+    row: &'static [u8],
+) -> Result<T, StartError> {
     meta.get(row).map_or_else(
-        || Ok(VersionVector::new()),
-        |floor| rmp_serde::from_slice(floor).map_err(|error| damaged(row, &error.to_string())),
+        || Ok(T::default()),
+        |plain| rmp_serde::from_slice(plain).map_err(|error| damaged(row, &error.to_string())),
     )
 }
 
@@ -179,6 +206,9 @@ pub(crate) fn put(batch: &mut Batch, commit: &Commit, replica: &ReplicaId, log: 
     }
     if let Some(members) = &commit.members {
         batch.put(Table::Meta, MEMBERS_ROW, encode_members(members));
+    }
+    if let Some(heard) = &commit.heard {
+        batch.put(Table::Meta, HEARD_ROW, rmp_serde::to_vec(heard).expect("vectors are plain data"));
     }
     if let Some((held, reclaimed)) = &commit.floors {
         for (row, floor) in FLOOR_ROWS.into_iter().zip([held, reclaimed]) {

@@ -183,6 +183,14 @@ impl Replica {
                 drop(reply.send(self.engine.retire(&name, self.clock.now_unix_ms())));
             }
             Command::Leave { is_done, reply } => self.leave(is_done, reply),
+            Command::Compact { entity, reply } => match self.compacted(&entity) {
+                Ok(Some(change)) => {
+                    let write = LocalWrite { entity, change, context: None };
+                    self.admit(write, Acknowledgement::Update(reply));
+                }
+                Ok(None) => drop(reply.send(Ok(None))),
+                Err(error) => drop(reply.send(Err(error))),
+            },
             Command::Reclaimable { reply } => drop(reply.send(self.engine.reclaimable())),
             Command::Close { reply } => return Some(reply),
         }
@@ -215,6 +223,11 @@ impl Replica {
         let visible = self.engine.visible(entity, &records);
         let visible = visible.map_err(archipelago_engine::WriteError::from)?;
         Ok(edit(visible.map(|visible| visible.value)))
+    }
+
+    fn compacted(&self, entity: &EntityId) -> Result<Option<Change>, WriteError> {
+        let compacted = self.engine.compacted(entity, &Stored(&*self.shared.store));
+        Ok(compacted.map_err(archipelago_engine::WriteError::from)?)
     }
 
     fn write(&mut self, write: LocalWrite) -> Result<Written, WriteError> {
@@ -446,6 +459,10 @@ impl Replica {
             Notice::StrategyMismatch { replica, ours, theirs } => {
                 tracing::error!(%replica, ours, theirs, "another master resolves conflicts by other rules");
                 Notification::StrategyMismatch { master_id: replica, ours, theirs }
+            }
+            Notice::FormatMismatch { replica, reads } => {
+                tracing::error!(%replica, ?reads, "another master cannot read what this one writes");
+                Notification::FormatMismatch { master_id: replica, reads }
             }
             Notice::Diverged { replica } => {
                 tracing::error!(%replica, "another master has another state after the same writes");

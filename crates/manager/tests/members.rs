@@ -5,7 +5,9 @@ mod support;
 use std::time::Duration;
 
 use archipelago_conflict::Strategy;
-use archipelago_manager::{Imported, MultiMasterManager, NotTaken, Notification, RetireError, WriteError};
+use archipelago_manager::{
+    Imported, MultiMasterManager, NotTaken, Notification, RetireError, SystemClock, WallClock, WriteError,
+};
 use archipelago_pipeline::MemoryBroker;
 use archipelago_proto::MemberState;
 use archipelago_store::{MemoryStore, Store, Table};
@@ -87,7 +89,9 @@ async fn a_member_that_is_away_holds_removals_back_until_retired_and_returns_wit
     east.master.write("removed", "v").await.expect("a write");
     converge(&[&east.master, &west.master, &laggard.master]).await;
     laggard.link.cut();
-    east.master.delete("removed").await.expect("a write");
+    let removal = east.master.delete("removed").await.expect("a write");
+    // Within one millisecond the removal might be the later of the two.
+    until("the clock moves on", async || SystemClock.now_unix_ms() > removal.hlc.unix_ms()).await;
     laggard.master.write("removed", "written while away").await.expect("a write");
     laggard.master.write("new", "written while away").await.expect("a write");
     until("west holds nothing back", async || {
@@ -207,4 +211,61 @@ async fn members_and_floors_are_known_again_after_a_restart() {
     for part in stranger.changes_since(&east.session_token()).all().await.expect("open") {
         assert!(east.import(part).await.is_err(), "the floor holds");
     }
+}
+
+#[tokio::test]
+async fn lists_and_sets_forget_removals_once_every_member_has_them() {
+    use archipelago_crdt::{List, RwSet};
+    #[derive(Default, serde::Serialize, serde::Deserialize)]
+    struct Board {
+        cards: List<String>,
+        tags: RwSet<String>,
+    }
+    let broker = broker();
+    let start = |name| options(name, Strategy::CrdtMerge).heartbeat_interval(INTERVAL);
+    let east = Island::on(&broker, start("us-east"), MemoryStore::new()).await;
+    let west = Island::on(&broker, start("eu-west"), MemoryStore::new()).await;
+    all_active(&[&east.master, &west.master]).await;
+    let own = east.master.master_id();
+    let fill = move |board: &mut Board| {
+        for number in 0..50 {
+            board.cards.push(own.clone(), number.to_string()).map_err(|error| error.to_string())?;
+            board.tags.insert(own.clone(), number.to_string()).map_err(|error| error.to_string())?;
+        }
+        for number in 0..50 {
+            if number != 7 {
+                board.tags.remove(own.clone(), number.to_string()).map_err(|error| error.to_string())?;
+            }
+        }
+        while board.cards.len() > 1 {
+            board.cards.remove(own.clone(), board.cards.len() - 1).map_err(|error| error.to_string())?;
+        }
+        Ok::<(), String>(())
+    };
+    east.master.update("board", fill).await.expect("a write");
+    // Something that a floor is told for.
+    east.master.delete("nothing").await.expect("a write");
+    converge(&[&east.master, &west.master]).await;
+    let bytes = |island: &Island| {
+        let row = island.store.get(Table::Entities, b"board").expect("open");
+        row.expect("it is there").len()
+    };
+    let before = bytes(&west);
+    let mut receipt = None;
+    while receipt.is_none() {
+        receipt = west.master.compact("board").await.expect("a write");
+    }
+    assert!(east.master.wait_for(&receipt.expect("written").token, DEADLINE).await);
+    converge(&[&east.master, &west.master]).await;
+    for island in [&east, &west] {
+        assert!(bytes(island) < before / 3, "{} of {before}", bytes(island));
+        let board: Board = island.master.read("board").await.expect("open").expect("it is there");
+        assert_eq!(board.cards.iter().collect::<Vec<_>>(), ["0"]);
+        assert_eq!(board.tags.iter().collect::<Vec<_>>(), ["7"]);
+    }
+    assert!(
+        west.master.compact("board").await.expect("a write").is_none(),
+        "there is nothing more to forget"
+    );
+    assert!(west.master.compact("unknown").await.expect("open").is_none());
 }

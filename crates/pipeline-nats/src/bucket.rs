@@ -10,14 +10,14 @@ use archipelago_pipeline::{
 };
 use async_nats::jetstream::{
     self, ErrorCode,
-    message::PublishMessage,
+    message::{PublishMessage, StreamMessage},
     object_store::{self, ObjectInfo, ObjectMetadata, ObjectStore},
-    stream::{LastRawMessageErrorKind, Stream},
+    stream::{DirectGetErrorKind, LastRawMessageErrorKind, Stream},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE};
 use bytes::Bytes;
 use futures::StreamExt;
-use tokio::io::AsyncReadExt;
+use tokio::sync::OnceCell;
 
 use crate::{
     config::{NatsConfig, Storage},
@@ -39,26 +39,25 @@ pub(crate) struct Place {
 /// An object store that exists, its errors in the words of snapshots.
 pub(crate) struct Bucket {
     place: Place,
-    objects: ObjectStore,
-    stream: Stream<()>,
+    stream: Stream,
+    /// What puts and lists objects, once that is needed.
+    objects: OnceCell<ObjectStore>,
 }
 
 impl Place {
     /// The bucket; `None` if there is none.
     pub(crate) async fn bucket(&self) -> Result<Option<Bucket>, SnapshotStoreError> {
         let call = async {
-            match self.context.get_object_store(&*self.name).await {
-                Ok(objects) => Ok(Some(objects)),
+            match self.context.get_stream(format!("OBJ_{}", self.name)).await {
+                Ok(stream) => Ok(Some(stream)),
                 Err(error) => match self.pipeline_error(&error) {
                     PipelineError::LogMissing { .. } => Ok(None),
                     error => Err(error),
                 },
             }
         };
-        let Some(objects) = self.links.request(Role::Publish, call).await.map_err(outward)? else {
-            return Ok(None);
-        };
-        self.with(objects).await.map(Some)
+        let stream = self.links.request(Role::Publish, call).await.map_err(outward)?;
+        Ok(stream.map(|stream| Bucket { place: self.clone(), stream, objects: OnceCell::new() }))
     }
 
     /// The bucket, which is made unless it exists.
@@ -77,13 +76,10 @@ impl Place {
             num_replicas: self.config.replicas,
             ..object_store::Config::default()
         };
-        let objects = self.request(self.context.create_object_store(wanted)).await?;
-        self.with(objects).await
-    }
-
-    async fn with(&self, objects: ObjectStore) -> Result<Bucket, SnapshotStoreError> {
-        let stream = self.request(self.context.get_stream_no_info(format!("OBJ_{}", self.name))).await?;
-        Ok(Bucket { place: self.clone(), objects, stream })
+        self.request(self.context.create_object_store(wanted)).await?;
+        self.bucket().await?.ok_or_else(|| SnapshotStoreError::Unavailable {
+            reason: format!("the bucket {:?} was deleted just after it was made", self.name),
+        })
     }
 
     /// A call that the connection may be lost under.
@@ -100,7 +96,7 @@ impl Place {
         error::from_any(error, &self.name, &self.links, self.config.ack_timeout)
     }
 
-    /// How long the next message of an object that is read may take.
+    /// How long the next object of a list may take.
     fn patience(&self) -> Duration {
         self.config.ack_timeout.saturating_mul(2)
     }
@@ -131,7 +127,7 @@ impl Bucket {
 
     /// What is known of all objects.
     pub(crate) async fn infos(&self) -> Result<Vec<ObjectInfo>, SnapshotStoreError> {
-        let mut list = self.place.request(self.objects.list()).await?;
+        let mut list = self.place.request(self.objects().await?.list()).await?;
         let mut infos = Vec::new();
         loop {
             let next = tokio::time::timeout(self.place.patience(), list.next());
@@ -143,35 +139,63 @@ impl Bucket {
     }
 
     /// The bytes of an object that is part of the snapshot `name`.
+    ///
+    /// Read message by message: what async-nats reads objects with leaves a consumer behind for each, and a server takes
+    /// a thousand of them.
     pub(crate) async fn get(&self, name: &str, object: &str) -> Result<Bytes, SnapshotStoreError> {
-        let damaged = |reason: String| SnapshotStoreError::Damaged { name: name.to_owned(), reason };
-        if self.info(object).await?.is_none() {
-            return Err(damaged(format!("the object {object:?} is gone")));
-        }
-        let mut reading = self.place.request(self.objects.get(object)).await?;
-        let size = reading.info().size;
+        let damaged = |what: &str| {
+            let reason = format!("the object {object:?} {what}");
+            SnapshotStoreError::Damaged { name: name.to_owned(), reason }
+        };
+        let ObjectInfo { nuid, size, .. } = self.info(object).await?.ok_or_else(|| damaged("is gone"))?;
         if size > SNAPSHOT_CHUNK_BYTES_MAX {
-            return Err(damaged(format!("the object {object:?} says that it has {size} bytes")));
+            return Err(damaged("is larger than a chunk may be"));
         }
-        let mut bytes = Vec::with_capacity(size);
-        loop {
-            // Room for one byte more than there should be, so that the end is seen as such.
-            bytes.reserve(1);
-            let read = tokio::time::timeout(self.place.patience(), reading.read_buf(&mut bytes));
-            match read.await.map_err(|_| self.place.silent())? {
-                Ok(0) => break,
-                Ok(_) if bytes.len() > size => return Err(damaged(format!("{object:?} is too long"))),
-                Ok(_) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-                    return Err(damaged(format!("{object:?}: {error}")));
+        let (subject, mut bytes, mut from) = (self.content_subject(&nuid), Vec::with_capacity(size), 1);
+        while bytes.len() < size {
+            let message = self.next_message(&subject, from).await?;
+            let message = message.ok_or_else(|| damaged("lacks a part of its content"))?;
+            bytes.extend_from_slice(&message.payload);
+            from = message.sequence + 1;
+        }
+        match bytes.len() == size {
+            true => Ok(bytes.into()),
+            false => Err(damaged("has more content than it says")),
+        }
+    }
+
+    /// The first message of a subject at `from` or behind.
+    async fn next_message(
+        &self,
+        subject: &str,
+        from: u64,
+    ) -> Result<Option<StreamMessage>, SnapshotStoreError> {
+        if self.stream.cached_info().config.allow_direct {
+            let call = async {
+                match self.stream.direct_get_next_for_subject(subject, Some(from)).await {
+                    Ok(message) => Ok(Some(message)),
+                    Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+                    Err(error) => Err(error),
                 }
-                Err(error) => return Err(SnapshotStoreError::Unavailable { reason: error.to_string() }),
+            };
+            // Any server of a cluster may answer, and one that has no such message may lag behind.
+            if let Some(message) = self.place.request(call).await? {
+                return Ok(Some(message));
             }
         }
-        if bytes.len() < size {
-            return Err(damaged(format!("{object:?} is too short")));
-        }
-        Ok(bytes.into())
+        let call = async {
+            match self.stream.get_first_raw_message_by_subject(subject, from).await {
+                Ok(message) => Ok(Some(message)),
+                Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        self.place.request(call).await
+    }
+
+    async fn objects(&self) -> Result<&ObjectStore, SnapshotStoreError> {
+        let Place { context, name, .. } = &self.place;
+        self.objects.get_or_try_init(|| self.place.request(context.get_object_store(&**name))).await
     }
 
     pub(crate) async fn put(
@@ -181,7 +205,7 @@ impl Bucket {
     ) -> Result<ObjectInfo, SnapshotStoreError> {
         let object = ObjectMetadata { chunk_size: Some(self.place.message_bytes), ..object };
         let mut from = bytes;
-        self.place.request(self.objects.put(object, &mut from)).await
+        self.place.request(self.objects().await?.put(object, &mut from)).await
     }
 
     /// Gives the content of an object a second name, which nothing must have; false if something has.

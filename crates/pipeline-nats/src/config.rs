@@ -122,7 +122,7 @@ impl NatsConfig {
     }
 
     /// How many messages one subscription fetches ahead of its reader. Default 256; at least 2. Bounds the memory of
-    /// a subscription to about twice as many messages.
+    /// a subscription to about twice as many messages. Of large messages it fetches fewer: 16 MiB at once.
     pub fn prefetch_messages_max(mut self, count: usize) -> NatsConfig {
         self.prefetch_messages_max = count.max(2);
         self
@@ -151,7 +151,8 @@ impl NatsConfig {
     /// others, so that it should be the same for all replicas.
     ///
     /// The server's limit on one message (`max_payload`, 1 MiB unless configured) does not matter for this: what is
-    /// larger travels in parts.
+    /// larger travels in parts. Announcements and questions are sent in one go: keep them well below the server's
+    /// `max_pending` (64 MiB unless configured), beyond which it closes the connection of a slow listener.
     pub fn payload_bytes_max(mut self, bytes: usize) -> NatsConfig {
         self.payload_bytes_max = bytes.max(1);
         self

@@ -78,8 +78,7 @@ impl Peers {
                 if answer.status == Some(StatusCode::NO_RESPONDERS) {
                     break;
                 }
-                // The sender of many parts wants to know that they arrive.
-                if let Some(confirm) = answer.reply.clone() {
+                if let Some(confirm) = confirmation(&answer) {
                     let _ = self.out.publish(confirm, Bytes::new()).await;
                 }
                 if let Some(payload) = join(&mut parts, to, answer) {
@@ -130,6 +129,13 @@ impl Peers {
             messages: futures::stream::select(said, asked),
         }))
     }
+}
+
+/// Where the sender of many parts wants to hear that this one arrived. An inbox only: nobody can have us say anything
+/// elsewhere.
+fn confirmation(answer: &Message) -> Option<Subject> {
+    part_of(answer.headers.as_ref())?;
+    answer.reply.clone().filter(|reply| reply.starts_with("_INBOX."))
 }
 
 /// A payload as the messages that it takes, parts with their headers.

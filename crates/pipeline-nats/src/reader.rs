@@ -28,6 +28,10 @@ const WATCHDOG_INTERVAL: Duration = Duration::from_secs(1);
 /// A consumer that says nothing for twice this time is taken for dead.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
+/// How many bytes are fetched ahead at once, unless one message may be larger: messages may be as large as the server
+/// takes them, and it closes the connection of a reader for whom more than 64 MiB wait.
+const PREFETCH_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// For how long the broker keeps a consumer that is not asked any more.
 const CONSUMER_INACTIVE: Duration = Duration::from_secs(30);
 
@@ -51,6 +55,8 @@ pub(crate) struct Reader {
     last_stored_at: Option<SystemTime>,
     delivered: mpsc::Sender<Result<Incoming, PipelineError>>,
     prefetch_messages_max: usize,
+    /// The server's limit on a message, as far as it is known.
+    message_bytes_max: usize,
     joiner: Joiner,
     /// From where messages are read again, which are before those to be delivered: a payload has begun there.
     read_back_from: Option<u64>,
@@ -106,6 +112,7 @@ impl Reader {
             last_stored_at: None,
             delivered,
             prefetch_messages_max,
+            message_bytes_max: sizes.message_bytes_max.unwrap_or_default(),
             joiner,
             read_back_from: None,
         };
@@ -219,8 +226,11 @@ impl Reader {
         let consumer = made.map_err(|_| End::passing("no consumer was made in time"))??;
         stream.state_beyond(Some(&self.id), last).await?;
         self.check_last_message(last).await?;
-        let messages =
-            consumer.stream().max_messages_per_batch(self.prefetch_messages_max).heartbeat(HEARTBEAT);
+        let messages = consumer
+            .stream()
+            .max_messages_per_batch(self.prefetch_messages_max)
+            .max_bytes_per_batch(PREFETCH_BYTES_MAX.max(self.message_bytes_max.saturating_mul(2)))
+            .heartbeat(HEARTBEAT);
         messages.messages().await.map_err(|error| End::passing(error.to_string()))
     }
 

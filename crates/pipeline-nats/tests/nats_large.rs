@@ -112,3 +112,26 @@ async fn a_server_whose_messages_have_no_room_for_parts_takes_what_fits() {
     assert_eq!(pipeline.payload_bytes_max(), Some(512));
     assert_eq!(pipeline.payload_bytes_good(), Some(512));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_larger_than_what_is_fetched_ahead_is_read_without_a_pause() {
+    let server = server().await;
+    let pipeline = pipeline(&server).await;
+    pipeline.open().await.expect("opening");
+    let good = pipeline.payload_bytes_good().expect("connected");
+    // As large as messages may be, larger, and small ones in between: the fetches end at every place.
+    let sizes: Vec<usize> = (0..300).map(|at| [good, 10, good * 2, 1_000, 0, good - 1][at % 6]).collect();
+    for (at, bytes) in sizes.iter().enumerate() {
+        let outgoing = Outgoing { payload: large(*bytes), ..message(at) };
+        let pending = within("sending", pipeline.publish(outgoing)).await.expect("publishing");
+        within("an acknowledgement", pending).await.expect("an acknowledgement");
+    }
+    let mut subscription = pipeline.subscribe(0).await.expect("subscribing");
+    let reading = async {
+        for bytes in &sizes {
+            assert_eq!(next_whole(&mut *subscription).await.len(), *bytes);
+        }
+    };
+    // Half of what a request for messages that is not answered takes to expire.
+    tokio::time::timeout(std::time::Duration::from_secs(15), reading).await.expect("no pause");
+}

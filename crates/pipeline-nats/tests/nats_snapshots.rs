@@ -82,6 +82,21 @@ async fn a_broker_that_is_away_is_worth_retrying_and_keeps_what_was_finished() {
 }
 
 #[tokio::test]
+async fn a_snapshot_of_more_chunks_than_a_server_takes_consumers_is_read() {
+    let server = server().await;
+    let store = snapshots(&server).await;
+    let mut writer = store.begin("many").await.expect("beginning");
+    for number in 0..1_100_u32 {
+        writer.chunk(bytes::Bytes::copy_from_slice(&number.to_be_bytes())).await.expect("writing");
+    }
+    writer.finish("m".into()).await.expect("finishing");
+    for number in 0..1_100_u32 {
+        let chunk = store.chunk("many", number.into()).await.expect("a chunk");
+        assert_eq!(chunk[..], number.to_be_bytes());
+    }
+}
+
+#[tokio::test]
 async fn chunks_that_the_bucket_lost_or_that_were_changed_are_damage() {
     let server = server().await;
     let store = snapshots(&server).await;

@@ -186,8 +186,8 @@ pub trait Pipeline: Debug + Send + Sync + 'static {
 /// A running delivery of messages.
 #[async_trait]
 pub trait Subscription: Send {
-    /// The next message, be it a payload or a part of one. Sequences strictly increase; a gap means that the log no longer held the messages in
-    /// between.
+    /// The next message, be it a payload or a part of one. Sequences strictly increase; a gap means that the log no
+    /// longer held the messages in between.
     ///
     /// A passing failure (reconnect, restarted broker) is mended inside and not reported. An error ends the
     /// subscription, and each later call repeats it: [`PipelineError::LogMissing`] or

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
 };
 
@@ -93,6 +94,44 @@ async fn a_newer_version_is_told_apart_from_damage() {
     fs::write(store.path("a"), file).expect("writing");
     let refused = store.manifest("a").await;
     assert!(matches!(refused, Err(SnapshotStoreError::Refused { .. })), "{refused:?}");
+}
+
+/// Where the process that is to be killed writes. Set for that one only.
+const KILLED_WRITER: &str = "ARCHIPELAGO_KILLED_WRITER_FOLDER";
+
+/// Not a test of its own, but the process that the next one starts and kills: it writes one chunk and waits.
+#[tokio::test]
+async fn the_process_that_is_killed() {
+    let Ok(folder) = std::env::var(KILLED_WRITER) else { return };
+    let mut writer = SnapshotFolder::new(folder).begin("killed").await.expect("beginning");
+    writer.chunk(vec![7; 100_000].into()).await.expect("writing");
+    println!("wrote a chunk");
+    std::future::pending::<()>().await;
+}
+
+#[tokio::test]
+async fn a_writer_is_left_alone_until_its_process_is_killed() {
+    let home = tempfile::tempdir().expect("a folder");
+    let store = SnapshotFolder::new(home.path());
+    let this = std::env::current_exe().expect("this program");
+    let mut process = std::process::Command::new(this)
+        .args(["--exact", "the_process_that_is_killed", "--nocapture"])
+        .env(KILLED_WRITER, home.path())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("starting");
+    let mut lines = BufReader::new(process.stdout.take().expect("piped")).lines();
+    let wrote = lines.any(|line| line.expect("text").contains("wrote a chunk"));
+    assert!(wrote, "the process ended early");
+    drop(store.begin("other").await.expect("beginning"));
+    assert_eq!(partial_files(home.path()).len(), 1, "it is at work");
+    process.kill().expect("killing");
+    process.wait().expect("the end");
+    assert!(store.list().await.expect("a list").is_empty());
+    assert_eq!(partial_files(home.path()).len(), 1, "a killed process removes nothing");
+    write(&store, "killed").await;
+    assert!(partial_files(home.path()).is_empty());
+    assert_eq!(contents(&store, "killed").await.expect("whole"), ["first", "second", "manifest"]);
 }
 
 #[tokio::test]

@@ -35,6 +35,23 @@ pub fn delta(new: &[u8], old: &[u8]) -> Result<Option<Vec<u8>>, DynamicError> {
     delta.map(|delta| delta.encode()).transpose()
 }
 
+/// The state without what it keeps of removals, in its canonical form; `None` if it keeps nothing. For a state that every
+/// replica has, while everything that any replica did before it had it is merged here: see
+/// [`RwSet::forget_stable`](crate::RwSet) and [`List::forget_stable`](crate::List), the kinds that keep anything that can be
+/// forgotten. Inside of maps nothing is forgotten.
+///
+/// # Errors
+/// [`DynamicError`] if it is not a CRDT.
+pub fn forget(crdt: &[u8]) -> Result<Option<Vec<u8>>, DynamicError> {
+    if !matches!(kind_of(crdt)?, Kind::RwSet | Kind::List) {
+        return Ok(None);
+    }
+    let whole = DynamicCrdt::decode(crdt)?;
+    let mut forgetful = whole.clone();
+    forgetful.forget();
+    if forgetful == whole { Ok(None) } else { forgetful.encode().map(Some) }
+}
+
 /// The canonical form of a CRDT, which is the same for equal states. Checks the CRDT as a whole.
 ///
 /// # Errors

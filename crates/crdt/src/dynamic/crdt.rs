@@ -110,6 +110,15 @@ impl DynamicCrdt {
         DynamicCrdt::from_payload(extension::payload_of(bytes).ok_or(DynamicError::NotACrdt)?)
     }
 
+    /// Forgets the removals of which this state has seen everything.
+    pub(super) fn forget(&mut self) {
+        match &mut self.typed {
+            Typed::RwSet(set) => drop(set.forget_stable(&set.context().clock().clone())),
+            Typed::List(list) => drop(list.forget_stable(&list.context().clock().clone())),
+            _ => {}
+        }
+    }
+
     /// Encodes the canonical MessagePack value: equal states give equal bytes.
     ///
     /// # Errors

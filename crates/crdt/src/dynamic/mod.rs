@@ -51,7 +51,7 @@ mod readable;
 mod stamp;
 mod store;
 
-pub use bytes::{delta, is_crdt, join, kind_of, normalize};
+pub use bytes::{delta, forget, is_crdt, join, kind_of, normalize};
 pub(crate) use crdt::AnyKind;
 pub use crdt::DynamicCrdt;
 pub use error::{DynamicError, KindMismatch};

@@ -19,6 +19,7 @@ pub(crate) struct Disk {
     pub(crate) live: BTreeMap<(u32, u64), EntityId>,
     pub(crate) tombstones: BTreeMap<(u32, u64), EntityId>,
     pub(crate) members: Vec<Member>,
+    pub(crate) heard: BTreeMap<ReplicaId, VersionVector>,
     pub(crate) floors: (VersionVector, VersionVector),
     pub(crate) vector: BTreeMap<u32, u64>,
     pub(crate) replicas: Vec<ReplicaId>,
@@ -90,6 +91,9 @@ impl Disk {
         if let Some(members) = &commit.members {
             self.members.clone_from(members);
         }
+        if let Some(heard) = &commit.heard {
+            self.heard.clone_from(heard);
+        }
         if let Some(floors) = &commit.floors {
             self.floors.clone_from(floors);
         }
@@ -116,6 +120,7 @@ impl Disk {
             hlc_ceiling: self.hlc_ceiling,
             checkpoint: self.checkpoint,
             members: self.members.clone(),
+            heard: self.heard.clone(),
             floors: self.floors.clone(),
         }
     }

@@ -76,6 +76,11 @@ pub(crate) enum Command {
         is_done: bool,
         reply: oneshot::Sender<()>,
     },
+    /// Lets the CRDTs of an entity forget removals, if every member has them.
+    Compact {
+        entity: EntityId,
+        reply: oneshot::Sender<Result<Option<WriteReceipt>, WriteError>>,
+    },
     Reclaimable {
         reply: oneshot::Sender<Reclaimable>,
     },
