@@ -6,7 +6,7 @@ use std::{
 
 use archipelago_clock::{ReplicaId, VersionVector};
 use archipelago_engine::{Comparison, Held, bucket_of};
-use archipelago_proto::{EntityId, StateAbout, StateTold};
+use archipelago_proto::{EntityId, StateAbout, StateAnswer, StateTold};
 use tokio::time::Instant;
 
 use super::{DiffError, side::Sides};
@@ -171,11 +171,7 @@ async fn look_closely(sides: &Sides<'_>, suspects: Vec<EntityId>) -> Result<Diff
         in_flight: Vec::new(),
         is_truncated: false,
     };
-    let outcomes = settle(suspects, async |entities| {
-        let theirs = sides.held_there(entities).await?;
-        sides.compare(theirs).await
-    });
-    for (entity_id, comparison) in outcomes.await? {
+    for (entity_id, comparison) in settle::<Comparison>(sides, suspects).await? {
         match comparison {
             Comparison::Same => {}
             Comparison::InFlight => diff.in_flight.push(entity_id),
@@ -197,21 +193,33 @@ async fn look_closely(sides: &Sides<'_>, suspects: Vec<EntityId>) -> Result<Diff
 }
 
 /// An outcome that may be another one when the writes on their way have arrived.
-pub(super) trait Outcome {
+pub(super) trait Outcome: Sized + Send {
+    /// That of each entity of which the other master told what it holds.
+    fn of_each(
+        sides: &Sides<'_>,
+        theirs: StateAnswer,
+    ) -> impl Future<Output = Result<Vec<(EntityId, Self)>, DiffError>> + Send;
+
     fn is_in_flight(&self) -> bool;
 }
 
 impl Outcome for Comparison {
+    async fn of_each(
+        sides: &Sides<'_>,
+        theirs: StateAnswer,
+    ) -> Result<Vec<(EntityId, Comparison)>, DiffError> {
+        sides.compare(theirs).await
+    }
+
     fn is_in_flight(&self) -> bool {
         *self == Comparison::InFlight
     }
 }
 
-/// Does something with the entities, some at a time, and again with those that are on their way. `each` takes the first of
-/// those it is given, one at least.
+/// The outcome of each of the entities, some at a time, and again of those that are on their way.
 pub(super) async fn settle<T: Outcome>(
+    sides: &Sides<'_>,
     entities: Vec<EntityId>,
-    mut each: impl AsyncFnMut(&[EntityId]) -> Result<Vec<(EntityId, T)>, DiffError>,
 ) -> Result<Vec<(EntityId, T)>, DiffError> {
     let mut settled = Vec::with_capacity(entities.len());
     let mut left = entities;
@@ -220,7 +228,8 @@ pub(super) async fn settle<T: Outcome>(
         let mut in_flight = Vec::new();
         let mut rest = &left[..];
         while !rest.is_empty() {
-            let done = each(&rest[..rest.len().min(CLOSE_ENTITIES)]).await?;
+            let theirs = sides.held_there(&rest[..rest.len().min(CLOSE_ENTITIES)]).await?;
+            let done = T::of_each(sides, theirs).await?;
             if done.is_empty() || done.len() > rest.len() {
                 return Err(DiffError::Stranger);
             }

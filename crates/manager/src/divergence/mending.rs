@@ -1,6 +1,6 @@
 use archipelago_clock::ReplicaId;
 use archipelago_engine::{Mend, Unmended};
-use archipelago_proto::EntityId;
+use archipelago_proto::{EntityId, StateAnswer};
 
 use super::{
     DiffError,
@@ -26,6 +26,10 @@ pub struct Mended {
 }
 
 impl Outcome for Mend {
+    async fn of_each(sides: &Sides<'_>, theirs: StateAnswer) -> Result<Vec<(EntityId, Mend)>, DiffError> {
+        sides.mend(theirs).await
+    }
+
     fn is_in_flight(&self) -> bool {
         *self == Mend::Left(Unmended::InFlight)
     }
@@ -59,11 +63,7 @@ async fn mend(sides: &Sides<'_>) -> Result<Mended, DiffError> {
         is_truncated: diff.is_truncated,
     };
     let differing = diff.entities.into_iter().map(|difference| difference.entity_id).collect();
-    let outcomes = settle(differing, async |entities| {
-        let theirs = sides.held_there(entities).await?;
-        sides.mend(theirs).await
-    });
-    for (entity, mend) in outcomes.await? {
+    for (entity, mend) in settle::<Mend>(sides, differing).await? {
         match mend {
             Mend::Same => {}
             Mend::Joined => mended.joined.push(entity),
