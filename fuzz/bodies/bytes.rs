@@ -3,7 +3,8 @@
 use archipelago_clock::{Dot, Hlc, Incarnation, ReplicaId, VectorClock, VersionVector};
 use archipelago_proto::{
     BatchEncoder, ChangesPart, DeltaPiece, DeltaRequest, Event, EventBatch, Heartbeat, Limits, Record,
-    ReplicaTable, StateAnswer, StateQuestion, check_value, decode_value, encode_value, join_fields, split_fields,
+    ReplicaTable, StateAnswer, StateQuestion, check_value, decode_value, encode_value, join_fields,
+    split_fields,
 };
 use bytes::Bytes;
 

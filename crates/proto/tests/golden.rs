@@ -5,9 +5,9 @@ use std::{path::PathBuf, sync::Arc};
 
 use archipelago_clock::{Dot, Hlc, Incarnation, ReplicaId, VersionVector};
 use archipelago_proto::{
-    BatchEncoder, Body, ChangesPart, DeltaPiece, DeltaRequest, Event, EventBatch, Floor, Heartbeat, Limits,
-    LogMessage, LogPlace, Member, MemberState, Op, Record, ReplicaTable, Slot, Version, decode_members,
-    encode_members, encode_value,
+    BatchEncoder, Body, ChangesPart, DeltaPiece, DeltaRequest, Event, EventBatch, Floor, Heartbeat,
+    HeldContent, Holding, Limits, LogMessage, LogPlace, Member, MemberState, Op, Record, ReplicaTable, Slot,
+    StateAbout, StateAnswer, StateQuestion, StateTold, Version, decode_members, encode_members, encode_value,
 };
 use bytes::Bytes;
 
@@ -224,7 +224,10 @@ fn version_1_state_questions() {
             "records",
             StateAbout::Records {
                 entities: vec![
-                    ("user/7".into(), vec![Dot::new(replica("eu-west"), 301), Dot::new(replica("us-east"), 1)]),
+                    (
+                        "user/7".into(),
+                        vec![Dot::new(replica("eu-west"), 301), Dot::new(replica("us-east"), 1)],
+                    ),
                     ("user/ü".into(), vec![]),
                 ],
             },
@@ -245,7 +248,10 @@ fn version_1_state_answers() {
     let holding = |content, is_at_odds| Holding { content, is_at_odds };
     let tells = [
         ("scrubbing", StateTold::Scrubbing { pass: 301 }),
-        ("buckets", StateTold::Buckets { buckets: (0..256).map(|n| n << 100).collect(), unreadable: vec![9] }),
+        (
+            "buckets",
+            StateTold::Buckets { buckets: (0..256).map(|n| n << 100).collect(), unreadable: vec![9] },
+        ),
         (
             "digests",
             StateTold::Digests {
