@@ -44,6 +44,10 @@ impl Records for Memory {
     ) -> Result<Vec<(u64, EntityId)>, Box<dyn Error + Send + Sync>> {
         unreachable!("nothing is reclaimed here")
     }
+
+    fn entities(&self, _: &[u8], _: usize) -> Result<Vec<(Bytes, Bytes)>, Box<dyn Error + Send + Sync>> {
+        unreachable!("nothing is scrubbed here")
+    }
 }
 
 /// An engine with its records.

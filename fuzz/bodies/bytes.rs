@@ -3,8 +3,8 @@
 use archipelago_clock::{Dot, Hlc, Incarnation, ReplicaId, VectorClock, VersionVector};
 use archipelago_proto::{
     BatchEncoder, ChangesPart, DeltaPiece, DeltaRequest, Event, EventBatch, Heartbeat, Limits, Record,
-    ReplicaTable, SnapshotChunk, SnapshotManifest, check_value, decode_value, encode_value, join_fields,
-    split_fields,
+    ReplicaTable, SnapshotChunk, SnapshotManifest, StateAnswer, StateQuestion, check_value, decode_value,
+    encode_value, join_fields, split_fields,
 };
 use bytes::Bytes;
 
@@ -19,6 +19,8 @@ pub(crate) fn envelope(data: &[u8]) {
     same_part_again(seal(5, data));
     same_chunk_again(seal(7, data));
     same_manifest_again(seal(8, data));
+    same_question_again(seal(9, data));
+    same_answer_again(seal(10, data));
 }
 
 fn same_chunk_again(message: Bytes) {
@@ -43,6 +45,18 @@ fn same_request_again(message: Bytes) {
     let limits = Limits::default();
     let Ok(request) = DeltaRequest::decode(message, &limits) else { return };
     assert_eq!(DeltaRequest::decode(request.encode(), &limits).expect("just written"), request);
+}
+
+fn same_question_again(message: Bytes) {
+    let limits = Limits::default();
+    let Ok(question) = StateQuestion::decode(message, &limits) else { return };
+    assert_eq!(StateQuestion::decode(question.encode(), &limits).expect("just written"), question);
+}
+
+fn same_answer_again(message: Bytes) {
+    let limits = Limits::default();
+    let Ok(answer) = StateAnswer::decode(message, &limits, usize::MAX) else { return };
+    assert_eq!(StateAnswer::decode(answer.encode(), &limits, usize::MAX).expect("just written"), answer);
 }
 
 fn same_part_again(message: Bytes) {

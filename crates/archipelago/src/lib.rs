@@ -71,9 +71,10 @@ pub use archipelago_manager::subscriber::{
     BatchDelivery, Checkpoint, CheckpointMode, CheckpointStore, EventDelivery, EventSubscriber, ReplayFrom,
 };
 pub use archipelago_manager::{
-    Ack, Changes, ConflictReport, EntityView, Explanation, Imported, LinkState, MemberView, Metrics,
-    MultiMasterManager, Notification, Notifications, PeerView, Reached, ReclaimReport, Schema, SessionToken,
-    SnapshotError, SnapshotInfo, SnapshotProgress, UpdateError, WriteOptions, WriteReceipt,
+    Ack, Changes, ConflictReport, Diff, DiffError, Difference, Disagreement, EntityView, Explanation, Held,
+    Imported, LinkState, MemberView, Mended, Metrics, MultiMasterManager, Notification, Notifications,
+    PeerView, Reached, ReclaimReport, Schema, Scrubbed, SessionToken, SnapshotError, SnapshotInfo,
+    SnapshotProgress, Survey, Unmended, UpdateError, WriteOptions, WriteReceipt,
 };
 pub use archipelago_pipeline::{
     MemoryBroker, Switch,

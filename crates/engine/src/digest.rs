@@ -39,7 +39,7 @@ impl StateDigest {
 
     pub(crate) fn replace(&mut self, entity: &EntityId, old: u128, new: u128) {
         if old != new {
-            let bucket = usize::from(xxh3_64(entity.as_bytes()).to_be_bytes()[0]);
+            let bucket = usize::from(bucket_of(entity));
             self.buckets[bucket] = self.buckets[bucket].wrapping_sub(old).wrapping_add(new);
         }
     }
@@ -61,6 +61,11 @@ impl fmt::Debug for StateDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "StateDigest({self})")
     }
+}
+
+/// The bucket of an entity.
+pub fn bucket_of(entity: &EntityId) -> u8 {
+    xxh3_64(entity.as_bytes()).to_be_bytes()[0]
 }
 
 /// The hash of one entity; 0 for one without a value. `scratch` is overwritten.

@@ -154,6 +154,13 @@ pub enum Notice {
         /// The other replica.
         replica: ReplicaId,
     },
+    /// Something in the store was changed by somebody else than the engine, or is damaged. What is stored counts from now on.
+    Damaged {
+        /// The buckets of the digest in which it is.
+        buckets: Vec<u8>,
+        /// What cannot be understood: the first [`UNREADABLE_MAX`](crate::UNREADABLE_MAX).
+        unreadable: Vec<EntityId>,
+    },
     /// This replica has another identity.
     Reincarnated {
         /// Its identity before.

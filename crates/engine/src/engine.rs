@@ -15,6 +15,7 @@ use crate::{
     open_commit::OpenCommit,
     peers::{Peers, Twin},
     progress::Progress,
+    scrub::Scrub,
 };
 
 /// Where the engine finds what its commits stored.
@@ -47,6 +48,17 @@ pub trait Records {
         after: u64,
         limit: usize,
     ) -> Result<Vec<(u64, EntityId)>, Box<dyn std::error::Error + Send + Sync>>;
+
+    /// Up to `limit` stored entities whose ids are behind `after`, which may be empty, in order of the bytes of their ids:
+    /// each id and record as it is stored, damaged ones too.
+    ///
+    /// # Errors
+    /// Whatever the store says; the engine's state does not change then.
+    fn entities(
+        &self,
+        after: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, Box<dyn std::error::Error + Send + Sync>>;
 }
 
 /// Counts since the engine was made.
@@ -80,6 +92,7 @@ pub struct Engine {
     pub(crate) progress: Progress,
     stored_checkpoint: u64,
     pub(crate) digest: StateDigest,
+    pub(crate) scrub: Scrub,
     pub(crate) open: OpenCommit,
     pub(crate) notices: Vec<Notice>,
     pub(crate) counters: Counters,
@@ -124,6 +137,7 @@ impl Engine {
             progress: Progress::new(restored.checkpoint),
             stored_checkpoint: restored.checkpoint,
             digest: StateDigest::new(),
+            scrub: Scrub::default(),
             open: OpenCommit::default(),
             notices: Vec::new(),
             counters: Counters::default(),
@@ -148,7 +162,7 @@ impl Engine {
     /// Takes a stored entity into the digest.
     ///
     /// # Errors
-    /// [`ReadError`] if the record cannot be decoded.
+    /// [`ReadError`] if the record cannot be decoded; the engine goes on without it, and a [mend](Self::mend) brings it back.
     pub fn restore(&mut self, entity: &EntityId, record: Bytes) -> Result<(), ReadError> {
         let record = self.decode(entity, record)?;
         let family = self.config.strategies.strategy(entity).family();
@@ -228,7 +242,7 @@ impl Engine {
             self.open.pending.insert(event.entity.detached(), waits);
         }
         let new = entity_digest(&event.entity, &record, family, &mut self.scratch);
-        self.digest.replace(&event.entity, old, new);
+        self.digest_changes(&event.entity, old, new);
         if !clashes.is_empty() {
             self.counters.conflicts_detected += 1;
             let conflict = Conflict {

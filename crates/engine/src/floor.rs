@@ -110,6 +110,11 @@ impl Floors {
         self.coming.clear();
     }
 
+    /// Tombstones may have come below what is held.
+    pub(crate) fn are_due(&mut self) {
+        self.is_due = true;
+    }
+
     /// Somebody is being given a delta in pieces, which belong together only as long as nothing is reclaimed.
     pub(crate) fn given(&mut self, now_unix_ms: u64) {
         self.given_unix_ms = Some(now_unix_ms);

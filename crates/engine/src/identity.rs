@@ -57,7 +57,7 @@ impl Engine {
                 let family = self.config.strategies.strategy(&entity).family();
                 let before = entity_digest(&entity, &record, family, &mut self.scratch);
                 let now = entity_digest(&entity, &renamed, family, &mut self.scratch);
-                self.digest.replace(&entity, before, now);
+                self.digest_changes(&entity, before, now);
                 self.open.touch(&entity, &record, family);
                 self.open.set_entity(&entity, renamed);
             }

@@ -14,6 +14,9 @@
 //! #     fn live_dots(&self, _: u32, _: u64, _: usize) -> Result<Vec<(u64, EntityId)>, Box<dyn std::error::Error + Send + Sync>> {
 //! #         Ok(Vec::new())
 //! #     }
+//! #     fn entities(&self, _: &[u8], _: usize) -> Result<Vec<(bytes::Bytes, bytes::Bytes)>, Box<dyn std::error::Error + Send + Sync>> {
+//! #         Ok(Vec::new())
+//! #     }
 //! #     fn tombstones(&self, _: u32, _: u64, _: usize) -> Result<Vec<(u64, EntityId)>, Box<dyn std::error::Error + Send + Sync>> {
 //! #         Ok(Vec::new())
 //! #     }
@@ -55,6 +58,9 @@
 //! | `progress` | how far the log is done with |
 //! | `open_commit` | changes since the last commit |
 //! | `digest` | [`StateDigest`]: a digest that follows each change |
+//! | `scrub` | what is stored, read again and held against the digest: [`Scrubbed`] |
+//! | `examine` | what is stored, compared with what another replica holds: [`Comparison`] |
+//! | `mend` | a damaged entity becomes what another replica holds of it: [`Mend`] |
 //! | `config` | [`EngineConfig`], [`Restored`] |
 //!
 //! Invariants:
@@ -72,29 +78,35 @@ mod effect;
 mod engine;
 mod entity;
 mod error;
+mod examine;
 mod floor;
 mod identity;
 mod membership;
+mod mend;
 mod open_commit;
 mod peers;
 mod progress;
 mod receive;
 mod repair;
+mod scrub;
 mod write;
 
 pub use config::{EngineConfig, Restored};
-pub use digest::{DIGEST_BUCKETS, StateDigest};
+pub use digest::{DIGEST_BUCKETS, StateDigest, bucket_of};
 pub use effect::{Commit, Conflict, DotChange, Effect, Notice, Outboxed};
 pub use engine::{Counters, Engine, Records};
 pub use entity::{
     Clash, Contender, FieldView, Visible, is_contested, is_held_elsewhere, tombstones, visible,
 };
 pub use error::{ReadError, WriteError};
+pub use examine::{Comparison, DigestPage, Held, Theirs};
 pub use floor::Reclaimable;
 pub use identity::Reincarnation;
 pub use membership::MemberError;
+pub use mend::{Mend, Unmended};
 pub use open_commit::pack;
 pub use peers::Peer;
 pub use receive::Received;
 pub use repair::{Delta, DeltaError, Giver};
+pub use scrub::{Scrubbed, UNREADABLE_MAX};
 pub use write::{Change, LocalWrite, Written};

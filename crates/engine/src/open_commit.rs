@@ -101,6 +101,21 @@ impl OpenCommit {
         }
     }
 
+    /// The entity is about to change, and the indexes have these writes of it.
+    pub(crate) fn touch_as(
+        &mut self,
+        entity: &EntityId,
+        family: Family,
+        live: Vec<Dot>,
+        tombstones: Vec<Dot>,
+    ) {
+        if !self.places.contains_key(entity) {
+            self.places.insert(entity.clone(), self.entities.len());
+            let before = Dots { live: live.into(), tombstones: tombstones.into() };
+            self.entities.push(Changed { entity: entity.clone(), family, before, record: Record::default() });
+        }
+    }
+
     /// The entity, which was [touched](Self::touch), is this from now on.
     pub(crate) fn set_entity(&mut self, entity: &EntityId, record: Record) {
         if let Some(place) = self.places.get(entity) {

@@ -278,7 +278,7 @@ impl Engine {
         }
         let old = entity_digest(&entity, &ours, family, &mut self.scratch);
         let new = entity_digest(&entity, &record, family, &mut self.scratch);
-        self.digest.replace(&entity, old, new);
+        self.digest_changes(&entity, old, new);
         self.open.touch(&entity, &ours, family);
         self.open.set_entity(&entity, record);
     }

@@ -237,6 +237,14 @@ impl Records for Broken<'_> {
     ) -> Result<Vec<(u64, EntityId)>, Box<dyn Error + Send + Sync>> {
         self.disk.tombstones(replica, after, limit)
     }
+
+    fn entities(
+        &self,
+        after: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, Box<dyn Error + Send + Sync>> {
+        self.disk.entities(after, limit)
+    }
 }
 
 #[test]

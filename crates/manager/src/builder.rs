@@ -24,7 +24,7 @@ use crate::{
     persist::{self, Loaded},
     receiver::Receiver,
     repair::Repairer,
-    replica::{ReadFrom, Replica},
+    replica::{ReadFrom, Replica, Scrubbing},
     schema::SchemaTable,
     shared::Shared,
     snapshot::{Joiner, Keeper},
@@ -62,6 +62,7 @@ pub struct MultiMasterBuilder {
     snapshot_every: Option<Duration>,
     snapshot_keep: usize,
     trim_log: bool,
+    scrub_entities_per_beat: usize,
     limits: Limits,
     clock: Arc<dyn WallClock>,
 }
@@ -90,6 +91,7 @@ impl Default for MultiMasterBuilder {
             snapshot_every: None,
             snapshot_keep: 2,
             trim_log: true,
+            scrub_entities_per_beat: 1_000,
             limits: Limits::default(),
             clock: Arc::new(SystemClock),
         }
@@ -243,6 +245,14 @@ impl MultiMasterBuilder {
     /// [`snapshot_every`](Self::snapshot_every) sees a gap, unless this is off. Default on.
     pub fn trim_log(mut self, trim: bool) -> Self {
         self.trim_log = trim;
+        self
+    }
+
+    /// How many entities are read again at each heartbeat interval, to find what changed in the store behind this master's
+    /// back ([`Damaged`](crate::Notification::Damaged)); 0 to read nothing again. Default 1,000: a million entities take a
+    /// little more than a quarter of an hour.
+    pub fn scrub_entities_per_beat(mut self, entities: usize) -> Self {
+        self.scrub_entities_per_beat = entities;
         self
     }
 
@@ -436,6 +446,9 @@ impl MultiMasterBuilder {
             gives: Vec::new(),
             captures: Vec::new(),
             taken: Vec::new(),
+            examines: Vec::new(),
+            scrubbing: Scrubbing { entities_per_beat: self.scrub_entities_per_beat, ..Scrubbing::default() },
+            scrub_interval: self.heartbeat_interval,
             changed_logs: Vec::new(),
             floors,
             repair_from,
@@ -445,6 +458,7 @@ impl MultiMasterBuilder {
         MultiMasterManager::new(Running {
             shared,
             commands,
+            pipeline: self.pipeline,
             apply_timeout: self.apply_timeout,
             close_timeout: self.close_timeout,
             event_buffer_size: self.event_buffer_size,
@@ -465,9 +479,11 @@ fn restore(
 ) -> Result<Engine, StartError> {
     let mut engine = Engine::new(configure(loaded), loaded.restored.clone());
     persist::each_entity(store, |entity, record| {
-        engine
-            .restore(&entity, record)
-            .map_err(|error| StartError::Row { row: entity.to_string(), reason: error.source.to_string() })
+        if let Err(error) = engine.restore(&entity, record) {
+            // Everything else is there, and this can be had from another master.
+            tracing::error!(%error, "what is stored of an entity is damaged; repair it from another master");
+        }
+        Ok::<_, StartError>(())
     })?;
     Ok(engine)
 }

@@ -1,11 +1,16 @@
 use std::{sync::Arc, time::Duration};
 
 use archipelago_pipeline::{Answer, Heard, Listener, Outgoing, Pipeline};
-use archipelago_proto::Heartbeat;
+use archipelago_proto::{Heartbeat, StateQuestion};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{backoff::Backoff, metrics, repair, replica::Command, shared::Shared};
+use crate::{
+    backoff::Backoff,
+    metrics, repair,
+    replica::{Command, Examine},
+    shared::Shared,
+};
 
 /// How long an announcement may take to be handed over; a broker that is slower than that hears the next one.
 const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -107,6 +112,9 @@ impl Heart {
 
     /// False once the owner of the engine is gone.
     async fn answer(&self, payload: Bytes, answer: Answer) -> bool {
+        if StateQuestion::is_one(&payload) {
+            return self.answer_state(payload, answer).await;
+        }
         let request = match repair::question(payload, &self.shared.namespace, &self.shared.limits) {
             Ok(request) => request,
             Err(reason) => {
@@ -121,6 +129,29 @@ impl Heart {
         // No answer comes from a master whose store failed.
         if let Ok(piece) = piece.await {
             answer.send(piece.encode()).await;
+        }
+        true
+    }
+
+    /// The same of a question about what is stored here.
+    async fn answer_state(&self, payload: Bytes, answer: Answer) -> bool {
+        let about = match StateQuestion::decode(payload, &self.shared.limits) {
+            Ok(question) if question.namespace == self.shared.namespace => question.about,
+            Ok(_) => {
+                self.skip("somebody", &"it is about another namespace");
+                return true;
+            }
+            Err(error) => {
+                self.skip("somebody", &error);
+                return true;
+            }
+        };
+        let (reply, told) = oneshot::channel();
+        if !self.command(Command::Examine(Examine::Tell { about, reply })).await {
+            return false;
+        }
+        if let Ok(told) = told.await {
+            answer.send(told.encode()).await;
         }
         true
     }

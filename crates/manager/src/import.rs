@@ -185,7 +185,7 @@ pub(crate) async fn import(
 
 async fn take(master: &MultiMasterManager, fetched: Fetched) -> Result<(), ImportError> {
     let (reply, taken) = oneshot::channel();
-    master.send(Command::Take { fetched, reply }).await.ok_or(ImportError::Closed)?;
+    master.send(Command::Take { fetched: Box::new(fetched), reply }).await.ok_or(ImportError::Closed)?;
     Ok(taken.await.map_err(|_| ImportError::Closed)??)
 }
 

@@ -42,6 +42,7 @@
 //! | `receiver` | from the log to the engine |
 //! | `heart` | heartbeats, sent and heard; what other masters ask |
 //! | `repair` | what the log does not bring, from the state of another master, staged in the store until it is whole |
+//! | `divergence` | where masters disagree, and how that is mended: [`Diff`], [`Survey`], [`Mended`] |
 //! | `changes`, `import` | the same by any other road |
 //! | `log_reader` | follows a log and notices when it is no longer the one that was read |
 //! | `persist`, `journal` | the rows of a replica in its store; those of past conflicts |
@@ -62,6 +63,7 @@ mod acknowledge;
 mod backoff;
 mod builder;
 mod changes;
+mod divergence;
 mod emitter;
 mod error;
 mod heart;
@@ -89,8 +91,10 @@ mod view;
 mod wall_clock;
 
 pub use acknowledge::{Ack, Reached, WriteOptions};
+pub use archipelago_engine::{Held, Scrubbed, Unmended};
 pub use builder::MultiMasterBuilder;
 pub use changes::Changes;
+pub use divergence::{DIFF_ENTITIES_MAX, Diff, DiffError, Difference, Disagreement, Mended, Survey};
 pub use error::{
     ApplyError, CloseError, ImportError, NotTaken, ReadError, RetireError, StartError, UpdateError,
     WriteError,

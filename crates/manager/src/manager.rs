@@ -8,6 +8,7 @@ use std::{
 
 use archipelago_clock::{ReplicaId, VersionVector};
 use archipelago_engine::{Change, Received, StateDigest};
+use archipelago_pipeline::Pipeline;
 use archipelago_pipeline::snapshots::SnapshotStore;
 use archipelago_proto::{EncodeError, EntityId, Event, FieldName, Limits, encode_value, split_fields};
 use bytes::Bytes;
@@ -40,6 +41,7 @@ pub struct MultiMasterManager {
 pub(crate) struct Running {
     pub(crate) shared: Arc<Shared>,
     pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) pipeline: Option<Arc<dyn Pipeline>>,
     pub(crate) apply_timeout: Duration,
     pub(crate) close_timeout: Duration,
     pub(crate) event_buffer_size: usize,

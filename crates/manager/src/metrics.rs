@@ -28,6 +28,8 @@ pub struct Metrics {
     pub events_below_floor: u64,
     /// Tombstones that were reclaimed.
     pub tombstones_reclaimed: u64,
+    /// How often all that is stored was read again.
+    pub scrubs: u64,
     /// Gauge: tombstones, of entities and of fields.
     pub tombstones: u64,
     /// Gauge: events that wait for what they depend on, or for their time.
@@ -58,6 +60,7 @@ pub(crate) struct Counters {
     pub(crate) snapshots_taken: AtomicU64,
     pub(crate) snapshot_bytes_staged: AtomicU64,
     pub(crate) tombstones_reclaimed: AtomicU64,
+    pub(crate) scrubs: AtomicU64,
 }
 
 pub(crate) fn add(counter: &AtomicU64, by: u64) {

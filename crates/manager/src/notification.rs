@@ -139,6 +139,26 @@ pub enum Notification {
         /// The other master.
         master_id: ReplicaId,
     },
+    /// Something in the store of this master was changed by somebody else, or is damaged. What is stored counts from now on, so
+    /// the other masters [diverge](Self::Diverged) from this one until it is
+    /// [repaired](crate::MultiMasterManager::repair_from).
+    Damaged {
+        /// The buckets of the digest in which it is.
+        buckets: Vec<u8>,
+        /// What cannot be understood any more; of more than a thousand such entities the first.
+        unreadable: Vec<EntityId>,
+    },
+    /// What differed from another master was taken over from it.
+    Mended {
+        /// The other master.
+        from: ReplicaId,
+        /// How many entities became the join of both states.
+        joined: u64,
+        /// How many became what the other master holds.
+        replaced: u64,
+        /// How many were left as they are.
+        left: u64,
+    },
     /// Another writer uses the identity of this master: two processes run on copies of one store, or the store was
     /// restored from an old copy. The master takes another identity at once, and goes on.
     Fenced {

@@ -1,4 +1,5 @@
 mod command;
+mod examining;
 mod neighbours;
 mod stored;
 
@@ -27,7 +28,8 @@ use crate::{
     shared::Shared,
 };
 
-pub(crate) use command::{Captured, Command, Content, Edit, Inspection, Message, ReadFrom};
+pub(crate) use command::{Captured, Command, Content, Edit, Inspection, Message, ReadFrom, Session};
+pub(crate) use examining::{Examine, Scrubbing};
 pub(crate) use stored::Stored;
 
 /// How many commands one commit may stand for.
@@ -58,6 +60,10 @@ pub(crate) struct Replica {
     pub(crate) beats: Vec<oneshot::Sender<Heartbeat>>,
     pub(crate) gives: Vec<(DeltaRequest, oneshot::Sender<DeltaPiece>)>,
     pub(crate) captures: Vec<(DeltaRequest, oneshot::Sender<Captured>)>,
+    pub(crate) examines: Vec<Examine>,
+    pub(crate) scrubbing: Scrubbing,
+    /// How often some more of what is stored is read again.
+    pub(crate) scrub_interval: Duration,
     pub(crate) taken: Vec<oneshot::Sender<Result<(), NotTaken>>>,
     /// Whom the repairer is to ask; full while it is at work.
     pub(crate) repair_from: mpsc::Sender<Wanted>,
@@ -98,6 +104,8 @@ impl Replica {
     ) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut scrub_tick = tokio::time::interval(self.scrub_interval);
+        scrub_tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         self.announce();
         let mut closed = None;
         while closed.is_none() {
@@ -109,6 +117,9 @@ impl Replica {
                 },
                 Some(message) = messages.recv() => first_message = Some(message),
                 _ = tick.tick() => {}
+                _ = scrub_tick.tick(), if self.scrubbing.entities_per_beat > 0 => self.scrubbing.is_due = true,
+                // Whatever else there is comes in between.
+                () = tokio::task::yield_now(), if self.is_scrubbing() => {}
             }
             // Whatever else is there shares the commit, and neither side can starve the other.
             let more = std::iter::from_fn(|| messages.try_recv().ok());
@@ -126,6 +137,7 @@ impl Replica {
             self.handle_tick();
             self.flush().await;
             self.reclaim().await;
+            self.scrub().await;
         }
         if let Some(reply) = closed {
             let _ = reply.send(());
@@ -163,10 +175,12 @@ impl Replica {
             Command::Give { request, reply } => self.gives.push((request, reply)),
             Command::Neighbourhood { reply } => drop(reply.send(self.neighbourhood())),
             Command::Capture { request, reply } => self.captures.push((request, reply)),
-            Command::Take { fetched, reply } => match self.take(fetched) {
+            Command::Take { fetched, reply } => match self.take(*fetched) {
                 Ok(()) => self.taken.push(reply),
                 Err(not_taken) => drop(reply.send(Err(not_taken))),
             },
+            Command::Examine(examine) => self.examines.push(examine),
+            Command::Sessions { reply } => drop(reply.send(self.sessions())),
             Command::Hear { heartbeat } => self.hear(*heartbeat),
             Command::Members { reply } => drop(reply.send(self.engine.members().cloned().collect())),
             Command::Retire { name, reply } => {
@@ -320,6 +334,7 @@ impl Replica {
         self.publish_counts();
         self.acknowledge();
         self.answer().await;
+        self.examine().await;
     }
 
     /// Takes another identity, as the present one is in other hands.
@@ -459,6 +474,14 @@ impl Replica {
             Notice::Diverged { replica } => {
                 tracing::error!(%replica, "another master has another state after the same writes");
                 Notification::Diverged { master_id: replica }
+            }
+            Notice::Damaged { buckets, unreadable } => {
+                tracing::error!(
+                    ?buckets,
+                    ?unreadable,
+                    "what is stored was changed by somebody else than this master, or is damaged"
+                );
+                Notification::Damaged { buckets, unreadable }
             }
             _ => return,
         };

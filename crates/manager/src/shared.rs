@@ -228,6 +228,7 @@ impl Shared {
             repair_bytes_staged: metrics::value(&self.counters.repair_bytes_staged),
             snapshots_taken: metrics::value(&self.counters.snapshots_taken),
             snapshot_bytes_staged: metrics::value(&self.counters.snapshot_bytes_staged),
+            scrubs: metrics::value(&self.counters.scrubs),
             ..*locked(&self.engine)
         }
     }

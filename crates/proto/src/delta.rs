@@ -225,7 +225,7 @@ impl ChangesPart {
     }
 }
 
-fn read_table(reader: &mut Reader, limits: &Limits) -> Result<ReplicaTable, DecodeError> {
+pub(crate) fn read_table(reader: &mut Reader, limits: &Limits) -> Result<ReplicaTable, DecodeError> {
     let len = reader.array("replicas")?;
     within("replicas_max", len, limits.replicas_max)?;
     let replicas = (0..len).map(|_| replica::read(reader)).collect::<Result<Vec<_>, _>>()?;
@@ -266,14 +266,14 @@ fn read_entities(
     Ok(entities)
 }
 
-fn write_dot(writer: &mut Writer, dot: Option<&Dot>) {
+pub(crate) fn write_dot(writer: &mut Writer, dot: Option<&Dot>) {
     let Some(dot) = dot else { return writer.nil() };
     writer.array(2);
     replica::write(writer, &dot.actor);
     writer.unsigned(dot.sequence);
 }
 
-fn read_dot(reader: &mut Reader) -> Result<Option<Dot>, DecodeError> {
+pub(crate) fn read_dot(reader: &mut Reader) -> Result<Option<Dot>, DecodeError> {
     if reader.is_nil("dot")? {
         return Ok(None);
     }

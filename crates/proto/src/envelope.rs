@@ -35,6 +35,10 @@ pub enum EnvelopeKind {
     SnapshotChunk,
     /// A [`SnapshotManifest`](crate::SnapshotManifest).
     SnapshotManifest,
+    /// A [`StateQuestion`](crate::StateQuestion).
+    StateQuestion,
+    /// A [`StateAnswer`](crate::StateAnswer).
+    StateAnswer,
 }
 
 impl EnvelopeKind {
@@ -48,6 +52,8 @@ impl EnvelopeKind {
             EnvelopeKind::Floor => 6,
             EnvelopeKind::SnapshotChunk => 7,
             EnvelopeKind::SnapshotManifest => 8,
+            EnvelopeKind::StateQuestion => 9,
+            EnvelopeKind::StateAnswer => 10,
         }
     }
 
@@ -61,6 +67,8 @@ impl EnvelopeKind {
             6 => Ok(EnvelopeKind::Floor),
             7 => Ok(EnvelopeKind::SnapshotChunk),
             8 => Ok(EnvelopeKind::SnapshotManifest),
+            9 => Ok(EnvelopeKind::StateQuestion),
+            10 => Ok(EnvelopeKind::StateAnswer),
             found => Err(DecodeError::Unknown { what: "envelope kind", found }),
         }
     }

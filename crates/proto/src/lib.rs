@@ -33,6 +33,7 @@
 //! | `member` | [`Member`]: who belongs to a namespace |
 //! | `delta` | [`DeltaRequest`], [`DeltaPiece`]: what one replica asks of another's state; [`ChangesPart`]: the same for any road |
 //! | `snapshot` | [`SnapshotChunk`], [`SnapshotManifest`]: a whole state in chunks, compressed, each with its digest |
+//! | `examination` | [`StateQuestion`], [`StateAnswer`]: what one replica asks of another to find where their states differ |
 //! | `envelope` | the frame around every message: version, kind, checksum |
 //! | `record` | [`Record`], [`Version`], [`Body`]: the stored state of one entity |
 //! | `value` | the values that users store |
@@ -49,6 +50,7 @@ mod delta;
 mod envelope;
 mod error;
 mod event;
+mod examination;
 mod floor;
 mod heartbeat;
 mod limits;
@@ -69,6 +71,7 @@ pub use delta::{ChangesPart, DeltaPiece, DeltaRequest};
 pub use envelope::{ENVELOPE_VERSION, EnvelopeKind};
 pub use error::{DecodeError, EncodeError};
 pub use event::{Event, Op, Slot};
+pub use examination::{HeldContent, Holding, StateAbout, StateAnswer, StateQuestion, StateTold};
 pub use floor::Floor;
 pub use heartbeat::{Heartbeat, LogPlace};
 pub use limits::Limits;

@@ -6,8 +6,9 @@ use std::{path::PathBuf, sync::Arc};
 use archipelago_clock::{Dot, Hlc, Incarnation, ReplicaId, VersionVector};
 use archipelago_proto::{
     BatchEncoder, Body, ChangesPart, ChunkEntry, DeltaPiece, DeltaRequest, Event, EventBatch, Floor,
-    Heartbeat, Limits, LogMessage, LogPlace, Member, MemberState, Op, Record, ReplicaTable, Slot,
-    SnapshotChunk, SnapshotManifest, Version, decode_members, encode_members, encode_value,
+    Heartbeat, HeldContent, Holding, Limits, LogMessage, LogPlace, Member, MemberState, Op, Record,
+    ReplicaTable, Slot, SnapshotChunk, SnapshotManifest, StateAbout, StateAnswer, StateQuestion, StateTold,
+    Version, decode_members, encode_members, encode_value,
 };
 use bytes::Bytes;
 
@@ -265,6 +266,77 @@ fn version_1_snapshot_manifest() {
     let golden = frozen("snapshot-manifest-rows-v1.hex", &bytes);
     assert_eq!(SnapshotManifest::decode(golden.clone(), &limits, 1_000).unwrap(), rows);
     assert_eq!(bytes, golden, "this build writes version 1 as it was frozen");
+}
+
+#[test]
+fn version_1_state_questions() {
+    let asks = [
+        ("buckets", StateAbout::Buckets { pass: Some(300) }),
+        ("digests", StateAbout::Digests { buckets: vec![0, 7, 255], after: Some("user/7".into()) }),
+        (
+            "records",
+            StateAbout::Records {
+                entities: vec![
+                    (
+                        "user/7".into(),
+                        vec![Dot::new(replica("eu-west"), 301), Dot::new(replica("us-east"), 1)],
+                    ),
+                    ("user/ü".into(), vec![]),
+                ],
+            },
+        ),
+    ];
+    for (name, about) in asks {
+        let question = StateQuestion { namespace: "people".into(), replica: replica("us-east"), about };
+        let bytes = question.encode();
+        assert!(StateQuestion::is_one(&bytes));
+        let golden = frozen(&format!("state-question-{name}-v1.hex"), &bytes);
+        assert_eq!(StateQuestion::decode(golden.clone(), &Limits::default()).unwrap(), question);
+        assert_eq!(bytes, golden, "this build writes version 1 as it was frozen");
+    }
+}
+
+#[test]
+fn version_1_state_answers() {
+    let holding = |content, is_at_odds| Holding { content, is_at_odds };
+    let tells = [
+        ("scrubbing", StateTold::Scrubbing { pass: 301 }),
+        (
+            "buckets",
+            StateTold::Buckets { buckets: (0..256).map(|n| n << 100).collect(), unreadable: vec![9] },
+        ),
+        (
+            "digests",
+            StateTold::Digests {
+                entities: vec![("user/7".into(), Some(u128::MAX - 1)), ("user/ü".into(), None)],
+                next: Some("user/z".into()),
+            },
+        ),
+        (
+            "records",
+            StateTold::Records {
+                entities: vec![
+                    ("user/7".into(), holding(HeldContent::Record(record()), false)),
+                    ("user/8".into(), holding(HeldContent::Absent, true)),
+                    ("user/ü".into(), holding(HeldContent::Unreadable, true)),
+                ],
+            },
+        ),
+    ];
+    for (name, told) in tells {
+        let answer = StateAnswer {
+            namespace: "people".into(),
+            replica: replica("eu-west"),
+            session: 0x1234_5678_9abc_def0,
+            vector: [(replica("us-east"), 44), (replica("eu-west"), 300)].into_iter().collect(),
+            reclaimed: [(replica("eu-west"), 299)].into_iter().collect(),
+            told,
+        };
+        let bytes = answer.encode();
+        let golden = frozen(&format!("state-answer-{name}-v1.hex"), &bytes);
+        assert_eq!(StateAnswer::decode(golden.clone(), &Limits::default(), 10_000).unwrap(), answer);
+        assert_eq!(bytes, golden, "this build writes version 1 as it was frozen");
+    }
 }
 
 #[test]

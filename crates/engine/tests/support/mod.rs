@@ -1,7 +1,7 @@
 //! Replicas with a store in memory, for driving engines by hand.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, ops::Bound, sync::Arc, time::Duration};
 
 use archipelago_clock::{Incarnation, ReplicaId, VersionVector};
 use archipelago_conflict::{Strategy, StrategyTable};
@@ -41,6 +41,16 @@ impl Records for Disk {
         limit: usize,
     ) -> Result<Vec<(u64, EntityId)>, Box<dyn std::error::Error + Send + Sync>> {
         Ok(dots(&self.live, replica, after, limit))
+    }
+
+    fn entities(
+        &self,
+        after: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, Box<dyn std::error::Error + Send + Sync>> {
+        let after = Bound::Excluded(after);
+        let rows = self.entities.range::<[u8], _>((after, Bound::Unbounded)).take(limit);
+        Ok(rows.map(|(entity, record)| (entity.as_bytes().clone(), record.clone())).collect())
     }
 
     fn tombstones(

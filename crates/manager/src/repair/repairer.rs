@@ -189,7 +189,10 @@ impl Repairer {
         let (from, entities) = (fetched.giver.replica.clone(), fetched.entities.len() as u64);
         let commands = self.commands.upgrade().ok_or(RepairError::Closed)?;
         let (reply, taken) = oneshot::channel();
-        commands.send(Command::Take { fetched, reply }).await.map_err(|_| RepairError::Closed)?;
+        commands
+            .send(Command::Take { fetched: Box::new(fetched), reply })
+            .await
+            .map_err(|_| RepairError::Closed)?;
         match taken.await.map_err(|_| RepairError::Closed)? {
             Ok(()) => {}
             Err(error) => {

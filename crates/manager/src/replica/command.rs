@@ -9,6 +9,7 @@ use archipelago_proto::{DeltaPiece, DeltaRequest, EntityId, Event, Floor, Heartb
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use super::Examine;
 use crate::{
     ApplyError, NotTaken, PeerView, WriteError, WriteReceipt, repair::Fetched, schema::LooksAt,
     snapshot::Neighbourhood,
@@ -60,8 +61,14 @@ pub(crate) enum Command {
     },
     /// What this master lacked.
     Take {
-        fetched: Fetched,
+        fetched: Box<Fetched>,
         reply: oneshot::Sender<Result<(), NotTaken>>,
+    },
+    /// A look at what is stored, or its mending, once all of it is stored.
+    Examine(Examine),
+    /// By which sessions the other masters are asked.
+    Sessions {
+        reply: oneshot::Sender<Vec<Session>>,
     },
     /// What another master says of itself.
     Hear {
@@ -91,6 +98,15 @@ pub(crate) enum Command {
     Close {
         reply: oneshot::Sender<()>,
     },
+}
+
+/// Another master, as it was heard last.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    pub(crate) replica: ReplicaId,
+    pub(crate) session: u64,
+    pub(crate) strategies: u64,
+    pub(crate) silent_ms: u64,
 }
 
 /// A consistent look at the state.

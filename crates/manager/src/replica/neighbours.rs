@@ -7,7 +7,7 @@ use archipelago_engine::{DeltaError, Peer};
 use archipelago_proto::{DeltaPiece, DeltaRequest, Heartbeat, LogPlace, Member, MemberState};
 use archipelago_store::{Batch, Durability};
 
-use super::{Captured, Replica, Stored};
+use super::{Captured, Replica, Session, Stored};
 use crate::{
     LinkState, NotTaken, PeerView, peer,
     repair::{Fetched, PIECE_BYTES_TARGET},
@@ -206,6 +206,17 @@ impl Replica {
             least.sequence = least.sequence.min(place.sequence);
         }
         Ok(least)
+    }
+
+    pub(super) fn sessions(&self) -> Vec<Session> {
+        let now = self.clock.now_unix_ms();
+        let session = |peer: &Peer| Session {
+            replica: peer.heartbeat.replica.clone(),
+            session: peer.heartbeat.session,
+            strategies: peer.heartbeat.strategies,
+            silent_ms: now.saturating_sub(peer.heard_unix_ms),
+        };
+        self.engine.peers().map(session).collect()
     }
 
     pub(super) fn peers(&self) -> Vec<PeerView> {

@@ -1,5 +1,7 @@
 //! The stored state, as the engine asks for it.
 
+use std::ops::Bound;
+
 use archipelago_engine::Records;
 use archipelago_proto::EntityId;
 use archipelago_store::{Store, Table};
@@ -22,6 +24,16 @@ impl Records for Stored<'_> {
         limit: usize,
     ) -> Result<Vec<(u64, EntityId)>, Box<dyn std::error::Error + Send + Sync>> {
         persist::dots(self.0, Table::Live, replica, after, limit)
+    }
+
+    fn entities(
+        &self,
+        after: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, Box<dyn std::error::Error + Send + Sync>> {
+        let from = if after.is_empty() { Bound::Unbounded } else { Bound::Excluded(after) };
+        let rows = self.0.scan(Table::Entities, from, Bound::Unbounded, limit)?;
+        Ok(rows.into_iter().map(|row| (row.key, row.value)).collect())
     }
 
     fn tombstones(

@@ -196,7 +196,7 @@ impl Joiner {
         let entities = fetched.entities.len() as u64;
         let (reply, taken) = oneshot::channel();
         let commands = self.commands.upgrade().ok_or(Skip::Closed)?;
-        commands.send(Command::Take { fetched, reply }).await.map_err(|_| Skip::Closed)?;
+        commands.send(Command::Take { fetched: Box::new(fetched), reply }).await.map_err(|_| Skip::Closed)?;
         let taken = taken.await.map_err(|_| Skip::Closed)?;
         let stays = taken.as_ref().is_err_and(NotTaken::may_pass);
         if !stays {
