@@ -24,6 +24,8 @@
 //! | `converge` | [`assert_converges`]: engines with histories of writes, in many interleavings |
 //! | [`generate`] | proptest strategies of clocks, values and CRDTs |
 //! | `search` | [`search`]: the search for a minimal [`Counterexample`] |
+//! | `folder_image` | [`FolderImage`]: what a crash leaves of the files of a store |
+//! | `stored_master` | [`StoredMaster`]: whether the rows of a master fit together |
 //! | [`nats`] | a real nats-server with JetStream, started, broken and mended by a test |
 //!
 //! Invariant: nothing outlives the test process, whether it ends, panics or is killed.
@@ -33,6 +35,7 @@
 
 mod converge;
 mod crdt_laws;
+mod folder_image;
 pub mod generate;
 pub mod laws;
 mod merge_laws;
@@ -40,10 +43,13 @@ mod merge_laws;
 pub mod nats;
 mod search;
 mod sibling_laws;
+mod stored_master;
 
 pub use proptest;
 
 pub use converge::{Divergence, History, assert_converges, converge};
+pub use folder_image::FolderImage;
 pub use merge_laws::{MergeLaws, merge_laws};
 pub use search::{Counterexample, assert_law, search};
 pub use sibling_laws::sibling_laws;
+pub use stored_master::{Inconsistency, StoredMaster};
