@@ -82,9 +82,17 @@ pub(crate) async fn twin(what: &str, fleet: &mut Fleet) -> Outcome {
     let _held = gone.island.gate.clone().write_owned().await;
     // All that it wrote since the check must have left it, too.
     fleet.drained(&gone.island).await?;
+    let (stays, left) = if gone.island.label == twin.label { (&island, &twin) } else { (&twin, &island) };
+    let (stays, left) = (stays.status().await?.replica, left.status().await?.replica);
     gone.island.close().await;
     std::fs::remove_dir_all(gone.island.folder()).map_err(Failure::broken("remove a folder"))?;
     drop(gone);
+    if left.incarnation() > stays.incarnation() {
+        // A name stands for its latest incarnation, and everyone would wait for that one. An operator gives it up.
+        let by = fleet.members.iter().position(|member| member.island.options().name != left.name());
+        let by = by.ok_or_else(|| Failure::Broken("there is no other master".to_owned()))?;
+        fleet.retire(by, left.name()).await?;
+    }
     fleet.work(100..300).await;
     fleet.check(&format!("{what} {}: one", island.label)).await?;
     fleet.count(|report| report.twins += 1);

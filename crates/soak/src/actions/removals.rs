@@ -9,9 +9,9 @@ use rand::RngExt;
 
 use crate::{
     failure::{Failure, Outcome},
-    fleet::{Fleet, millis},
+    fleet::{Fleet, millis, statuses},
     island::Island,
-    protocol::Request,
+    protocol::{Request, Status},
     report::Removals,
 };
 
@@ -103,7 +103,10 @@ fn chunks(entities: u64) -> impl Iterator<Item = (usize, u64)> {
 pub(crate) async fn laggard(what: &str, fleet: &mut Fleet) -> Outcome {
     let entities = (fleet.options.entities / 4).clamp(1, BESIDE_LOAD_MAX);
     let prefix = format!("lag/{what}/");
-    let at = fleet.pick();
+    let Some(at) = pick_member(fleet).await? else {
+        // Beside twins there may be nobody whom removals wait for.
+        return fleet.check(&format!("{what}: nobody is waited for")).await;
+    };
     let remover = fleet.pick_other(at);
     let laggard = fleet.members[at].island.clone();
     let others: Vec<Arc<Island>> =
@@ -163,6 +166,17 @@ pub(crate) async fn laggard(what: &str, fleet: &mut Fleet) -> Outcome {
         report.removed += entities;
     });
     Ok(())
+}
+
+/// One by chance of those who stand for their name: removals wait for them. What stays of a twin may not.
+async fn pick_member(fleet: &mut Fleet) -> Outcome<Option<usize>> {
+    let statuses = statuses(&fleet.islands()).await?;
+    let stands = |status: &Status| status.members.contains_key(&status.replica.to_string());
+    let members: Vec<usize> = (0..statuses.len()).filter(|at| stands(&statuses[*at])).collect();
+    Ok(match members.is_empty() {
+        true => None,
+        false => Some(members[fleet.random.random_range(0..members.len())]),
+    })
 }
 
 async fn held_back_until_retired(
