@@ -71,7 +71,9 @@ pub(crate) async fn twin(what: &str, fleet: &mut Fleet) -> Outcome {
     fork(fleet, &island).await?;
     fleet.work(0..300).await;
     let name = island.options().name.clone();
-    let twin = fleet.add(format!("{name}'"), name, copy).await?;
+    // There may have been twins of this name before.
+    let label = copy.file_name().map_or_else(String::new, |folder| folder.to_string_lossy().into_owned());
+    let twin = fleet.add(label, name, copy).await?;
     parted(fleet, &island, "takes a new identity beside its twin").await?;
     parted(fleet, &twin, "takes a new identity beside its twin").await?;
     fleet.work(100..1_000).await;
@@ -82,7 +84,7 @@ pub(crate) async fn twin(what: &str, fleet: &mut Fleet) -> Outcome {
     let _held = gone.island.gate.clone().write_owned().await;
     // All that it wrote since the check must have left it, too.
     fleet.drained(&gone.island).await?;
-    let (stays, left) = if gone.island.label == twin.label { (&island, &twin) } else { (&twin, &island) };
+    let (stays, left) = if Arc::ptr_eq(&gone.island, &twin) { (&island, &twin) } else { (&twin, &island) };
     let (stays, left) = (stays.status().await?.replica, left.status().await?.replica);
     gone.island.close().await;
     std::fs::remove_dir_all(gone.island.folder()).map_err(Failure::broken("remove a folder"))?;
