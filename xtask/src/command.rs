@@ -8,6 +8,7 @@ Usage: cargo xtask <command>
 Commands:
   test [-- <args>]  Run every test, against a real nats-server
   ci                Run every check: format, clippy, docs, wasm, tests
+  soak [<options>]  Break masters and their broker under load, and prove that nothing was lost
   nats              Print the path of the nats-server that the tests use
   help [<command>]  Print this, or the help of one command
 
@@ -49,6 +50,22 @@ All of them run even if one fails, and those that failed are named at the end. W
 installed nor to be had through rustup, step 4 is left out, and the closing lines say so.
 ";
 
+const HELP_SOAK: &str = "\
+Break masters and their broker under load, again and again, and prove that nothing was lost.
+
+Usage: cargo xtask soak [<options>]
+
+Examples:
+  cargo xtask soak --minutes 10 --json
+  cargo xtask soak --kills 200
+  cargo xtask soak --only wipe-stream,wipe-files --rounds 20
+  cargo xtask soak --only deletes --entities 1000000 --rounds 1
+  cargo xtask soak -- --help      every option, from the program itself
+
+Builds the program of crates/soak in release mode and runs it with the nats-server that the tests use. docs/TESTING.md
+says what is checked.
+";
+
 const HELP_NATS: &str = "\
 Print the path of the nats-server that the tests use, fetching it if there is none.
 
@@ -65,6 +82,7 @@ standard output, everything else to standard error:
 pub(crate) enum Command {
     Test { cargo_args: Vec<String> },
     Ci,
+    Soak { args: Vec<String> },
     Nats,
     Help(&'static str),
 }
@@ -80,6 +98,11 @@ pub(crate) fn parse(args: &[String]) -> Result<Command, String> {
         [name, rest @ ..] => (*name, rest),
     };
     let help = help_of(name)?;
+    if name == "soak" && !matches!(rest, ["-h" | "--help"]) {
+        // All of it is the program's own business.
+        let args = args.iter().skip(1).filter(|arg| *arg != "--").cloned().collect();
+        return Ok(Command::Soak { args });
+    }
     if rest.iter().any(|word| matches!(*word, "-h" | "--help")) {
         return Ok(Command::Help(help));
     }
@@ -99,6 +122,7 @@ fn help_of(name: &str) -> Result<&'static str, String> {
     match name {
         "test" => Ok(HELP_TEST),
         "ci" => Ok(HELP_CI),
+        "soak" => Ok(HELP_SOAK),
         "nats" => Ok(HELP_NATS),
         _ => Err(format!("no command `{name}`; `cargo xtask help` lists them")),
     }
@@ -120,8 +144,17 @@ mod tests {
     }
 
     #[test]
+    fn all_that_follows_soak_goes_to_the_program() {
+        let soak = |args: &[&str]| Command::Soak { args: args.iter().map(ToString::to_string).collect() };
+        assert_eq!(parse_line("soak"), Ok(soak(&[])));
+        assert_eq!(parse_line("soak --kills 200 --json"), Ok(soak(&["--kills", "200", "--json"])));
+        assert_eq!(parse_line("soak -- --help"), Ok(soak(&["--help"])));
+    }
+
+    #[test]
     fn every_command_has_its_help() {
-        for (name, help) in [("test", HELP_TEST), ("ci", HELP_CI), ("nats", HELP_NATS)] {
+        let helps = [("test", HELP_TEST), ("ci", HELP_CI), ("soak", HELP_SOAK), ("nats", HELP_NATS)];
+        for (name, help) in helps {
             assert_eq!(parse_line(&format!("{name} --help")), Ok(Command::Help(help)));
             assert_eq!(parse_line(&format!("help {name}")), Ok(Command::Help(help)));
         }

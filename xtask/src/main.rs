@@ -8,6 +8,7 @@
 //! | [`ci`] | every check in a row |
 //! | [`cargo_test`] | `cargo test`, its output passed through and its totals counted |
 //! | [`totals`] | the sum of the `test result:` lines |
+//! | [`soak`] | runs the program of `crates/soak` |
 //! | [`nats`] | finds a nats-server, or fetches one |
 //! | [`step`] | announces a command and runs it |
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a task runner's output is its terminal")]
@@ -16,6 +17,7 @@ mod cargo_test;
 mod ci;
 mod command;
 mod nats;
+mod soak;
 mod step;
 mod totals;
 
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         }
         Ok(Command::Test { cargo_args }) => test(&cargo_args),
         Ok(Command::Ci) => ci::run(),
+        Ok(Command::Soak { args }) => soak::run(&args),
         Ok(Command::Nats) => nats::find_or_fetch().map(|server| println!("{}", server.display())),
         Err(message) => Err(message),
     };

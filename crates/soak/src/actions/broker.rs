@@ -1,0 +1,96 @@
+//! What happens to the broker: its restart, and the loss of the log.
+
+use std::time::Duration;
+
+use archipelago_testkit::nats::NatsServer;
+use rand::RngExt;
+
+use crate::{
+    failure::{Failure, Outcome},
+    fleet::{Fleet, statuses},
+    protocol::now_unix_ms,
+};
+
+/// How long masters may take to notice; how long they took is in the report.
+const NOTICE_DEADLINE: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wipe {
+    Stream,
+    Files,
+}
+
+/// The server is stopped or killed, and started again.
+pub(crate) async fn restart(what: &str, fleet: &mut Fleet) -> Outcome {
+    fleet.work(50..500).await;
+    let gently = fleet.random.random_bool(0.5);
+    match gently {
+        true => fleet.server.stop().await.map_err(Failure::broken("stop the server"))?,
+        false => fleet.server.kill().await.map_err(Failure::broken("kill the server"))?,
+    }
+    fleet.work(0..1_500).await;
+    start(&mut fleet.server).await?;
+    fleet.work(50..500).await;
+    fleet.check(what).await?;
+    fleet.count(|report| report.broker_restarts += 1);
+    Ok(())
+}
+
+/// The log is lost under load. Every master must notice; one in three times one of them is killed meanwhile.
+pub(crate) async fn wipe(how: Wipe, what: &str, fleet: &mut Fleet) -> Outcome {
+    fleet.work(100..500).await;
+    let islands = fleet.islands();
+    let before: Vec<u64> = statuses(&islands).await?.iter().map(|status| status.logs_lost).collect();
+    let wiped_unix_ms = match how {
+        Wipe::Stream => {
+            // Before the request: whoever notices while it is answered is not early.
+            let now = now_unix_ms();
+            delete_stream(fleet).await?;
+            now
+        }
+        Wipe::Files => {
+            fleet.server.kill().await.map_err(Failure::broken("kill the server"))?;
+            fleet.server.wipe().map_err(Failure::broken("wipe the server"))?;
+            start(&mut fleet.server).await?;
+            // Nobody can know before it is back.
+            now_unix_ms()
+        }
+    };
+    let killed = match fleet.random.random_ratio(1, 3) {
+        true => {
+            let at = fleet.pick();
+            fleet.members[at].island.kill().await?;
+            fleet.count(|report| report.kills += 1);
+            fleet.work(0..300).await;
+            fleet.members[at].island.restart().await?;
+            Some(at)
+        }
+        false => None,
+    };
+    for (at, island) in islands.iter().enumerate().filter(|(at, _)| Some(*at) != killed) {
+        let seen = before[at];
+        let lost = format!("{} notices that the log is lost", island.label);
+        fleet.until(&lost, NOTICE_DEADLINE, async || Ok(island.status().await?.logs_lost > seen)).await?;
+        let status = island.status().await?;
+        let noticed = status.told.log_lost_unix_ms.iter().find(|at| **at >= wiped_unix_ms);
+        // One that noticed while the server was on its way back has noticed at once.
+        let notice_ms = noticed.map_or(0, |noticed| noticed - wiped_unix_ms);
+        fleet.count(|report| report.notices_ms.push(notice_ms));
+    }
+    fleet.work(50..500).await;
+    fleet.check(what).await?;
+    fleet.count(|report| report.wipes += 1);
+    Ok(())
+}
+
+async fn start(server: &mut NatsServer) -> Outcome {
+    server.restart().await.map_err(Failure::broken("start the server"))
+}
+
+async fn delete_stream(fleet: &Fleet) -> Outcome {
+    let client =
+        async_nats::connect(fleet.server.url()).await.map_err(Failure::broken("connect to the server"))?;
+    let stream = format!("ARCHIPELAGO_{}", fleet.namespace);
+    let deleted = async_nats::jetstream::new(client).delete_stream(&stream).await;
+    deleted.map(drop).map_err(Failure::broken("delete the stream"))
+}
