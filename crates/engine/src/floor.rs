@@ -8,6 +8,9 @@
 //! event meets the tombstone everywhere, behind it an event that could have met it counts nowhere, and comes by repair
 //! from its author instead, once that one has caught up. So who is a member decides only who need not go that way.
 //!
+//! Writes may also come by another road than the log: by repair, by import. So a floor says what its finder had applied, and
+//! nothing is forgotten for it before all of that is applied here, too, and has met what it met there.
+//!
 //! A heartbeat counts once this replica has applied all that it speaks of. So the writes of that member that are still to
 //! be applied here come after it.
 //!
@@ -23,6 +26,8 @@ use bytes::Bytes;
 
 use crate::{Change, Engine, ReadError, Records, entity, repair::DOTS_PAGE};
 
+/// How many floors wait to be settled; beyond that the oldest is left to the later ones.
+const UNSETTLED_MAX: usize = 64;
 /// For how long after a piece of a delta was given the next one is waited for.
 const GIVING_MS: u64 = 30_000;
 
@@ -36,14 +41,20 @@ pub(crate) struct Floors {
     uncounted: BTreeMap<ReplicaId, VersionVector>,
     /// The join of all floors that hold: events that were admitted without all of this do not count any more.
     held: VersionVector,
-    /// Tombstones that this covers may be gone here. Never more than `held`.
+    /// Floors of the log that hold, each with what its finder had applied: for them nothing is forgotten before that is
+    /// applied here as well. A write that met a tombstone there may come by another road than the log, and must meet it
+    /// here, too.
+    unsettled: Vec<(VersionVector, VersionVector)>,
+    /// Tombstones that this covers can go. Never more than `held`.
+    settled: VersionVector,
+    /// Tombstones that this covers may be gone here. Never more than `settled`.
     reclaimed: VersionVector,
     /// Tombstones may have come below what is held.
     is_due: bool,
     /// When a piece of a longer delta was given last.
     given_unix_ms: Option<u64>,
     /// Floors of the log that hold once all before them is applied, by their places.
-    coming: BTreeMap<u64, VersionVector>,
+    coming: BTreeMap<u64, Floor>,
     /// A floor that is to go into the log.
     told: Option<Bytes>,
 }
@@ -69,7 +80,9 @@ impl Floors {
         reclaimed: VersionVector,
         counted: BTreeMap<ReplicaId, VersionVector>,
     ) -> Self {
-        Floors { held, reclaimed, counted, is_due: true, ..Floors::default() }
+        // What was settled and not reclaimed yet is told again.
+        let settled = reclaimed.clone();
+        Floors { held, settled, reclaimed, counted, is_due: true, ..Floors::default() }
     }
 
     /// What everyone who was heard is known to have applied.
@@ -177,10 +190,14 @@ impl Engine {
             .is_some_and(|(first, _)| first == own);
         // A floor covers all floors before it. Whoever cannot cover one must catch up first.
         let is_able = self.vector.dominates(self.floor());
-        if is_first && is_able && !self.floor().dominates(&stable) {
+        if is_first && is_able && !self.floors.settled.dominates(&stable) {
             stable.merge(self.floor());
-            let floor =
-                Floor { namespace: self.config.namespace.clone(), replica: own.clone(), vector: stable };
+            let floor = Floor {
+                namespace: self.config.namespace.clone(),
+                replica: own.clone(),
+                vector: stable,
+                seen: self.vector.clone(),
+            };
             self.floors.told = Some(floor.encode());
         }
     }
@@ -191,34 +208,50 @@ impl Engine {
     /// One that does not cover every floor before it is by someone who had not read those, and is of no effect: of two who
     /// know nothing of each other one must catch up first, or neither could ever take in what the other has.
     pub fn handle_floor(&mut self, floor: Floor, position: u64) {
-        let before =
-            self.floors.coming.range(..position).next_back().map_or(self.floor(), |(_, floor)| floor);
-        let is_news = floor.vector != *before && floor.vector.dominates(before);
-        if floor.namespace == self.config.namespace && is_news && !self.floors.coming.contains_key(&position)
-        {
+        let before = self.floors.coming.range(..position).next_back();
+        let before = before.map_or(self.floor(), |(_, before)| &before.vector);
+        let is_news = floor.vector.dominates(before) && !self.floors.settled.dominates(&floor.vector);
+        let is_ours = floor.namespace == self.config.namespace;
+        if is_ours && is_news && !self.floors.coming.contains_key(&position) {
             self.progress.hold(position);
-            self.floors.coming.insert(position, floor.vector);
+            self.floors.coming.insert(position, floor);
         }
         self.progress.handled(position);
         self.settle_floors();
     }
 
-    /// Lets the floors hold of which everything before them in the log is applied.
+    /// Lets the floors hold of which everything before them in the log is applied, and settles those of which everything
+    /// is that their finders had.
     pub(crate) fn settle_floors(&mut self) {
         while let Some((&position, _)) = self.floors.coming.first_key_value() {
             if self.progress.checkpoint() + 1 < position {
-                return;
+                break;
             }
-            let floor = self.floors.coming.remove(&position).unwrap_or_default();
+            let floor = self.floors.coming.remove(&position);
             self.progress.release(position);
-            self.raise_floor(&floor);
+            if let Some(Floor { vector, seen, .. }) = floor {
+                self.raise_floor(&vector);
+                if self.floors.unsettled.len() == UNSETTLED_MAX {
+                    // Each covers those before it.
+                    self.floors.unsettled.remove(0);
+                }
+                self.floors.unsettled.push((vector, seen));
+            }
         }
+        let Floors { unsettled, settled, is_due, .. } = &mut self.floors;
+        unsettled.retain(|(floor, seen)| {
+            let settles = self.vector.dominates(seen);
+            if settles && !settled.dominates(floor) {
+                settled.merge(floor);
+                *is_due = true;
+            }
+            !settles && !settled.dominates(floor)
+        });
     }
 
     pub(crate) fn raise_floor(&mut self, floor: &VersionVector) {
         if !self.floor().dominates(floor) {
             self.floors.held.merge(floor);
-            self.floors.is_due = true;
             self.open.floors = true;
         }
     }
@@ -233,7 +266,8 @@ impl Engine {
         };
         let mut coming = self.floors.coming.iter();
         !is_above(self.floor())
-            || coming.any(|(at, floor)| position.is_none_or(|position| *at < position) && !is_above(floor))
+            || coming
+                .any(|(at, floor)| position.is_none_or(|position| *at < position) && !is_above(&floor.vector))
     }
 
     pub(crate) fn heard_to_have(&mut self, replica: &ReplicaId, vector: &VersionVector) {
@@ -250,6 +284,7 @@ impl Engine {
         self.raise_floor(floor);
         // The delta may hold tombstones that could go.
         self.floors.is_due = true;
+        self.floors.settled.merge(floor);
         if !self.floors.reclaimed.dominates(floor) {
             self.floors.reclaimed.merge(floor);
             self.open.floors = true;
@@ -272,7 +307,7 @@ impl Engine {
         if !self.floors.is_due || self.tombstones == 0 || self.floors.given_unix_ms.is_some_and(is_giving) {
             return Ok(0);
         }
-        let (floor, mut reclaimed) = (self.floor().clone(), 0);
+        let (floor, mut reclaimed) = (self.floors.settled.clone(), 0);
         for (replica, last) in floor.iter() {
             let Some(number) = self.replicas().number(replica) else { continue };
             let mut after = 0;

@@ -327,8 +327,12 @@ fn a_floor_holds_only_behind_its_place_in_the_log_and_not_before_all_before_it_i
     let before = b.write("y", put(1), START).1;
     let behind = b.write("z", put(1), START).1;
     let mut reader = Replica::new(config("c", Strategy::Lww));
-    let floor =
-        Floor { namespace: "ns".into(), replica: id("a"), vector: [(id("a"), 2)].into_iter().collect() };
+    let floor = Floor {
+        namespace: "ns".into(),
+        replica: id("a"),
+        vector: [(id("a"), 2)].into_iter().collect(),
+        seen: [(id("a"), 2)].into_iter().collect(),
+    };
     assert_eq!(reader.receive(&second, Some(1), START), Received::Waits);
     reader.engine.handle_floor(floor, 3);
     reader.flush(START);
@@ -538,5 +542,26 @@ fn whoever_was_given_up_while_it_had_not_joined_yet_is_told_so_whatever_the_cloc
     let b = &world.islands[1].replica;
     assert!(
         b.notices.iter().any(|notice| matches!(notice, Notice::Returned { state: MemberState::Retired }))
+    );
+}
+
+#[test]
+fn a_write_that_met_a_removal_elsewhere_and_came_by_repair_meets_it_here_too() {
+    use Step::{Beat, Read, Repair, Send, Write};
+    run(
+        Strategy::VersionVector,
+        &[
+            Write { island: 2, entity: 1, what: None },
+            Write { island: 0, entity: 1, what: Some(0) },
+            Send { island: 2 },
+            Read { island: 1, count: 1 },
+            Write { island: 0, entity: 0, what: None },
+            Repair { taker: 0, giver: 1, bytes_max: 0 },
+            Write { island: 0, entity: 0, what: None },
+            Beat { island: 2, heard_by: 3 },
+            Beat { island: 3, heard_by: 3 },
+            Send { island: 0 },
+        ],
+        false,
     );
 }

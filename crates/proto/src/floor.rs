@@ -21,9 +21,11 @@ pub struct Floor {
     pub replica: ReplicaId,
     /// The cut.
     pub vector: VersionVector,
+    /// All that whoever found it had applied: before a reader has it too, it forgets nothing for this floor.
+    pub seen: VersionVector,
 }
 
-const ELEMENTS: usize = 3;
+const ELEMENTS: usize = 4;
 
 impl Floor {
     /// The message.
@@ -33,6 +35,7 @@ impl Floor {
         body.text(&self.namespace);
         replica::write(&mut body, &self.replica);
         vector::write(&mut body, &self.vector);
+        vector::write(&mut body, &self.seen);
         envelope::seal(EnvelopeKind::Floor, &body.into_vec())
     }
 
@@ -48,6 +51,7 @@ impl Floor {
             namespace: reader.text("namespace", "namespace bytes", NAME_BYTES_MAX)?.to_string(),
             replica: replica::read(&mut reader)?,
             vector: vector::read(&mut reader, limits)?,
+            seen: vector::read(&mut reader, limits)?,
         };
         reader.end("floor", elements - ELEMENTS)?;
         Ok(floor)

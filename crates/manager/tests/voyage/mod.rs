@@ -507,6 +507,10 @@ impl Records for Rows {
     fn tombstones(&self, _: u32, _: u64, _: usize) -> Result<Vec<(u64, EntityId)>, Failure> {
         Ok(Vec::new())
     }
+
+    fn entities(&self, _: &[u8], _: usize) -> Result<Vec<(Bytes, Bytes)>, Failure> {
+        Ok(Vec::new())
+    }
 }
 
 fn rows(store: &dyn Store, table: Table) -> usize {
