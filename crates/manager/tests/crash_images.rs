@@ -21,16 +21,17 @@ mod voyage;
 use std::{
     collections::BTreeSet,
     fs,
-    ops::{Range, RangeInclusive},
+    ops::{Bound, Range, RangeInclusive},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use archipelago_store::{Durability, Store, Table};
+use archipelago_store::{Batch, Durability, MemoryStore, Store, Table};
 use archipelago_store_fjall::FjallStore;
-use archipelago_testkit::FolderImage;
+use archipelago_testkit::{FolderImage, StoredMaster};
+use bytes::Bytes;
 use fjall::{Database, KeyspaceCreateOptions};
-use voyage::{STEPS, Voyage};
+use voyage::{STEPS, Voyage, strategies};
 
 /// The folder after a step.
 struct Moment {
@@ -155,4 +156,43 @@ async fn a_loss_of_power_leaves_a_master_every_write_that_it_acknowledged_at_fsy
         }
     }
     assert!(unsynced > 10, "{unsynced} places");
+}
+
+/// The check of the rows finds what it is there for: take away or make up any row that others speak of.
+#[tokio::test]
+async fn a_row_that_is_missing_or_from_nowhere_is_found() {
+    let store = MemoryStore::new();
+    let open = store.clone();
+    let open = move || -> Arc<dyn Store> { Arc::new(open.reopen()) };
+    let mut voyage = Voyage::start(Box::new(open), Durability::Fsync).await.expect("a store in memory");
+    for step in STEPS {
+        voyage.take(step).await.expect("a store in memory");
+    }
+    let mut found = BTreeSet::new();
+    for table in [Table::Meta, Table::Entities, Table::Live, Table::Tombstones, Table::Pending] {
+        let rows = voyage.store.scan(table, Bound::Unbounded, Bound::Unbounded, usize::MAX).expect("open");
+        for row in rows {
+            // What a master can do without, or has not had yet.
+            let optional: [&[u8]; 5] = [b"checkpoint", b"floor", b"heard", b"members", b"reclaimed"];
+            if optional.contains(&&row.key[..]) {
+                continue;
+            }
+            let from_nowhere = Bytes::from([&row.key[..], b"0"].concat());
+            for change in [(row.key.clone(), None), (from_nowhere, Some(row.value))] {
+                let damaged = store.copy();
+                let mut batch = Batch::new();
+                match change.1 {
+                    None => batch.remove(table, change.0.clone()),
+                    // Rows by another name are none of the master's, apart from what it numbers.
+                    Some(_) if table == Table::Meta && !row.key.contains(&b'/') => continue,
+                    Some(value) => batch.put(table, change.0.clone(), value),
+                }
+                damaged.commit(batch, Durability::Memory).expect("open");
+                let read = StoredMaster::read(&damaged, &strategies());
+                assert!(read.is_err(), "{table:?} {}: {read:?}", change.0.escape_ascii());
+                found.insert(table);
+            }
+        }
+    }
+    assert_eq!(found.len(), 5, "every table has rows to lose: {found:?}");
 }

@@ -55,6 +55,11 @@
 //! ones with it, whatever their durability. A batch in the journal ends with a checksum; when a store is opened
 //! after a crash, a torn batch at the end is cut off.
 //!
+//! A loss of power may also write the pages of what was not synced in any order. If one is missing in the midst of a
+//! batch whose end is there, the checksum is wrong and the store is refused: a clear error, and nothing is changed, but
+//! nothing opens either, although all that was synced is there. Let the replica start on an empty folder then, and what it
+//! had comes from the others; what only it had is still in the refused folder.
+//!
 //! Against disks that give back other bytes than were written there is less protection: fjall's checksums cover the
 //! rows of a batch but not its header, and a journal damaged in the middle may be refused, but may also be cut off
 //! there, as if it ended. On such disks use a file system with checksums; other replicas have what was lost.

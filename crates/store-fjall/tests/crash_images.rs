@@ -12,6 +12,13 @@
 //!   [`Durability::Fsync`] must be there. Files that were removed may be back, since nobody syncs a removal, and files that
 //!   were just made may be there without anything that refers to them.
 //!
+//! **Known limit:** where a page is missing in the midst of a batch and its end is there, fjall finds a wrong checksum and
+//! refuses to open, although what was synced is whole; so it does with some garbage. That is a clear error, never a wrong
+//! state, and the tests let it pass for these two; cuts must open, and so must zeros up to the end, but for a debug assertion
+//! of fjall.
+//!
+//! That [`Durability::Fsync`] syncs at all cannot be seen in an image; what it leaves in a buffer of the process can.
+//!
 //! fjall syncs a table and the folder that it is in before anything refers to it, and the journal before a memtable is
 //! flushed. So a journal counts as synced also where the image shows that tables have changed since the one before; that is
 //! more than is known to be synced, and keeps the model honest: no image here is one that a sound disk could not leave.
@@ -121,7 +128,7 @@ fn open(image: &FolderImage, what: &str) -> Result<u64, StoreError> {
     let found = numbered::last_of_whole_prefix(&store);
     store.commit(numbered::batch(found + 1, 300), Durability::Os).unwrap();
     assert_eq!(numbered::last_of_whole_prefix(&store), found + 1, "{what}");
-    if found % 4 == 0 {
+    if found.is_multiple_of(4) {
         drop(store);
         assert_eq!(numbered::last_of_whole_prefix(&FjallStore::open(left.path())?), found + 1, "{what}");
     }
@@ -228,7 +235,7 @@ fn a_killed_process_leaves_every_acknowledged_batch_whatever_it_was_at() {
         // While the commit was being written.
         if tables(&before.image) == tables(&after.image) && before.journal == after.journal {
             let written = before.image.data_bytes(&before.journal)..after.image.data_bytes(&after.journal);
-            for at in places(&written, 3, after.last) {
+            for at in places(&written, 2, after.last) {
                 let mut image = after.image.clone();
                 image.cut(&after.journal, at);
                 after.check(&image, before.survives_death, "killed while it wrote");
@@ -241,10 +248,10 @@ fn a_killed_process_leaves_every_acknowledged_batch_whatever_it_was_at() {
 fn a_loss_of_power_leaves_every_synced_batch_however_what_was_not_synced_is_torn() {
     let folder = tempfile::tempdir().unwrap();
     let moments = busy_voyage(folder.path());
-    let (mut unsynced, mut zeroed, mut refused) = (0, 0, 0);
+    let (mut unsynced, mut torn, mut refused) = (0, 0, 0);
     for moment in moments.iter().filter(|moment| !moment.unsynced.is_empty()) {
         unsynced += 1;
-        for at in places(&moment.unsynced, 4, moment.last) {
+        for at in places(&moment.unsynced, 2, moment.last) {
             let mut cut = moment.image.clone();
             cut.cut(&moment.journal, at);
             moment.check(&cut, moment.survives_power_loss, "cut");
@@ -257,12 +264,14 @@ fn a_loss_of_power_leaves_every_synced_batch_however_what_was_not_synced_is_torn
                 _ => image.garble(&moment.journal, at, end, at),
             }
             let is_refused = moment.check_or_refused(&image, &format!("{what} at {at}"));
-            zeroed += 1;
+            // A debug assertion of fjall fails on some zeros; without it they open.
+            assert!(!is_refused || what != "zeros at the end" || cfg!(debug_assertions), "{what} at {at}");
+            torn += 1;
             refused += u64::from(is_refused);
         }
     }
     assert!(unsynced > 15, "{unsynced} images have something that is not synced");
-    assert!(refused * 4 < zeroed, "{refused} of {zeroed} were refused");
+    assert!(refused * 2 < torn, "{refused} of {torn} were refused");
 }
 
 /// Nobody syncs the removal of a file, and what was made for a change that did not come about may be there.

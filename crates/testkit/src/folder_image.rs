@@ -150,7 +150,7 @@ impl FolderImage {
         let mut kept = 0;
         for (path, content) in other.files.iter().filter(|(path, _)| which(path)) {
             if !self.files.contains_key(path) {
-                self.folders.extend(path.ancestors().skip(1).map(Path::to_owned));
+                self.folders.extend(within(path).map(Path::to_owned));
                 self.files.insert(path.clone(), content.clone());
                 kept += 1;
             }
@@ -160,7 +160,9 @@ impl FolderImage {
 
     fn change(&mut self, file: &Path, change: impl FnOnce(&mut Vec<u8>, &mut u64)) {
         if let Some(content) = self.files.get_mut(file) {
-            change(Arc::make_mut(&mut content.data), &mut content.bytes);
+            let data = Arc::make_mut(&mut content.data);
+            change(data, &mut content.bytes);
+            trim(data);
         }
     }
 }
@@ -183,8 +185,7 @@ impl Content {
             }
             read += n;
         }
-        let end = data.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-        data.truncate(end);
+        trim(&mut data);
         Ok(Content { data: Arc::new(data), bytes })
     }
 }
@@ -210,6 +211,17 @@ fn list(folder: &Path) -> io::Result<BTreeMap<PathBuf, Entry>> {
         }
     }
     Ok(entries)
+}
+
+/// The folders that a file is in, but for the one that the image is of.
+fn within(file: &Path) -> impl Iterator<Item = &Path> {
+    file.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty())
+}
+
+/// What comes before the zeros at the end.
+fn trim(data: &mut Vec<u8>) {
+    let end = data.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    data.truncate(end);
 }
 
 fn place(at: u64) -> usize {

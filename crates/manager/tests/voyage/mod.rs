@@ -135,6 +135,8 @@ pub(crate) const STEPS: &[Step] = &[
     Delete("a"),
     Peer(&Put("later", 1)),
     Receive,
+    Peer(&Put("sibling/2", 9)),
+    Receive,
     Count("crdt/2"),
 ];
 
