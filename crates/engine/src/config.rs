@@ -4,6 +4,8 @@ use archipelago_clock::{Hlc, ReplicaId, VersionVector};
 use archipelago_conflict::StrategyTable;
 use archipelago_proto::{Limits, Member, ReplicaTable};
 
+use crate::Settling;
+
 /// What an engine is told once.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
@@ -56,6 +58,8 @@ pub struct Restored {
     pub members: Vec<Member>,
     /// What others were known to have applied.
     pub heard: BTreeMap<ReplicaId, VersionVector>,
-    /// Below what tombstones can be reclaimed, and below what they may be gone.
+    /// Below what no older write counts, and below what tombstones may be gone.
     pub floors: (VersionVector, VersionVector),
+    /// Below what tombstones can go, and what waits for that.
+    pub settling: Settling,
 }

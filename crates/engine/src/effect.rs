@@ -5,7 +5,7 @@ use archipelago_conflict::Attention;
 use archipelago_proto::{EntityId, Member, MemberState};
 use bytes::Bytes;
 
-use crate::{Clash, Reincarnation};
+use crate::{Clash, Reincarnation, Settling};
 
 /// What the engine wants done. Carry effects out in the order in which [`Engine::flush`](crate::Engine::flush) gives
 /// them; if a commit fails, drop the engine and start again from the store.
@@ -52,8 +52,10 @@ pub struct Commit {
     pub members: Option<Vec<Member>>,
     /// What others are known to have applied.
     pub heard: Option<BTreeMap<ReplicaId, VersionVector>>,
-    /// Below what tombstones can be reclaimed, and below what they may be gone.
+    /// Below what no older write counts, and below what tombstones may be gone.
     pub floors: Option<(VersionVector, VersionVector)>,
+    /// Below what tombstones can go, and what waits for that; changes with `floors`.
+    pub settling: Option<Settling>,
     /// The replica has another identity from here on.
     pub reincarnation: Option<Reincarnation>,
     /// Entities that began (true) or ceased (false) to wait for someone to resolve a conflict.

@@ -149,7 +149,7 @@ impl Engine {
             peers: Peers::default(),
             members: Members::new(restored.members),
             is_leaving: false,
-            floors: Floors::new(restored.floors.0, restored.floors.1, restored.heard),
+            floors: Floors::new(restored.floors.0, restored.floors.1, restored.heard, restored.settling),
             tombstones: 0,
             held: 0,
             twin: None,
@@ -195,6 +195,7 @@ impl Engine {
         }
         if std::mem::take(&mut self.open.floors) {
             commit.floors = Some((self.floor().clone(), self.reclaimed().clone()));
+            commit.settling = Some(self.floors.settling());
         }
         self.held = self.held.saturating_add_signed(commit.held);
         for tombstone in &commit.tombstones {

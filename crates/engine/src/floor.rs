@@ -31,6 +31,9 @@ const UNSETTLED_MAX: usize = 64;
 /// For how long after a piece of a delta was given the next one is waited for.
 const GIVING_MS: u64 = 30_000;
 
+/// Below what tombstones can go, and floors for which that waits: each with what must be applied here first.
+pub type Settling = (VersionVector, Vec<(VersionVector, VersionVector)>);
+
 /// What is known of the floor and of what all have applied.
 #[derive(Debug, Default)]
 pub(crate) struct Floors {
@@ -79,10 +82,15 @@ impl Floors {
         held: VersionVector,
         reclaimed: VersionVector,
         counted: BTreeMap<ReplicaId, VersionVector>,
+        (mut settled, unsettled): Settling,
     ) -> Self {
-        // What was settled and not reclaimed yet is told again.
-        let settled = reclaimed.clone();
-        Floors { held, settled, reclaimed, counted, is_due: true, ..Floors::default() }
+        settled.merge(&reclaimed);
+        Floors { held, settled, unsettled, reclaimed, counted, is_due: true, ..Floors::default() }
+    }
+
+    /// What is settled, and what waits to be.
+    pub(crate) fn settling(&self) -> Settling {
+        (self.settled.clone(), self.unsettled.clone())
     }
 
     /// What everyone who was heard is known to have applied.
@@ -236,6 +244,7 @@ impl Engine {
                     self.floors.unsettled.remove(0);
                 }
                 self.floors.unsettled.push((vector, seen));
+                self.open.floors = true;
             }
         }
         let Floors { unsettled, settled, is_due, .. } = &mut self.floors;
@@ -244,6 +253,7 @@ impl Engine {
             if settles && !settled.dominates(floor) {
                 settled.merge(floor);
                 *is_due = true;
+                self.open.floors = true;
             }
             !settles && !settled.dominates(floor)
         });

@@ -34,6 +34,8 @@ const CHECKPOINT_ROW: &[u8] = b"checkpoint";
 const MEMBERS_ROW: &[u8] = b"members";
 /// What others are known to have applied.
 const HEARD_ROW: &[u8] = b"heard";
+/// Below what tombstones can go, and what waits for that.
+const SETTLING_ROW: &[u8] = b"settling";
 /// Below what tombstones can be reclaimed, and below what they may be gone.
 const FLOOR_ROWS: [&[u8]; 2] = [b"floor", b"reclaimed"];
 /// Followed by the number of a replica in 4 big-endian bytes.
@@ -137,6 +139,7 @@ pub(crate) fn look(store: &dyn Store) -> Result<Option<StoredMaster>, StartError
                 .map_err(|error| damaged(MEMBERS_ROW, &error.to_string()))?,
         },
         heard: load_plain(&meta, HEARD_ROW)?,
+        settling: load_plain(&meta, SETTLING_ROW)?,
         floors: (load_plain(&meta, FLOOR_ROWS[0])?, load_plain(&meta, FLOOR_ROWS[1])?),
     };
     let namespace = text(&meta, NAMESPACE_ROW)?;
@@ -216,6 +219,9 @@ pub(crate) fn put(batch: &mut Batch, commit: &Commit, replica: &ReplicaId, log: 
     }
     if let Some(members) = &commit.members {
         batch.put(Table::Meta, MEMBERS_ROW, encode_members(members));
+    }
+    if let Some(settling) = &commit.settling {
+        batch.put(Table::Meta, SETTLING_ROW, rmp_serde::to_vec(settling).expect("vectors are plain data"));
     }
     if let Some(heard) = &commit.heard {
         batch.put(Table::Meta, HEARD_ROW, rmp_serde::to_vec(heard).expect("vectors are plain data"));

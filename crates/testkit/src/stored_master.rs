@@ -229,6 +229,8 @@ impl StoredMaster {
             members: self.members.clone(),
             heard,
             floors: (self.floor.clone(), reclaimed),
+            // Of no concern to the digest.
+            settling: Default::default(),
         };
         let mut engine = Engine::new(config, restored);
         for (entity, record) in &self.entities {
