@@ -54,6 +54,8 @@ pub struct Restored {
     pub replicas: ReplicaTable,
     /// The last message of the log that is in the state.
     pub checkpoint: u64,
+    /// Identities that the replica had before, and up to which sequence their writes come by repair only.
+    pub disowned: BTreeMap<ReplicaId, u64>,
     /// The members that were known.
     pub members: Vec<Member>,
     /// What others were known to have applied.

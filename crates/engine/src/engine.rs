@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use archipelago_clock::{Dot, HlcClock, ReplicaId, VersionVector};
 use archipelago_conflict::Attention;
@@ -97,6 +97,10 @@ pub struct Engine {
     pub(crate) notices: Vec<Notice>,
     pub(crate) counters: Counters,
     pub(crate) fenced: Option<Dot>,
+    /// Identities that this replica had before, and up to which sequence their writes come by repair only.
+    pub(crate) disowned: BTreeMap<ReplicaId, u64>,
+    /// The greatest own sequence that whoever wrote what is applied here had seen.
+    pub(crate) seen_of_own: u64,
     /// The own sequence when the engine was made, or was given its identity.
     pub(crate) session_start: u64,
     /// The checkpoint when the engine was made, or was given another log.
@@ -142,6 +146,8 @@ impl Engine {
             notices: Vec::new(),
             counters: Counters::default(),
             fenced: None,
+            disowned: restored.disowned,
+            seen_of_own: 0,
             session_start,
             start_checkpoint: restored.checkpoint,
             is_exclusive: false,

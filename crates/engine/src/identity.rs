@@ -23,6 +23,8 @@ pub struct Reincarnation {
     pub fork: u64,
     /// The identity from now on.
     pub new: ReplicaId,
+    /// Up to this sequence, writes of `old` above `fork` come by repair only.
+    pub by_repair: u64,
 }
 
 impl Engine {
@@ -68,6 +70,11 @@ impl Engine {
             self.vector.raise(replica.clone(), sequence);
         }
         self.config.replica = new.clone();
+        // A write that had seen one of these may have superseded it here, and would not do so again.
+        let by_repair = std::mem::take(&mut self.seen_of_own);
+        if by_repair > fork {
+            self.disowned.insert(old.clone(), by_repair);
+        }
         self.session_start = last - fork;
         let mut deps = self.vector.clone();
         deps.remove(&new);
@@ -79,7 +86,7 @@ impl Engine {
         self.reset_log(self.start_checkpoint);
         self.reread = true;
         self.notices.push(Notice::Reincarnated { old: old.clone(), new: new.clone(), writes: last - fork });
-        self.open.reincarnation = Some(Reincarnation { old, fork, new });
+        self.open.reincarnation = Some(Reincarnation { old, fork, new, by_repair });
         Ok(())
     }
 }

@@ -25,8 +25,8 @@ pub enum Received {
     TurnedAway,
     /// It carries this replica's identity, but is not this replica's.
     Fenced,
-    /// It was admitted by a replica that lacked what everyone has applied by now, so it comes by repair instead, once its
-    /// author has caught up.
+    /// It was admitted by a replica that lacked what everyone has applied by now, or under an identity that this replica
+    /// had before. So it comes by repair instead.
     BelowFloor,
     /// It, or another event of its message, has a CRDT to join of a kind or version that only a newer build knows.
     /// Nothing of the message was taken.
@@ -95,7 +95,10 @@ impl Engine {
         if own_elsewhere > self.vector.get(&self.config.replica) {
             self.fence(Dot::new(self.config.replica.clone(), own_elsewhere));
         }
-        if self.is_below_floor(&event, position) {
+        // What an earlier identity of this replica wrote elsewhere may have been superseded by what is applied here already,
+        // so it comes with the state of someone who had it in time.
+        let by_repair = self.disowned.get(&event.dot.actor).is_some_and(|last| event.dot.sequence <= *last);
+        if by_repair || self.is_below_floor(&event, position) {
             self.counters.events_below_floor += 1;
             return Ok(Received::BelowFloor);
         }
@@ -156,6 +159,7 @@ impl Engine {
     }
 
     fn apply(&mut self, event: Event, record: Record) {
+        self.seen_of_own = self.seen_of_own.max(event.deps.get(&self.config.replica));
         self.clock.observe(event.hlc);
         self.vector.raise(event.dot.actor.clone(), event.dot.sequence);
         Arc::make_mut(&mut self.deps).raise(event.dot.actor.clone(), event.dot.sequence);

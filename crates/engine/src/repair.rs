@@ -216,6 +216,7 @@ impl Engine {
                 }
             }
         }
+        self.seen_of_own = self.seen_of_own.max(own_elsewhere);
         for (entity, (ours, mut theirs)) in merged {
             let is_new = |version: &Version| !giver.vector.contains(&version.dot);
             let keeps_siblings = self.config.strategies.strategy(&entity).family() == Family::Siblings;

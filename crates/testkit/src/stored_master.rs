@@ -231,6 +231,7 @@ impl StoredMaster {
             floors: (self.floor.clone(), reclaimed),
             // Of no concern to the digest.
             settling: Default::default(),
+            disowned: Default::default(),
         };
         let mut engine = Engine::new(config, restored);
         for (entity, record) in &self.entities {

@@ -22,6 +22,7 @@ pub(crate) struct Disk {
     pub(crate) heard: BTreeMap<ReplicaId, VersionVector>,
     pub(crate) floors: (VersionVector, VersionVector),
     pub(crate) settling: Settling,
+    pub(crate) by_repair: BTreeMap<ReplicaId, u64>,
     pub(crate) vector: BTreeMap<u32, u64>,
     pub(crate) replicas: Vec<ReplicaId>,
     /// Identities that the replica had before, and the last sequence of each that is its own for sure.
@@ -99,7 +100,10 @@ impl Disk {
             self.floors.clone_from(floors);
             self.settling.clone_from(commit.settling.as_ref().expect("it changes with the floors"));
         }
-        if let Some(Reincarnation { old, fork, .. }) = &commit.reincarnation {
+        if let Some(Reincarnation { old, fork, by_repair, .. }) = &commit.reincarnation {
+            if by_repair > fork {
+                self.by_repair.insert(old.clone(), *by_repair);
+            }
             self.disowned.push((old.clone(), *fork));
         }
         self.vector.extend(commit.vector.iter().copied());
@@ -125,6 +129,7 @@ impl Disk {
             heard: self.heard.clone(),
             floors: self.floors.clone(),
             settling: self.settling.clone(),
+            disowned: self.by_repair.clone(),
         }
     }
 }
