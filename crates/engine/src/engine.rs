@@ -111,6 +111,8 @@ pub struct Engine {
     pub(crate) reread: bool,
     pub(crate) peers: Peers,
     pub(crate) members: Members,
+    /// When this replica first wanted to be a member, and was not the latest of its name.
+    pub(crate) announced_unix_ms: Option<u64>,
     /// This replica said that it goes.
     pub(crate) is_leaving: bool,
     pub(crate) floors: Floors,
@@ -154,6 +156,7 @@ impl Engine {
             reread: false,
             peers: Peers::default(),
             members: Members::new(restored.members),
+            announced_unix_ms: None,
             is_leaving: false,
             floors: Floors::new(restored.floors.0, restored.floors.1, restored.heard, restored.settling),
             tombstones: 0,

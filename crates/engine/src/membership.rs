@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use archipelago_clock::{ClockError, Incarnation, ReplicaId, VersionVector};
+use archipelago_clock::{ClockError, Dot, Incarnation, ReplicaId, VersionVector};
 use archipelago_proto::{Member, MemberState};
 
-use crate::{Engine, Notice};
+use crate::{Engine, Notice, peers::SUCCESSION_MS};
 
 /// The members, by name. Two replicas join what they know name by name, by the greatest (incarnation, since, state): a
 /// semilattice.
@@ -106,8 +106,18 @@ impl Engine {
         }
         let own = self.config.replica.clone();
         let state = match self.members.get(own.name()) {
-            // Another replica of this name came later; it is told so by another notice.
-            Some(known) if known.replica.incarnation() > own.incarnation() => return Ok(()),
+            // Another replica of this name came later; it is told so by another notice. Once that one is gone the name is this
+            // replica's again, which comes back to it as the latest.
+            Some(known) if known.replica.incarnation() > own.incarnation() => {
+                let heard = self.peers.get(&known.replica).map(|peer| peer.heard_unix_ms);
+                let heard = heard.unwrap_or(*self.announced_unix_ms.get_or_insert(now_unix_ms));
+                let is_silent = now_unix_ms.saturating_sub(heard) > SUCCESSION_MS;
+                if is_silent || !known.state.is_awaited() {
+                    let last = self.vector.get(&own);
+                    self.fence(Dot::new(own, last));
+                }
+                return Ok(());
+            }
             Some(known) if known.replica == own => match known.state {
                 MemberState::Active => return Ok(()),
                 MemberState::Joining if self.has_caught_up() => {

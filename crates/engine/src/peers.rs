@@ -8,7 +8,7 @@ use archipelago_proto::{ENVELOPE_VERSION, Heartbeat, LogPlace};
 use crate::{Engine, Notice};
 
 /// After how long a silent replica makes room for a later incarnation of its name.
-const SUCCESSION_MS: u64 = 30_000;
+pub(crate) const SUCCESSION_MS: u64 = 30_000;
 /// How many heartbeats of another session of the own identity are more than a late echo of a dead one.
 const TWIN_BEATS: u64 = 3;
 

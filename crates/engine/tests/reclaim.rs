@@ -565,3 +565,39 @@ fn a_write_that_met_a_removal_elsewhere_and_came_by_repair_meets_it_here_too() {
         false,
     );
 }
+
+#[test]
+fn one_whose_later_namesake_is_gone_comes_back_to_its_name() {
+    for is_retired in [true, false] {
+        let mut world = World::new(&["a", "b"], Strategy::Lww);
+        world.write(1, "x", put(1));
+        world.settle();
+        // A later incarnation of b was there, and is gone.
+        let later = ReplicaId::new("b", Incarnation::from_bits(7)).expect("a legal name");
+        let config = EngineConfig { replica: later, session: 700, ..config("b", Strategy::Lww) };
+        world.islands.push(Island { replica: Replica::new(config), read: 0, outbox: Vec::new() });
+        world.beat(2, &[0]);
+        world.beat(0, &[1]);
+        world.islands.pop();
+        let now = world.now;
+        if is_retired {
+            world.islands[0].replica.engine.retire("b", now).expect("it is known");
+            world.islands[0].replica.flush(now);
+        }
+        world.beat(0, &[1]);
+        world.beat(1, &[0]);
+        assert_eq!(
+            world.islands[1].replica.engine.is_fenced(),
+            is_retired,
+            "whoever is silent may only be late"
+        );
+        world.now += 31_000;
+        world.beat(1, &[0]);
+        let now = world.now;
+        assert!(world.islands[1].replica.reincarnate_if_fenced(9, now));
+        world.write(0, "x", Change::Delete);
+        world.settle();
+        world.assert_settled();
+        assert_eq!(world.tombstones(), [0, 0], "it is waited for again, and heard");
+    }
+}
