@@ -240,7 +240,7 @@ impl MultiMasterManager {
     }
 
     /// Stores a snapshot of all that this master has, while it goes on: chunk by chunk, in bounded memory, and consistent,
-    /// as of the moment when it ends. [`Notification::SnapshotProgress`] tells how far it is.
+    /// as of the moment when it ends. [`Notification::SnapshotProgress`](crate::Notification::SnapshotProgress) tells how far it is.
     ///
     /// A snapshot that was not finished is none: nobody lists it.
     ///

@@ -25,7 +25,7 @@ use serde::de::DeserializeOwned;
 /// - the outbox has whole messages, in order, without overlap, of own writes that the vector covers.
 ///
 /// That the state is what the writes in the vector make of it only those can tell who know the writes: compare the
-/// [`digest`](Self::digest).
+/// `digest`.
 ///
 /// ```
 /// use archipelago_conflict::StrategyTable;
