@@ -97,6 +97,19 @@ proptest! {
     }
 
     #[test]
+    fn meet_is_what_both_have_seen_and_nothing_more(a in clocks(), b in clocks()) {
+        let mut met = a.clone();
+        met.meet(&b);
+        prop_assert!(a.dominates(&met) && b.dominates(&met));
+        prop_assert!((0..8).all(|actor| met.get(&actor) == a.get(&actor).min(b.get(&actor))));
+        prop_assert!(met.iter().all(|(_, sequence)| sequence > 0), "zero entries equal absent ones");
+        let mut other = b.clone();
+        other.meet(&a);
+        prop_assert_eq!(&other, &met);
+        prop_assert_eq!(merged(&a, &met), a);
+    }
+
+    #[test]
     fn increment_happens_after(a in clocks(), actor in 0u8..8) {
         let mut later = a.clone();
         let dot = later.increment(actor).unwrap();

@@ -353,6 +353,56 @@ fn a_floor_holds_only_behind_its_place_in_the_log_and_not_before_all_before_it_i
 }
 
 #[test]
+fn a_floor_that_does_not_cover_the_one_before_it_is_of_no_effect() {
+    let floor = |name: &str| {
+        let vector: VersionVector = [(id(name), 1)].into_iter().collect();
+        Floor { namespace: "ns".into(), replica: id(name), seen: vector.clone(), vector }
+    };
+    for is_held in [true, false] {
+        let mut reader = Replica::new(config("c", Strategy::Lww));
+        let first = 2;
+        if is_held {
+            let mut early = Replica::new(config("e", Strategy::Lww));
+            early.write("z", put(1), START);
+            let waits = early.write("z", put(2), START).1;
+            assert_eq!(reader.receive(&waits, Some(1), START), Received::Waits, "so the floors wait as well");
+        }
+        reader.engine.handle_floor(floor("a"), first);
+        reader.engine.handle_floor(floor("b"), first + 1);
+        reader.flush(START);
+        let stranger = Replica::new(config("b", Strategy::Lww)).write("x", put(1), START).1;
+        assert_eq!(
+            reader.receive(&stranger, Some(first + 2), START),
+            Received::BelowFloor,
+            "it lacks what a has"
+        );
+        let mut a = Replica::new(config("a", Strategy::Lww));
+        a.write("y", put(1), START);
+        a.repair_from(&mut Replica::new(config("d", Strategy::Lww)), 0, START, |_, _| {}).expect("sound");
+        assert!(reader.repair_from(&mut a, 0, START, |_, _| {}).is_ok(), "a lacks nothing that counts");
+    }
+}
+
+#[test]
+fn what_is_heard_counts_only_once_all_that_it_speaks_of_is_applied() {
+    let mut world = World::new(&["a", "b", "c"], Strategy::Lww);
+    world.settle();
+    world.write(2, "x", put(1));
+    world.send(2);
+    world.read(1, usize::MAX);
+    world.beat(1, &[0]);
+    let counted = |world: &World| {
+        let awaited = world.islands[0].replica.engine.reclaimable().awaited;
+        let of_b = awaited.into_iter().find(|(replica, _)| *replica == id("b")).expect("it is awaited");
+        of_b.1.expect("it was heard").get(&id("c"))
+    };
+    assert_eq!(counted(&world), 0, "the write is not here yet");
+    world.read(0, usize::MAX);
+    world.beat(1, &[0]);
+    assert_eq!(counted(&world), 1);
+}
+
+#[test]
 fn nothing_is_reclaimed_while_somebody_is_being_given_the_state_in_pieces() {
     let mut world = World::new(&["a", "b"], Strategy::Lww);
     for number in 0..10 {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use crate::{
     DecodeError, Limits,
     envelope::{self, EnvelopeKind},
-    reader::Reader,
+    reader::{Reader, malformed},
     replica, vector,
     writer::Writer,
 };
@@ -54,6 +54,9 @@ impl Floor {
             seen: vector::read(&mut reader, limits)?,
         };
         reader.end("floor", elements - ELEMENTS)?;
+        if !floor.seen.dominates(&floor.vector) {
+            return Err(malformed("floor", "whoever found it had not applied it"));
+        }
         Ok(floor)
     }
 }
