@@ -39,6 +39,14 @@ pub enum EnvelopeKind {
     StateQuestion,
     /// A [`StateAnswer`](crate::StateAnswer).
     StateAnswer,
+    /// An [`EntryBatch`](crate::EntryBatch).
+    Entries,
+    /// A [`NodeBeat`](crate::NodeBeat).
+    NodeBeat,
+    /// A [`NodeQuestion`](crate::NodeQuestion).
+    NodeQuestion,
+    /// A [`NodeAnswer`](crate::NodeAnswer).
+    NodeAnswer,
 }
 
 impl EnvelopeKind {
@@ -54,6 +62,10 @@ impl EnvelopeKind {
             EnvelopeKind::SnapshotManifest => 8,
             EnvelopeKind::StateQuestion => 9,
             EnvelopeKind::StateAnswer => 10,
+            EnvelopeKind::Entries => 11,
+            EnvelopeKind::NodeBeat => 12,
+            EnvelopeKind::NodeQuestion => 13,
+            EnvelopeKind::NodeAnswer => 14,
         }
     }
 
@@ -69,6 +81,10 @@ impl EnvelopeKind {
             8 => Ok(EnvelopeKind::SnapshotManifest),
             9 => Ok(EnvelopeKind::StateQuestion),
             10 => Ok(EnvelopeKind::StateAnswer),
+            11 => Ok(EnvelopeKind::Entries),
+            12 => Ok(EnvelopeKind::NodeBeat),
+            13 => Ok(EnvelopeKind::NodeQuestion),
+            14 => Ok(EnvelopeKind::NodeAnswer),
             found => Err(DecodeError::Unknown { what: "envelope kind", found }),
         }
     }

@@ -34,6 +34,7 @@
 //! | `delta` | [`DeltaRequest`], [`DeltaPiece`]: what one replica asks of another's state; [`ChangesPart`]: the same for any road |
 //! | `snapshot` | [`SnapshotChunk`], [`SnapshotManifest`]: a whole state in chunks, compressed, each with its digest |
 //! | `examination` | [`StateQuestion`], [`StateAnswer`]: what one replica asks of another to find where their states differ |
+//! | `leader` | [`EntryBatch`]: entries of the log that a leader writes; [`NodeBeat`], [`NodeQuestion`], [`NodeAnswer`]: what its nodes say beside it |
 //! | `envelope` | the frame around every message: version, kind, checksum |
 //! | `record` | [`Record`], [`Version`], [`Body`]: the stored state of one entity |
 //! | `value` | the values that users store |
@@ -53,6 +54,7 @@ mod event;
 mod examination;
 mod floor;
 mod heartbeat;
+mod leader;
 mod limits;
 mod log_message;
 mod member;
@@ -74,6 +76,10 @@ pub use event::{Event, Op, Slot};
 pub use examination::{HeldContent, Holding, StateAbout, StateAnswer, StateQuestion, StateTold};
 pub use floor::Floor;
 pub use heartbeat::{Heartbeat, LogPlace};
+pub use leader::{
+    Entry, EntryBatch, EntryBatchBuilder, ForwardedWrite, NodeAnswer, NodeBeat, NodeQuestion, NodeRole,
+    Operation, PutKind, StatePage, WriteRefusal, chain,
+};
 pub use limits::Limits;
 pub use log_message::LogMessage;
 pub use member::{Member, MemberState, decode_members, encode_members};

@@ -1,0 +1,199 @@
+use bytes::Bytes;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    DecodeError, EntityId,
+    envelope::{self, EnvelopeKind},
+    leader::entry::PutKind,
+    reader::malformed,
+};
+
+/// What one node asks of another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum NodeQuestion {
+    /// The leader: which is the last entry that was acknowledged to anyone?
+    Head,
+    /// The leader: the same, once it is certain that nobody else leads.
+    ReadIndex,
+    /// The leader: write this.
+    Write(ForwardedWrite),
+    /// Anyone: the entries behind this index, as batches, as many as fit into so many bytes (at least one).
+    Tail {
+        /// The last entry that the asking node has.
+        after: u64,
+        /// How many bytes the answer may have.
+        bytes_max: u64,
+    },
+    /// Anyone: a page of the state, behind this key.
+    State {
+        /// The last key of the page before; `None` for the first page.
+        after: Option<EntityId>,
+        /// How many bytes the page may have, if it has more than one row.
+        bytes_max: u64,
+    },
+    /// The leader: let this node lead.
+    HandOver {
+        /// The node.
+        to: String,
+    },
+    /// A follower: take the whole state anew.
+    Resync,
+}
+
+/// What a node answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum NodeAnswer {
+    /// To [`Head`](NodeQuestion::Head) and [`ReadIndex`](NodeQuestion::ReadIndex).
+    Index {
+        /// The term of the leader.
+        term: u64,
+        /// The index.
+        index: u64,
+    },
+    /// The write is an entry of the log.
+    Written {
+        /// The term.
+        term: u64,
+        /// Its index.
+        index: u64,
+    },
+    /// The write was refused.
+    Refused(WriteRefusal),
+    /// To [`Tail`](NodeQuestion::Tail): [batches](crate::EntryBatch) of consecutive entries, the first of which holds the
+    /// one that was asked for. None if there is nothing behind it.
+    Tail(Vec<Bytes>),
+    /// The entries that were asked for are not kept any more: take the state.
+    Gone,
+    /// To [`State`](NodeQuestion::State).
+    State(StatePage),
+    /// Done.
+    Done,
+    /// Only a leader can answer that.
+    NotLeader {
+        /// Who leads, as far as is known.
+        leader: Option<String>,
+        /// Where clients reach it.
+        address: Option<String>,
+    },
+    /// It cannot be answered now.
+    Unable {
+        /// Why, for a person to read.
+        reason: String,
+    },
+}
+
+/// A write that a follower passes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardedWrite {
+    /// The key.
+    pub key: EntityId,
+    /// The value; `None` removes the key.
+    pub value: Option<Bytes>,
+    /// What is demanded of the key if there is a value.
+    pub kind: PutKind,
+    /// The version that the key must have; 0 for none.
+    #[serde(default)]
+    pub expected_version: Option<u64>,
+}
+
+/// Why a write that was passed on was not done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum WriteRefusal {
+    /// There is such a key.
+    Exists {
+        /// Its version.
+        version: u64,
+    },
+    /// There is no such key.
+    Missing,
+    /// The key has another version.
+    Version {
+        /// The one that it has; `None` if there is no such key.
+        found: Option<u64>,
+    },
+    /// It may or may not be written.
+    Unknown,
+    /// It was not written.
+    NotWritten {
+        /// Why, for a person to read.
+        reason: String,
+    },
+}
+
+/// Some rows of a node's state, in order of key, as they were when the page was read. Pages of one state are read at
+/// different moments: whoever has them all applies the entries from the first page's index on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatePage {
+    /// The last entry that was applied when the page was read.
+    pub index: u64,
+    /// Its term.
+    pub term: u64,
+    /// The digest of the history up to there.
+    pub chain: u128,
+    /// Key, version and value of each row.
+    pub rows: Vec<(EntityId, u64, Bytes)>,
+    /// True if nothing comes behind.
+    pub is_last: bool,
+    /// How many rows there are in all.
+    pub rows_total: u64,
+    /// The nodes that follow, with the first page.
+    #[serde(default)]
+    pub followers: Vec<String>,
+}
+
+impl NodeQuestion {
+    /// The message, of a node of this namespace.
+    pub fn encode(&self, namespace: &str, from: &str) -> Bytes {
+        envelope::seal(EnvelopeKind::NodeQuestion, &to_named(&(namespace, from, self)))
+    }
+
+    /// Reads a message of at most so many bytes that came from outside: nothing about it is trusted. Gives the namespace
+    /// and the node that asks with it.
+    ///
+    /// # Errors
+    /// Every [`DecodeError`].
+    pub fn decode(message: Bytes, bytes_max: usize) -> Result<(String, String, NodeQuestion), DecodeError> {
+        let body = envelope::open_as(EnvelopeKind::NodeQuestion, message, bytes_max)?;
+        from_named("node question", &body)
+    }
+}
+
+impl NodeAnswer {
+    /// The message.
+    pub fn encode(&self) -> Bytes {
+        envelope::seal(EnvelopeKind::NodeAnswer, &to_named(self))
+    }
+
+    /// Reads a message of at most so many bytes that came from outside: nothing about it is trusted.
+    ///
+    /// # Errors
+    /// Every [`DecodeError`].
+    pub fn decode(message: Bytes, bytes_max: usize) -> Result<NodeAnswer, DecodeError> {
+        let body = envelope::open_as(EnvelopeKind::NodeAnswer, message, bytes_max)?;
+        from_named("node answer", &body)
+    }
+}
+
+pub(super) fn to_named<T: Serialize>(message: &T) -> Vec<u8> {
+    rmp_serde::to_vec_named(message).expect("plain data is written to memory")
+}
+
+/// The types here nest to a fixed depth, so that reading them is no recursion that bytes from outside could drive.
+pub(super) fn from_named<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, DecodeError> {
+    let mut reader = rmp_serde::Deserializer::new(bytes);
+    reader.set_max_depth(DEPTH_MAX);
+    let message = T::deserialize(&mut reader).map_err(|error| malformed(what, error))?;
+    match reader.get_ref().is_empty() {
+        true => Ok(message),
+        false => Err(malformed(what, "bytes follow its end")),
+    }
+}
+
+/// Unknown fields are skipped to this depth.
+const DEPTH_MAX: usize = 32;
