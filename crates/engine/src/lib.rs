@@ -61,6 +61,7 @@
 //! | `scrub` | what is stored, read again and held against the digest: [`Scrubbed`] |
 //! | `examine` | what is stored, compared with what another replica holds: [`Comparison`] |
 //! | `mend` | a damaged entity becomes what another replica holds of it: [`Mend`] |
+//! | [`leader_follower`] | the core of the other mode, in which one node at a time writes |
 //! | `config` | [`EngineConfig`], [`Restored`] |
 //!
 //! Invariants:
@@ -81,6 +82,7 @@ mod error;
 mod examine;
 mod floor;
 mod identity;
+pub mod leader_follower;
 mod membership;
 mod mend;
 mod open_commit;
