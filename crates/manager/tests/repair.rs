@@ -18,7 +18,7 @@ use archipelago_manager::{
     Imported, MultiMasterBuilder, MultiMasterManager, Notification, Notifications, SessionToken,
 };
 use archipelago_pipeline::{
-    Heard, Listener, LogState, MemoryBroker, Outgoing, PendingAck, Pipeline, PipelineError, PipelineStatus,
+    Appending, Heard, Lease, Listener, LogState, MemoryBroker, Outgoing, PendingAck, Pipeline, PipelineError, PipelineStatus,
     Subscription,
 };
 use archipelago_proto::{DeltaPiece, DeltaRequest, Limits};
@@ -92,6 +92,12 @@ impl Pipeline for Road {
         self.inner.publish(message).await
     }
 
+    async fn append(&self, origin: &str, payload: Bytes, expected_last: u64) -> Result<Appending, PipelineError> {
+        self.inner.append(origin, payload, expected_last).await
+    }
+    async fn lease(&self, ttl: Duration) -> Result<Arc<dyn Lease>, PipelineError> {
+        self.inner.lease(ttl).await
+    }
     async fn subscribe(&self, after: u64) -> Result<Box<dyn Subscription>, PipelineError> {
         self.inner.subscribe(after).await
     }

@@ -15,7 +15,7 @@ use archipelago_manager::subscriber::{
     ReplayError, ReplayFrom, SubscriberError, SubscriberNotice,
 };
 use archipelago_pipeline::{
-    Incoming, Listener, LogState, MemoryBroker, Outgoing, PendingAck, Pipeline, PipelineError,
+    Appending, Incoming, Lease, Listener, LogState, MemoryBroker, Outgoing, PendingAck, Pipeline, PipelineError,
     PipelineStatus, Subscription,
 };
 use archipelago_store::MemoryStore;
@@ -81,6 +81,12 @@ impl Pipeline for Bent {
     }
     async fn publish(&self, message: Outgoing) -> Result<PendingAck, PipelineError> {
         self.inner.publish(message).await
+    }
+    async fn append(&self, origin: &str, payload: Bytes, expected_last: u64) -> Result<Appending, PipelineError> {
+        self.inner.append(origin, payload, expected_last).await
+    }
+    async fn lease(&self, ttl: Duration) -> Result<Arc<dyn Lease>, PipelineError> {
+        self.inner.lease(ttl).await
     }
     async fn subscribe(&self, after: u64) -> Result<Box<dyn Subscription>, PipelineError> {
         let number = self.subscriptions.fetch_add(1, Ordering::SeqCst);

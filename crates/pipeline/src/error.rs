@@ -72,6 +72,17 @@ pub enum PipelineError {
         /// The newest sequence that the log knows now.
         last_sequence: u64,
     },
+    /// The log does not end where the append expects it to: somebody else appended, or the log lost its tail. Permanent
+    /// for this append; nothing was stored, except the first messages of a payload that takes several.
+    #[error("the log {name:?} does not end at {expected}{}", ends_at(*last_sequence))]
+    WrongLastSequence {
+        /// The name of the log.
+        name: String,
+        /// The last sequence that was expected.
+        expected: u64,
+        /// The last sequence at that moment, if the broker said it.
+        last_sequence: Option<u64>,
+    },
     /// A namespace, an origin or a message id has characters or a length that do not travel. Permanent; nothing was
     /// sent.
     #[error(
@@ -98,6 +109,10 @@ pub enum PipelineError {
     /// The pipeline was closed. Permanent for this handle.
     #[error("the pipeline is closed")]
     Closed,
+}
+
+fn ends_at(last_sequence: Option<u64>) -> String {
+    last_sequence.map_or_else(String::new, |last| format!(" but at {last}"))
 }
 
 impl PipelineError {

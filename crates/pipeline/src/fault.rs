@@ -1,6 +1,6 @@
 //! What may go wrong with one message on its way into a log, and a seeded source of such mishaps.
 
-/// A mishap that strikes one published message.
+/// A mishap that strikes one published or appended message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Publishing fails at once with [`Unavailable`](crate::PipelineError::Unavailable); nothing is stored.
@@ -10,7 +10,7 @@ pub enum Fault {
     /// The message is stored; its acknowledgement is lost and times out.
     LoseAck,
     /// The message is stored twice, as when a retry falls outside of the duplicate window. The acknowledgement names
-    /// the second place.
+    /// the second place. An append is stored once, as the second would not find the end that it expects.
     StoreTwice,
 }
 

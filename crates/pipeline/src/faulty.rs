@@ -10,12 +10,12 @@ use futures::FutureExt;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    Fault, FaultRates, Listener, LogState, Outgoing, PendingAck, Pipeline, PipelineError, PipelineStatus,
-    Subscription, fault::FaultDice,
+    Appending, Fault, FaultRates, Lease, Listener, LogState, Outgoing, PendingAck, Pipeline, PipelineError,
+    PipelineStatus, Subscription, fault::FaultDice,
 };
 
 /// A pipeline whose published messages meet a [`Fault`] now and then: the same seed strikes the same messages,
-/// counted in the order of publishing. Reading, and what replicas say beside the log, is not disturbed.
+/// counted in the order of publishing and appending. Reading, the lease, and what replicas say beside the log, is not disturbed.
 #[derive(Debug)]
 pub struct Faulty {
     inner: Arc<dyn Pipeline>,
@@ -78,6 +78,35 @@ impl Pipeline for Faulty {
                 .boxed())
             }
         }
+    }
+
+    async fn append(
+        &self,
+        origin: &str,
+        payload: Bytes,
+        expected_last: u64,
+    ) -> Result<Appending, PipelineError> {
+        let append = |payload| self.inner.append(origin, payload, expected_last);
+        match self.roll() {
+            // The second of two is refused.
+            None | Some(Fault::StoreTwice) => append(payload).await,
+            Some(Fault::Unavailable) => {
+                Err(PipelineError::Unavailable { reason: "an injected fault".to_owned() })
+            }
+            Some(Fault::LoseMessage) => {
+                let message_bytes = self.payload_bytes_good().unwrap_or(usize::MAX).max(1);
+                let messages = payload.len().div_ceil(message_bytes).max(1) as u64;
+                Ok(Appending { sequence: expected_last.saturating_add(messages), ack: self.lost(None) })
+            }
+            Some(Fault::LoseAck) => {
+                let Appending { sequence, ack } = append(payload).await?;
+                Ok(Appending { sequence, ack: self.lost(Some(ack)) })
+            }
+        }
+    }
+
+    async fn lease(&self, ttl: Duration) -> Result<Arc<dyn Lease>, PipelineError> {
+        self.inner.lease(ttl).await
     }
 
     async fn subscribe(&self, after: u64) -> Result<Box<dyn Subscription>, PipelineError> {

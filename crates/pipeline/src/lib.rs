@@ -28,10 +28,12 @@
 //! | where | what |
 //! |---|---|
 //! | [`Pipeline`], [`Subscription`], [`PipelineError`] | the contract |
+//! | [`Lease`], [`LeaseWatch`] | who may write alone, for those who replicate with one leader |
 //! | [`Listener`], [`Heard`] | what replicas say to one another beside the log |
 //! | [`MemoryBroker`], [`MemoryPipeline`] | many named logs in memory, with JetStream's habits and failures |
 //! | [`Switch`] | a decorator that cuts one replica off from the broker and heals it again |
 //! | [`Faulty`] | a decorator that loses and repeats messages and acknowledgements by seed |
+//! | [`AppendChain`] | what ties pipelined appends together, for implementations |
 //! | [`parts`] | how payloads larger than one message of a broker are split and joined, for implementations |
 //! | [`snapshots`] | where snapshots are kept: the contract, in memory, in a folder |
 //! | [`conformance`] | what every implementation must do, as tests |
@@ -43,15 +45,18 @@
 //! - One order for all readers. A subscription's sequences strictly increase, across reconnects as well.
 //! - A payload arrives whole or not at all, however many messages it took.
 //! - An acknowledgement that did not come says nothing about the message.
+//! - An append is stored only where its writer expects it. A lease is held by one at a time, and its revisions grow.
 //! - Payloads are opaque here. What is in them is the business of `archipelago-proto`.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod chain;
 pub mod conformance;
 mod error;
 mod fault;
 mod faulty;
+mod lease;
 mod memory;
 mod name;
 pub mod parts;
@@ -60,13 +65,16 @@ mod pipeline;
 pub mod snapshots;
 mod switch;
 
+pub use chain::{AppendChain, ChainLink};
 pub use error::PipelineError;
 pub use fault::{Fault, FaultRates};
 pub use faulty::Faulty;
+pub use lease::{LEASE_TTL_MIN, Lease, LeaseEntry, LeaseWatch, check_lease_ttl, lease_ttl_differs};
 pub use memory::{MemoryBroker, MemoryConfig, MemoryPipeline};
 pub use name::{check_message_id, check_name};
 pub use peers::{Answer, Heard, Listener};
 pub use pipeline::{
-    Incoming, LogId, LogState, Outgoing, PendingAck, Pipeline, PipelineStatus, PublishAck, Subscription,
+    Appending, Incoming, LogId, LogState, Outgoing, PendingAck, Pipeline, PipelineStatus, PublishAck,
+    Subscription,
 };
 pub use switch::Switch;

@@ -1,5 +1,5 @@
 use std::{
-    fmt::Debug,
+    fmt::{self, Debug},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::{Listener, PipelineError};
+use crate::{Lease, Listener, PipelineError};
 
 /// Which log this is: a log that was deleted and made again under the same name is another one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +85,20 @@ impl PublishAck {
 /// the moment the message was sent. Dropping it gives up the answer, not the message.
 pub type PendingAck = BoxFuture<'static, Result<PublishAck, PipelineError>>;
 
+/// An append that is on its way.
+pub struct Appending {
+    /// The place that the payload has in the log if it is accepted; that of its last message if it takes several.
+    pub sequence: u64,
+    /// Resolves once the broker answered, as that of [`Pipeline::publish`].
+    pub ack: PendingAck,
+}
+
+impl Debug for Appending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Appending").field("sequence", &self.sequence).finish_non_exhaustive()
+    }
+}
+
 /// Whether messages can travel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PipelineStatus {
@@ -107,6 +121,9 @@ pub enum PipelineStatus {
 /// which those of others may stand. Each of them has a sequence of its own; readers get the whole with the last. Parts
 /// of a payload that was never completed stay in the log and have no effect.
 ///
+/// Who must be the only writer appends with [`append`](Self::append), and finds out who that is by
+/// [`lease`](Self::lease).
+///
 /// Beside the log, replicas speak to one another directly: [`announce`](Self::announce), [`ask`](Self::ask) and
 /// [`listen`](Self::listen) need no log, and promise nothing but that what arrives is whole.
 #[async_trait]
@@ -125,6 +142,37 @@ pub trait Pipeline: Debug + Send + Sync + 'static {
     /// messages is that of all of them, and names the last; a failure in between is an error here or there, and a retry
     /// sends what is missing. Dropping the future in between leaves parts that have no effect.
     async fn publish(&self, message: Outgoing) -> Result<PendingAck, PipelineError>;
+
+    /// Compare-and-append: stores the payload only if `expected_last` is the last sequence of the log at that moment.
+    /// Never taken for a repeat of another: there is no message id.
+    ///
+    /// Returns once it is handed to the connection, in the order of the calls, and waits while too many acknowledgements
+    /// are outstanding. So appends may be pipelined: the next may be sent at once and expect the
+    /// [`sequence`](Appending::sequence) of this one. If one fails, those that were sent on top of it through the same
+    /// handle fail too, also if others have appended just as many messages in its place. That ends when the failure is
+    /// learnt from its acknowledgement; from then on the caller is expected to know where the log ends.
+    ///
+    /// A payload that takes several messages expects the end of the log to move with them. If somebody else appends in
+    /// between, the rest is refused; what is stored by then has no effect, but the log ends behind it.
+    ///
+    /// # Errors
+    /// [`PipelineError::WrongLastSequence`], here or from the acknowledgement: somebody else appended, or the log lost its
+    /// tail. After [`PipelineError::AckTimeout`], whether it is stored is unknown, and the log itself tells.
+    /// Otherwise as [`publish`](Self::publish).
+    async fn append(
+        &self,
+        origin: &str,
+        payload: Bytes,
+        expected_last: u64,
+    ) -> Result<Appending, PipelineError>;
+
+    /// The lease of the namespace, which is made on first use. It lives beside the log, and needs none. All replicas give
+    /// the same `ttl`, which is at least [`LEASE_TTL_MIN`](crate::LEASE_TTL_MIN).
+    ///
+    /// # Errors
+    /// [`PipelineError::Misconfigured`] for a `ttl` that is too short, or not that with which somebody holds the lease; if
+    /// nobody does, it is changed. Otherwise as [`open`](Self::open).
+    async fn lease(&self, ttl: Duration) -> Result<Arc<dyn Lease>, PipelineError>;
 
     /// Delivers every message with a sequence above `after`, in order, and then each new one as it is appended.
     ///

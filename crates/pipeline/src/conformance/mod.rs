@@ -35,8 +35,10 @@
 //! The tests wait for what must happen, at most [`DEADLINE`]; they never sleep to let something happen. A failed
 //! property panics.
 
+mod appending;
 mod delivery;
 mod large;
+mod leasing;
 mod loss;
 mod outage;
 mod peers;
@@ -48,8 +50,10 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use appending::*;
 pub use delivery::*;
 pub use large::*;
+pub use leasing::*;
 pub use loss::*;
 pub use outage::*;
 pub use peers::*;
@@ -118,6 +122,28 @@ macro_rules! conformance_tests {
             a_question_is_answered_by_whom_it_names,
             a_question_without_an_answer_ends_at_its_deadline,
             listening_survives_an_outage,
+            appends_on_top_of_one_another_are_all_accepted_in_order,
+            an_append_that_expects_another_end_stores_nothing,
+            of_two_who_append_at_once_one_wins,
+            an_append_after_what_another_published_is_refused,
+            what_is_appended_on_top_of_a_refused_one_is_refused,
+            appends_are_not_taken_for_repeats,
+            a_large_payload_is_appended_whole,
+            a_large_payload_with_another_amid_is_refused,
+            an_append_is_refused_where_publishing_is,
+            appending_goes_on_after_an_outage,
+            a_lease_is_held_by_one,
+            of_those_who_acquire_at_once_one_wins,
+            a_lease_is_renewed_by_its_revision,
+            revisions_strictly_grow,
+            a_lease_is_taken_over_only_from_the_revision_that_was_seen,
+            a_lease_that_is_not_renewed_expires,
+            a_released_lease_is_free,
+            a_watch_tells_of_every_change_at_once,
+            a_watch_tells_of_an_expiry,
+            a_lease_outlives_an_outage,
+            another_time_to_live_waits_until_nobody_holds_the_lease,
+            a_lease_does_not_go_with_the_log,
         );
     };
     (@each $harness:expr; $($property:ident,)*) => {

@@ -6,7 +6,7 @@ use std::{
 
 use tokio::{sync::watch, time::Instant};
 
-use super::{MemoryPipeline, listener::Listeners, log::Log};
+use super::{MemoryPipeline, lease::Bucket, listener::Listeners, log::Log};
 use crate::{Fault, FaultRates, LogId, PipelineStatus, fault::FaultDice};
 
 /// How a [`MemoryBroker`] behaves. The defaults are those of a JetStream server.
@@ -73,13 +73,18 @@ pub(super) struct BrokerState {
     /// Never shrinks: a deleted log leaves its slot, through which its readers learn of the end.
     slots: BTreeMap<String, Slot>,
     created_unix_ns_latest: u64,
+    /// How many handles there were.
+    handles: u64,
     dice: FaultDice,
     faults_next: VecDeque<Fault>,
+    lease_faults_next: VecDeque<Fault>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Slot {
     pub(super) log: Option<Log>,
+    /// What is known of the lease; `None` before its first use.
+    pub(super) lease: Option<Bucket>,
     pub(super) listeners: Listeners,
     /// Changes whenever a reader may have something to see.
     pub(super) changed: watch::Sender<()>,
@@ -98,8 +103,10 @@ impl MemoryBroker {
             running: true,
             slots: BTreeMap::new(),
             created_unix_ns_latest: 0,
+            handles: 0,
             dice: FaultDice::new(config.fault_rates, config.fault_seed),
             faults_next: VecDeque::new(),
+            lease_faults_next: VecDeque::new(),
         };
         let shared = Shared {
             config,
@@ -115,7 +122,8 @@ impl MemoryBroker {
         MemoryPipeline::new(self.shared.clone(), namespace)
     }
 
-    /// Stops the broker: every handle is down, publishing is refused, delivery stands still. Logs are kept.
+    /// Stops the broker: every handle is down, publishing is refused, delivery stands still. Logs are kept, and leases go
+    /// on expiring.
     pub fn stop(&self) {
         self.set_running(false);
     }
@@ -149,11 +157,21 @@ impl MemoryBroker {
         slot.changed.send_replace(());
     }
 
-    /// Deletes all logs, as a broker that lost its disk.
+    /// Forgets the lease of a namespace and all its revisions, as when its bucket is deleted: nobody holds it, and the
+    /// next one who does has the revision 1.
+    pub fn drop_lease(&self, namespace: &str) {
+        let mut state = self.shared.lock();
+        let slot = state.slot(namespace);
+        slot.lease = None;
+        slot.changed.send_replace(());
+    }
+
+    /// Deletes all logs and leases, as a broker that lost its disk.
     pub fn wipe(&self) {
         let mut state = self.shared.lock();
         for slot in state.slots.values_mut() {
             slot.log = None;
+            slot.lease = None;
         }
         state.announce_all();
     }
@@ -174,10 +192,17 @@ impl MemoryBroker {
         self.change_log(namespace, Log::purge);
     }
 
-    /// Strikes the next published message with `fault`. Several calls strike the next several messages in order,
+    /// Strikes the next published or appended message with `fault`. Several calls strike the next several messages in order,
     /// before the configured rates come into play again.
     pub fn fault_next(&self, fault: Fault) {
         self.shared.lock().faults_next.push_back(fault);
+    }
+
+    /// Strikes the next acquiring, renewing or releasing of a lease with `fault`: [`Fault::LoseMessage`] has no effect on
+    /// the lease, [`Fault::LoseAck`] has, and both time out. [`Fault::StoreTwice`] does nothing. Several calls strike the
+    /// next several calls in order.
+    pub fn fault_next_lease_call(&self, fault: Fault) {
+        self.shared.lock().lease_faults_next.push_back(fault);
     }
 
     /// Sets how often published messages meet a mishap from now on. The sequence of random numbers goes on.
@@ -228,9 +253,20 @@ impl BrokerState {
         slot.changed.send_replace(());
     }
 
+    /// The number of a new handle.
+    pub(super) fn count_handle(&mut self) -> u64 {
+        self.handles += 1;
+        self.handles
+    }
+
     /// The mishap of the message that is published now.
     pub(super) fn draw_fault(&mut self) -> Option<Fault> {
         self.faults_next.pop_front().or_else(|| self.dice.roll())
+    }
+
+    /// The mishap of the change of a lease that is made now.
+    pub(super) fn draw_lease_fault(&mut self) -> Option<Fault> {
+        self.lease_faults_next.pop_front()
     }
 
     fn announce_all(&self) {

@@ -13,13 +13,14 @@ use tokio::{
 
 use super::{
     broker::{BrokerState, Shared},
+    lease::MemoryLease,
     log::Entry,
     subscription::MemorySubscription,
 };
 use crate::{
-    Fault, Listener, LogState, Outgoing, PendingAck, Pipeline, PipelineError, PipelineStatus, PublishAck,
-    Subscription, check_message_id, check_name,
-    parts::{Part, split},
+    AppendChain, Appending, ChainLink, Fault, Lease, Listener, LogState, Outgoing, PendingAck, Pipeline,
+    PipelineError, PipelineStatus, PublishAck, Subscription, check_message_id, check_name,
+    parts::{Part, split, whole_after},
 };
 
 /// One replica's handle on one log of a [`MemoryBroker`](crate::MemoryBroker). Clones share the limit of outstanding
@@ -29,12 +30,14 @@ pub struct MemoryPipeline {
     shared: Arc<Shared>,
     namespace: Arc<str>,
     in_flight: Arc<Semaphore>,
+    chain: Arc<AppendChain>,
 }
 
 impl MemoryPipeline {
     pub(super) fn new(shared: Arc<Shared>, namespace: &str) -> MemoryPipeline {
         let in_flight = Arc::new(Semaphore::new(shared.config.in_flight_max));
-        MemoryPipeline { shared, namespace: namespace.into(), in_flight }
+        let chain = Arc::new(AppendChain::new(format!("append {} ", shared.lock().count_handle())));
+        MemoryPipeline { shared, namespace: namespace.into(), in_flight, chain }
     }
 
     /// The broker, if it runs.
@@ -53,7 +56,7 @@ impl MemoryPipeline {
     }
 
     /// Appends as the fault allows; `None` is an acknowledgement that never comes.
-    fn append(&self, message: &Entry) -> Result<Option<PublishAck>, PipelineError> {
+    fn store(&self, message: &Entry) -> Result<Option<PublishAck>, PipelineError> {
         let stored_at = self.shared.now();
         let window = self.shared.config.duplicate_window;
         let mut state = self.running()?;
@@ -77,6 +80,39 @@ impl MemoryPipeline {
         };
         slot.changed.send_replace(());
         Ok(ack)
+    }
+
+    /// The same, if the log ends at `expected_last` and the message fits there.
+    fn store_after(
+        &self,
+        message: &Entry,
+        expected_last: u64,
+        on_top_of: Option<&str>,
+    ) -> Result<Option<PublishAck>, PipelineError> {
+        let stored_at = self.shared.now();
+        let mut state = self.running()?;
+        let fault = state.draw_fault();
+        let slot = state.slot(&self.namespace);
+        let log = slot.log.as_mut().ok_or_else(|| self.missing())?;
+        match fault {
+            Some(Fault::Unavailable) => {
+                return Err(PipelineError::Unavailable { reason: "an injected fault".to_owned() });
+            }
+            Some(Fault::LoseMessage) => return Ok(None),
+            // The second of two does not find the end that it expects.
+            Some(Fault::LoseAck | Fault::StoreTwice) | None => {}
+        }
+        let stored = log.append_after(message, expected_last, on_top_of, stored_at);
+        slot.changed.send_replace(());
+        match (stored, fault) {
+            (_, Some(Fault::LoseAck)) => Ok(None),
+            (Ok(ack), _) => Ok(Some(ack)),
+            (Err(last_sequence), _) => Err(PipelineError::WrongLastSequence {
+                name: self.namespace.to_string(),
+                expected: expected_last,
+                last_sequence: Some(last_sequence),
+            }),
+        }
     }
 
     /// The message as the broker takes it: whole, or in parts.
@@ -111,6 +147,19 @@ impl MemoryPipeline {
     }
 }
 
+/// An answer, until which the message takes a place among those in flight.
+fn keeping(
+    permit: OwnedSemaphorePermit,
+    answer: impl Future<Output = Result<PublishAck, PipelineError>> + Send + 'static,
+) -> PendingAck {
+    async move {
+        let answer = answer.await;
+        drop(permit);
+        answer
+    }
+    .boxed()
+}
+
 fn stopped() -> PipelineError {
     PipelineError::Unavailable { reason: Shared::STOPPED.to_owned() }
 }
@@ -143,16 +192,72 @@ impl Pipeline for MemoryPipeline {
                 // What others publish may stand between two parts, and the broker may go down there.
                 tokio::task::yield_now().await;
             }
-            acks.push(self.append(&entry)?);
+            acks.push(self.store(&entry)?);
         }
         Ok(match acks.into_iter().collect::<Option<Vec<_>>>() {
-            Some(acks) => async move {
-                drop(permit);
-                Ok(PublishAck::of_parts(&acks))
-            }
-            .boxed(),
+            Some(acks) => keeping(permit, async move { Ok(PublishAck::of_parts(&acks)) }),
             None => self.lost_ack(permit),
         })
+    }
+
+    async fn append(
+        &self,
+        origin: &str,
+        payload: Bytes,
+        expected_last: u64,
+    ) -> Result<Appending, PipelineError> {
+        check_name(origin)?;
+        self.check_size(&payload)?;
+        let permit = self.in_flight.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let message_id = whole_after(expected_last);
+        let entries = self.entries(Outgoing { origin: origin.into(), message_id, payload });
+        let sequence = expected_last.saturating_add(entries.len() as u64);
+        let (mut answers, mut current) = (Vec::new(), 0);
+        let appended = 'parts: {
+            for (entry, expected_last) in entries.into_iter().zip(expected_last..) {
+                if !answers.is_empty() {
+                    // What others append may stand between two parts, and the broker may go down there.
+                    tokio::task::yield_now().await;
+                }
+                let ChainLink { id, on_top_of, chain } = self.chain.link(expected_last);
+                current = chain;
+                let entry = Entry { message_id: id, ..entry };
+                match self.store_after(&entry, expected_last, on_top_of.as_deref()) {
+                    Ok(answer) => answers.push(answer),
+                    Err(error) => break 'parts Err(error),
+                }
+            }
+            Ok(answers.iter().copied().collect::<Option<Vec<_>>>())
+        };
+        let answer = match appended {
+            Ok(Some(acks)) => {
+                let ack = PublishAck::of_parts(&acks);
+                return Ok(Appending { sequence, ack: keeping(permit, async move { Ok(ack) }) });
+            }
+            Ok(None) => self.lost_ack(permit),
+            // It is the broker's answer, and comes as such.
+            Err(error @ PipelineError::WrongLastSequence { .. }) => {
+                keeping(permit, async move { Err(error) })
+            }
+            // The first parts may be there.
+            Err(PipelineError::Unavailable { .. }) if !answers.is_empty() => self.lost_ack(permit),
+            Err(error) => {
+                self.chain.break_off(current);
+                return Err(error);
+            }
+        };
+        let chains = self.chain.clone();
+        let ack = async move {
+            let answer = answer.await;
+            chains.break_off(current);
+            answer
+        };
+        Ok(Appending { sequence, ack: ack.boxed() })
+    }
+
+    async fn lease(&self, ttl: Duration) -> Result<Arc<dyn Lease>, PipelineError> {
+        check_name(&self.namespace)?;
+        Ok(Arc::new(MemoryLease::open(self.shared.clone(), self.namespace.clone(), ttl)?))
     }
 
     async fn subscribe(&self, after: u64) -> Result<Box<dyn Subscription>, PipelineError> {

@@ -45,6 +45,12 @@ impl Part {
     }
 }
 
+/// Names a payload that is appended behind `expected_last`: no other payload begins there in the same log. It is no valid
+/// message id, so that it is not that of a published one either.
+pub fn whole_after(expected_last: u64) -> String {
+    format!("after {expected_last}")
+}
+
 /// The parts of a payload of `bytes`, of which each has at most `part_bytes_max`, and their places in it. None if the
 /// payload is empty, if `part_bytes_max` is 0, or if there were more than 2³² of them.
 pub fn split(whole: &str, bytes: usize, part_bytes_max: usize) -> Vec<(Part, Range<usize>)> {

@@ -1,3 +1,5 @@
+mod lease;
+
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
@@ -5,18 +7,19 @@ use bytes::Bytes;
 use futures::FutureExt;
 use tokio::{sync::watch, task::AbortHandle, time::Instant};
 
+use self::lease::SwitchLease;
 use crate::{
-    Heard, Incoming, Listener, LogState, Outgoing, PendingAck, Pipeline, PipelineError, PipelineStatus,
-    Subscription,
+    Appending, Heard, Incoming, Lease, Listener, LogState, Outgoing, PendingAck, Pipeline, PipelineError,
+    PipelineStatus, Subscription,
 };
 
 /// A pipeline that can be cut off from its broker and healed again, one replica at a time. Clones are the same
 /// switch.
 ///
 /// While it is cut, calls fail with [`PipelineError::Unavailable`], subscriptions stand still and the status is
-/// down; what is said beside the log is lost. After [`Switch::heal`], subscriptions go on with the message after the last that they delivered.
+/// down; what is said beside the log is lost, and who watches a lease learns nothing. After [`Switch::heal`], subscriptions go on with the message after the last that they delivered.
 /// Acknowledgements that were outstanding at a cut fail with [`PipelineError::AckTimeout`] at once, without the wait
-/// that a real partition would bring: their messages may or may not be stored.
+/// that a real partition would bring: their messages may or may not be stored. So do changes of a lease.
 #[derive(Clone, Debug)]
 pub struct Switch {
     inner: Arc<dyn Pipeline>,
@@ -98,10 +101,13 @@ impl Switch {
         self.link.state.borrow().cut
     }
 
-    fn check(&self) -> Result<(), PipelineError> {
-        match self.is_cut() {
+    /// The next cut, if the link is whole.
+    fn next_cut(&self) -> Result<NextCut, PipelineError> {
+        let link = self.link.state.subscribe();
+        let LinkState { cut, cuts } = *link.borrow();
+        match cut {
             true => Err(PipelineError::Unavailable { reason: CUT_OFF.to_owned() }),
-            false => Ok(()),
+            false => Ok(NextCut { link, cuts, since: Instant::now() }),
         }
     }
 
@@ -119,6 +125,29 @@ impl Switch {
     }
 }
 
+/// A cut that may come. What is asked before it is not answered any more, even if the link is healed at once.
+struct NextCut {
+    link: watch::Receiver<LinkState>,
+    cuts: u64,
+    since: Instant,
+}
+
+impl NextCut {
+    /// The answer to what may have had an effect, unless the cut comes first.
+    async fn or<T>(
+        mut self,
+        answer: impl Future<Output = Result<T, PipelineError>>,
+    ) -> Result<T, PipelineError> {
+        tokio::select! {
+            biased;
+            Ok(_) = self.link.wait_for(|link| link.cuts > self.cuts) => {
+                Err(PipelineError::AckTimeout { deadline: self.since.elapsed() })
+            }
+            answer = answer => answer,
+        }
+    }
+}
+
 const CUT_OFF: &str = "cut off";
 
 #[async_trait]
@@ -132,22 +161,27 @@ impl Pipeline for Switch {
     }
 
     async fn publish(&self, message: Outgoing) -> Result<PendingAck, PipelineError> {
-        self.check()?;
-        let mut link = self.link.state.subscribe();
-        let cuts = link.borrow_and_update().cuts;
-        let sent = Instant::now();
+        let cut = self.next_cut()?;
         // A cut while this waits for room means that the message was not handed over, unlike one afterwards.
         let ack = self.unless_cut(self.inner.publish(message)).await?;
-        Ok(async move {
-            tokio::select! {
-                biased;
-                Ok(_) = link.wait_for(|link| link.cuts > cuts) => {
-                    Err(PipelineError::AckTimeout { deadline: sent.elapsed() })
-                }
-                answer = ack => answer,
-            }
-        }
-        .boxed())
+        Ok(cut.or(ack).boxed())
+    }
+
+    async fn append(
+        &self,
+        origin: &str,
+        payload: Bytes,
+        expected_last: u64,
+    ) -> Result<Appending, PipelineError> {
+        let cut = self.next_cut()?;
+        let appending = self.inner.append(origin, payload, expected_last);
+        let Appending { sequence, ack } = self.unless_cut(appending).await?;
+        Ok(Appending { sequence, ack: cut.or(ack).boxed() })
+    }
+
+    async fn lease(&self, ttl: Duration) -> Result<Arc<dyn Lease>, PipelineError> {
+        let inner = self.unless_cut(self.inner.lease(ttl)).await?;
+        Ok(Arc::new(SwitchLease { inner, switch: self.clone() }))
     }
 
     async fn subscribe(&self, after: u64) -> Result<Box<dyn Subscription>, PipelineError> {
