@@ -25,7 +25,7 @@ impl Log {
     }
 
     fn term(&self, index: u64) -> u64 {
-        self.0[index as usize - 1].0
+        self.0[place(index)].0
     }
 
     /// What a node has that applied everything up to this index.
@@ -41,7 +41,7 @@ impl Log {
     /// The entries of one term from this index on, at most so many.
     fn batch(&self, first: u64, len: usize) -> EntryBatch {
         let term = self.term(first);
-        let of_term = self.0[first as usize - 1..].iter().take_while(|(of, _)| *of == term);
+        let of_term = self.0[place(first)..].iter().take_while(|(of, _)| *of == term);
         EntryBatch {
             namespace: "orders".into(),
             term,
@@ -69,7 +69,7 @@ impl Log {
     /// Another log, which has another entry at this index and is the same otherwise.
     fn forked_at(&self, index: u64) -> Log {
         let mut log = self.clone();
-        let entry = &mut log.0[index as usize - 1].1;
+        let entry = &mut log.0[place(index)].1;
         *entry = match &entry.operation {
             Operation::TermStart { node, session, .. } => Entry::new(Operation::TermStart {
                 node: node.clone(),
@@ -80,6 +80,11 @@ impl Log {
         };
         log
     }
+}
+
+/// Where the entry of this index stands in a log.
+fn place(index: u64) -> usize {
+    usize::try_from(index).expect("few") - 1
 }
 
 fn terms(max: usize) -> impl Strategy<Value = Vec<(u64, Vec<Operation>)>> {
