@@ -18,12 +18,9 @@ use crate::{
 const MISSING_CHECK_MAX: Duration = Duration::from_secs(1);
 
 /// The answers to a message that does not find the end of the log, or of its subject, where it expects it: another
-/// sequence, another one that is about to be stored, another message id.
-const WRONG_LAST: [ErrorCode; 3] = [
-    ErrorCode::STREAM_WRONG_LAST_SEQUENCE,
-    ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT,
-    ErrorCode::STREAM_WRONG_LAST_MESSAGE_ID,
-];
+/// sequence, or another message that is about to be stored.
+const WRONG_LAST: [ErrorCode; 2] =
+    [ErrorCode::STREAM_WRONG_LAST_SEQUENCE, ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT];
 
 /// An acknowledgement that is waited for.
 pub(crate) struct Ack {
@@ -134,6 +131,5 @@ mod tests {
         assert_eq!(last_sequence(&answer(10071, "wrong last sequence: 17")), Some(17));
         assert_eq!(last_sequence(&answer(10071, "wrong last sequence")), None);
         assert_eq!(last_sequence(&answer(10164, "wrong last sequence")), None);
-        assert_eq!(last_sequence(&answer(10070, "wrong last msg ID: 17")), None);
     }
 }

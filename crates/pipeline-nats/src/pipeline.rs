@@ -71,11 +71,10 @@ impl NatsPipeline {
             let _ = tokio::time::timeout(config.connect_timeout, up).await;
         }
         // No other inbox has this name.
-        let inbox = publish.new_inbox();
-        let name = inbox.rsplit('.').next().unwrap_or_default();
+        let name = publish.new_inbox();
         Ok(NatsPipeline {
             out: out.clone(),
-            publisher: Arc::new(Publisher::new(out, config.in_flight_max, config.ack_timeout, name)),
+            publisher: Arc::new(Publisher::new(out, config.in_flight_max, config.ack_timeout, &name)),
             peers: Peers::new(publish.clone(), consume, links.clone(), &config.namespace),
             config: Arc::new(config),
             links,

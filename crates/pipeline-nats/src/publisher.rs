@@ -1,8 +1,8 @@
 use std::{sync::Arc, time::Duration};
 
 use archipelago_pipeline::{
-    AppendChain, Appending, ChainLink, Outgoing, PendingAck, PipelineError, PublishAck, check_message_id,
-    check_name, parts::whole_after,
+    Appending, Outgoing, PendingAck, PipelineError, PublishAck, check_message_id, check_name,
+    parts::WholeNames,
 };
 use async_nats::jetstream::message::PublishMessage;
 use bytes::Bytes;
@@ -24,7 +24,7 @@ pub(crate) struct Publisher {
     stream: LogStream,
     in_flight: Arc<Semaphore>,
     ack_timeout: Duration,
-    chain: Arc<AppendChain>,
+    names: WholeNames,
 }
 
 impl Publisher {
@@ -35,8 +35,8 @@ impl Publisher {
         ack_timeout: Duration,
         name: &str,
     ) -> Publisher {
-        let in_flight = Arc::new(Semaphore::new(in_flight_max));
-        Publisher { stream, in_flight, ack_timeout, chain: Arc::new(AppendChain::new(format!("{name}/"))) }
+        let (in_flight, names) = (Arc::new(Semaphore::new(in_flight_max)), WholeNames::new(name));
+        Publisher { stream, in_flight, ack_timeout, names }
     }
 
     pub(crate) async fn publish(&self, message: Outgoing, sizes: Sizes) -> Result<PendingAck, PipelineError> {
@@ -84,13 +84,13 @@ impl Publisher {
         let subject = format!("{}{origin}", self.stream.subject_prefix);
         if !sizes.splits(payload.len()) {
             let outgoing = PublishMessage::build().payload(payload);
-            let (ack, chain) = self.send_behind(expected_last, subject, outgoing).await?;
-            let ack = keeping(permit, self.chained(chain, ack.wait()));
-            return Ok(Appending { sequence: expected_last.saturating_add(1), ack: ack.boxed() });
+            let ack = self.send_behind(expected_last, subject, outgoing).await?.wait();
+            let ack = keeping(permit, ack).boxed();
+            return Ok(Appending { sequence: expected_last.saturating_add(1), ack });
         }
-        let parts: Vec<_> = sizes.split(&whole_after(expected_last), &payload).collect();
+        let parts: Vec<_> = sizes.split(&self.names.next_name(), &payload).collect();
         let sequence = expected_last.saturating_add(parts.len() as u64);
-        let (mut under_way, mut acks, mut current) = (FuturesUnordered::new(), Vec::new(), 0);
+        let (mut under_way, mut acks) = (FuturesUnordered::new(), Vec::new());
         let sent = Instant::now();
         let sending = async {
             for ((part, payload), expected_last) in parts.into_iter().zip(expected_last..) {
@@ -98,8 +98,7 @@ impl Publisher {
                     acks.push(under_way.next().await.expect("some are under way")?);
                 }
                 let outgoing = PublishMessage::build().headers(headers_of(&part)).payload(payload);
-                let (ack, chain) = self.send_behind(expected_last, subject.clone(), outgoing).await?;
-                current = chain;
+                let ack = self.send_behind(expected_last, subject.clone(), outgoing).await?;
                 under_way.push(ack.wait());
             }
             Ok(())
@@ -119,47 +118,22 @@ impl Publisher {
             }
             Err(error) => std::future::ready(Err(error)).boxed(),
         };
-        Ok(Appending { sequence, ack: keeping(permit, self.chained(current, answer)).boxed() })
+        Ok(Appending { sequence, ack: keeping(permit, answer).boxed() })
     }
 
-    /// Sends a message that fits only behind `expected_last`, and only behind the one that was sent there, if that was
-    /// the last. Tells which chain it is part of.
+    /// Sends a message that fits only behind `expected_last`.
+    ///
+    /// Nothing ties it to the message that is expected there. A server has a header that would (the id of the last
+    /// message), but in a cluster it looks at that only when the message is agreed upon: pipelined ones behind it then get
+    /// no answer, and the stream is reset.
     async fn send_behind(
         &self,
         expected_last: u64,
         subject: String,
         outgoing: PublishMessage,
-    ) -> Result<(Ack, u64), PipelineError> {
-        let ChainLink { id, on_top_of, chain } = self.chain.link(expected_last);
-        let outgoing = outgoing.message_id(id).expected_last_sequence(expected_last);
-        let outgoing = match on_top_of {
-            Some(id) => outgoing.expected_last_message_id(id),
-            None => outgoing,
-        };
-        match self.send(subject, outgoing).await {
-            Ok(ack) => Ok((ack.expecting(expected_last), chain)),
-            Err(error) => {
-                self.chain.break_off(chain);
-                Err(error)
-            }
-        }
-    }
-
-    /// The answer to a message of a chain, which ends with its failure.
-    fn chained(
-        &self,
-        chain: u64,
-        answer: impl Future<Output = Result<PublishAck, PipelineError>> + Send + 'static,
-    ) -> PendingAck {
-        let chains = self.chain.clone();
-        async move {
-            let answer = answer.await;
-            if answer.is_err() {
-                chains.break_off(chain);
-            }
-            answer
-        }
-        .boxed()
+    ) -> Result<Ack, PipelineError> {
+        let outgoing = outgoing.expected_last_sequence(expected_last);
+        Ok(self.send(subject, outgoing).await?.expecting(expected_last))
     }
 
     /// Hands one message to the connection.

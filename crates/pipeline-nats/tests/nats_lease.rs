@@ -121,13 +121,8 @@ async fn a_holder_that_slept_past_its_lease_has_lost_it() {
     let taken = acquired(&*his, BOB).await;
     assert!(taken > revision);
     bob.append("bob", BOB, last).await.expect("appending").ack.await.expect("his");
-    let mut refused = Vec::new();
-    for at in last..last + 50 {
-        refused.push(alice.append("alice", ALICE, at).await.expect("handed over").ack);
-    }
-    for answer in futures::future::join_all(refused).await {
-        assert!(matches!(answer, Err(PipelineError::WrongLastSequence { .. })), "{answer:?}");
-    }
+    let answer = alice.append("alice", ALICE, last).await.expect("handed over").ack.await;
+    assert!(matches!(answer, Err(PipelineError::WrongLastSequence { .. })), "{answer:?}");
     assert_eq!(alice.state().await.expect("the state").last_sequence, last + 1, "not a single entry");
     assert_eq!(renewed(&*hers, revision, ALICE).await, None);
     assert_eq!(hers.look().await.expect("an answer"), Some(LeaseEntry { revision: taken, value: BOB }));
