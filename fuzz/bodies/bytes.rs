@@ -2,9 +2,9 @@
 
 use archipelago_clock::{Dot, Hlc, Incarnation, ReplicaId, VectorClock, VersionVector};
 use archipelago_proto::{
-    BatchEncoder, ChangesPart, DeltaPiece, DeltaRequest, Event, EventBatch, Heartbeat, Limits, Record,
-    ReplicaTable, SnapshotChunk, SnapshotManifest, StateAnswer, StateQuestion, check_value, decode_value,
-    encode_value, join_fields, split_fields,
+    BatchEncoder, ChangesPart, DeltaPiece, DeltaRequest, EntryBatch, Event, EventBatch, Heartbeat, Limits,
+    NodeAnswer, NodeBeat, NodeQuestion, Record, ReplicaTable, SnapshotChunk, SnapshotManifest, StateAnswer,
+    StateQuestion, check_value, decode_value, encode_value, join_fields, split_fields,
 };
 use bytes::Bytes;
 
@@ -21,6 +21,41 @@ pub(crate) fn envelope(data: &[u8]) {
     same_manifest_again(seal(8, data));
     same_question_again(seal(9, data));
     same_answer_again(seal(10, data));
+    same_entries_again(seal(11, data));
+    same_node_beat_again(seal(12, data));
+    same_node_question_again(seal(13, data));
+    same_node_answer_again(seal(14, data));
+}
+
+/// Nodes agree on the digest of a history, whoever wrote it again.
+fn same_entries_again(message: Bytes) {
+    let limits = Limits::default();
+    let Ok(batch) = EntryBatch::decode(message, &limits) else { return };
+    assert!(!batch.entries.is_empty() && batch.term > 0 && batch.first_index > 0);
+    assert_eq!(batch.last_index() - batch.first_index + 1, batch.entries.len() as u64);
+    let again = EntryBatch::decode(batch.encode(), &limits).expect("just written");
+    assert_eq!(again, batch);
+    assert!(again.chained().eq(batch.chained()));
+}
+
+fn same_node_beat_again(message: Bytes) {
+    let limits = Limits::default();
+    let Ok(beat) = NodeBeat::decode(message, &limits) else { return };
+    assert_eq!(NodeBeat::decode(beat.encode(), &limits).expect("just written"), beat);
+}
+
+fn same_node_question_again(message: Bytes) {
+    let limits = Limits::default();
+    let Ok((namespace, from, question)) = NodeQuestion::decode(message, &limits) else { return };
+    let again = NodeQuestion::decode(question.encode(&namespace, &from), &limits).expect("just written");
+    assert_eq!(again, (namespace, from, question));
+}
+
+fn same_node_answer_again(message: Bytes) {
+    let limits = Limits::default();
+    // Small enough that forged lengths are refused, not paid for.
+    let Ok(answer) = NodeAnswer::decode(message, &limits, 1 << 20) else { return };
+    assert_eq!(NodeAnswer::decode(answer.encode(), &limits, 2 << 20).expect("just written"), answer);
 }
 
 fn same_chunk_again(message: Bytes) {

@@ -18,8 +18,8 @@ use archipelago_manager::{
     Imported, MultiMasterBuilder, MultiMasterManager, Notification, Notifications, SessionToken,
 };
 use archipelago_pipeline::{
-    Appending, Heard, Lease, Listener, LogState, MemoryBroker, Outgoing, PendingAck, Pipeline, PipelineError, PipelineStatus,
-    Subscription,
+    Appending, Heard, Lease, Listener, LogState, MemoryBroker, Outgoing, PendingAck, Pipeline, PipelineError,
+    PipelineStatus, Subscription,
 };
 use archipelago_proto::{DeltaPiece, DeltaRequest, Limits};
 use archipelago_store::{Batch, Durability, MemoryStore, Store, Table};
@@ -92,7 +92,12 @@ impl Pipeline for Road {
         self.inner.publish(message).await
     }
 
-    async fn append(&self, origin: &str, payload: Bytes, expected_last: u64) -> Result<Appending, PipelineError> {
+    async fn append(
+        &self,
+        origin: &str,
+        payload: Bytes,
+        expected_last: u64,
+    ) -> Result<Appending, PipelineError> {
         self.inner.append(origin, payload, expected_last).await
     }
     async fn lease(&self, ttl: Duration) -> Result<Arc<dyn Lease>, PipelineError> {

@@ -15,8 +15,8 @@ use archipelago_manager::subscriber::{
     ReplayError, ReplayFrom, SubscriberError, SubscriberNotice,
 };
 use archipelago_pipeline::{
-    Appending, Incoming, Lease, Listener, LogState, MemoryBroker, Outgoing, PendingAck, Pipeline, PipelineError,
-    PipelineStatus, Subscription,
+    Appending, Incoming, Lease, Listener, LogState, MemoryBroker, Outgoing, PendingAck, Pipeline,
+    PipelineError, PipelineStatus, Subscription,
 };
 use archipelago_store::MemoryStore;
 use archipelago_store_fjall::FjallStore;
@@ -82,7 +82,12 @@ impl Pipeline for Bent {
     async fn publish(&self, message: Outgoing) -> Result<PendingAck, PipelineError> {
         self.inner.publish(message).await
     }
-    async fn append(&self, origin: &str, payload: Bytes, expected_last: u64) -> Result<Appending, PipelineError> {
+    async fn append(
+        &self,
+        origin: &str,
+        payload: Bytes,
+        expected_last: u64,
+    ) -> Result<Appending, PipelineError> {
         self.inner.append(origin, payload, expected_last).await
     }
     async fn lease(&self, ttl: Duration) -> Result<Arc<dyn Lease>, PipelineError> {

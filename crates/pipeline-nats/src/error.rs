@@ -9,7 +9,10 @@ use async_nats::{
             CreateStreamError, CreateStreamErrorKind, GetStreamError, GetStreamErrorKind, RequestError,
             RequestErrorKind,
         },
-        stream::{ConsumerError, ConsumerErrorKind, PurgeError, PurgeErrorKind},
+        stream::{
+            ConsumerError, ConsumerErrorKind, LastRawMessageError, LastRawMessageErrorKind, PurgeError,
+            PurgeErrorKind,
+        },
     },
 };
 
@@ -123,6 +126,11 @@ pub(crate) fn answer(error: &(dyn Error + 'static)) -> Option<jetstream::Error> 
             return Some(answer);
         }
         if let Some(PurgeErrorKind::JetStream(answer)) = error.downcast_ref().map(PurgeError::kind) {
+            return Some(answer);
+        }
+        if let Some(LastRawMessageErrorKind::JetStream(answer)) =
+            error.downcast_ref().map(LastRawMessageError::kind)
+        {
             return Some(answer);
         }
         cause = error.source();

@@ -31,10 +31,12 @@
 //! | `connection` | how a connection is made and its broker examined |
 //! | `stream` | the stream behind a log: how it is made, checked and read out |
 //! | `parts` | the headers by which a payload larger than a message travels in parts |
-//! | `publisher` | the way out: acknowledgements with a deadline of their own |
+//! | `publisher` | the way out: messages and appends |
+//! | `ack` | acknowledgements with a deadline of their own |
 //! | `reader` | the way in: a task that survives reconnects and notices every kind of loss |
 //! | `subscription` | the reader's other end |
 //! | `peers` | what replicas say to one another, on the subjects `archipelago.orders.said.paris` and `archipelago.orders.asked.paris` |
+//! | `lease` | the lease, in the JetStream key-value bucket `archipelago_orders_lease`, key `leader` |
 //! | `snapshots` | [`NatsSnapshots`]: snapshots in the JetStream object store |
 //! | `bucket` | the object store behind them |
 //! | `error` | what the broker says, as a [`PipelineError`](archipelago_pipeline::PipelineError) |
@@ -42,7 +44,8 @@
 //! # Invariants
 //!
 //! - No type of async-nats appears in the public API.
-//! - Only `open` makes a stream, and it never changes one.
+//! - Only `open` makes the stream of a log, and it never changes one.
+//! - Who holds the lease is decided by nothing but the broker's answer to a write that expects a revision.
 //! - A subscription delivers from the stream it was made for or ends with an error. It relies on no state in the
 //!   broker but the stream: its consumer is made anew, after the message delivered last, whenever anything is in
 //!   doubt.
@@ -51,11 +54,13 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod ack;
 mod address;
 mod bucket;
 mod config;
 mod connection;
 mod error;
+mod lease;
 mod link;
 mod parts;
 mod peers;

@@ -1,8 +1,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use archipelago_pipeline::{
-    Listener, LogState, Outgoing, PendingAck, Pipeline, PipelineError, PipelineStatus, Subscription,
-    check_name,
+    Appending, Lease, Listener, LogState, Outgoing, PendingAck, Pipeline, PipelineError, PipelineStatus,
+    Subscription, check_name,
 };
 use async_nats::Client;
 use async_trait::async_trait;
@@ -13,6 +13,7 @@ use crate::{
     address::{Addresses, masked},
     config::{NatsConfig, OnStart},
     connection,
+    lease::NatsLease,
     link::{Links, Role},
     parts::Sizes,
     peers::Peers,
@@ -30,6 +31,8 @@ pub struct NatsPipeline {
     peers: Peers,
     client: Client,
     publisher: Arc<Publisher>,
+    /// The stream as seen over the connection for publishing.
+    out: LogStream,
     /// The stream as seen over the connection for reading, which serves all requests but publishing.
     stream: LogStream,
 }
@@ -67,8 +70,11 @@ impl NatsPipeline {
             let up = status.wait_for(|status| *status == PipelineStatus::Up);
             let _ = tokio::time::timeout(config.connect_timeout, up).await;
         }
+        // No other inbox has this name.
+        let name = publish.new_inbox();
         Ok(NatsPipeline {
-            publisher: Arc::new(Publisher::new(out, config.in_flight_max, config.ack_timeout)),
+            out: out.clone(),
+            publisher: Arc::new(Publisher::new(out, config.in_flight_max, config.ack_timeout, &name)),
             peers: Peers::new(publish.clone(), consume, links.clone(), &config.namespace),
             config: Arc::new(config),
             links,
@@ -110,6 +116,20 @@ impl Pipeline for NatsPipeline {
 
     async fn publish(&self, message: Outgoing) -> Result<PendingAck, PipelineError> {
         self.publisher.publish(message, self.sizes()).await
+    }
+
+    async fn append(
+        &self,
+        origin: &str,
+        payload: Bytes,
+        expected_last: u64,
+    ) -> Result<Appending, PipelineError> {
+        self.publisher.append(origin, payload, expected_last, self.sizes()).await
+    }
+
+    async fn lease(&self, ttl: Duration) -> Result<Arc<dyn Lease>, PipelineError> {
+        connection::check_version(&self.client)?;
+        Ok(Arc::new(NatsLease::open(&self.out, &self.stream, &self.config, ttl).await?))
     }
 
     async fn subscribe(&self, after: u64) -> Result<Box<dyn Subscription>, PipelineError> {

@@ -1,11 +1,11 @@
 use std::{sync::Arc, time::Duration};
 
-use archipelago_pipeline::{Outgoing, PendingAck, PipelineError, PublishAck, check_message_id, check_name};
-use async_nats::jetstream::{
-    self,
-    context::{PublishAckFuture, PublishError, PublishErrorKind},
-    message::PublishMessage,
+use archipelago_pipeline::{
+    Appending, Outgoing, PendingAck, PipelineError, PublishAck, check_message_id, check_name,
+    parts::WholeNames,
 };
+use async_nats::jetstream::message::PublishMessage;
+use bytes::Bytes;
 use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -13,14 +13,10 @@ use tokio::{
 };
 
 use crate::{
-    error,
-    link::{Loss, Role},
+    ack::Ack,
     parts::{PARTS_IN_FLIGHT_MAX, Sizes, headers_of},
     stream::LogStream,
 };
-
-/// How long it is looked into why nobody took a message.
-const MISSING_CHECK_MAX: Duration = Duration::from_secs(1);
 
 /// The way out.
 #[derive(Debug)]
@@ -28,11 +24,19 @@ pub(crate) struct Publisher {
     stream: LogStream,
     in_flight: Arc<Semaphore>,
     ack_timeout: Duration,
+    names: WholeNames,
 }
 
 impl Publisher {
-    pub(crate) fn new(stream: LogStream, in_flight_max: usize, ack_timeout: Duration) -> Publisher {
-        Publisher { stream, in_flight: Arc::new(Semaphore::new(in_flight_max)), ack_timeout }
+    /// `name` is that of no other publisher.
+    pub(crate) fn new(
+        stream: LogStream,
+        in_flight_max: usize,
+        ack_timeout: Duration,
+        name: &str,
+    ) -> Publisher {
+        let (in_flight, names) = (Arc::new(Semaphore::new(in_flight_max)), WholeNames::new(name));
+        Publisher { stream, in_flight, ack_timeout, names }
     }
 
     pub(crate) async fn publish(&self, message: Outgoing, sizes: Sizes) -> Result<PendingAck, PipelineError> {
@@ -66,18 +70,75 @@ impl Publisher {
         Ok(keeping(permit, all).boxed())
     }
 
+    /// Sends what fits only behind `expected_last`. Of several messages, each expects the one before it.
+    pub(crate) async fn append(
+        &self,
+        origin: &str,
+        payload: Bytes,
+        expected_last: u64,
+        sizes: Sizes,
+    ) -> Result<Appending, PipelineError> {
+        check_name(origin)?;
+        sizes.check(&payload)?;
+        let permit = self.in_flight.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let subject = format!("{}{origin}", self.stream.subject_prefix);
+        if !sizes.splits(payload.len()) {
+            let outgoing = PublishMessage::build().payload(payload);
+            let ack = self.send_behind(expected_last, subject, outgoing).await?.wait();
+            let ack = keeping(permit, ack).boxed();
+            return Ok(Appending { sequence: expected_last.saturating_add(1), ack });
+        }
+        let parts: Vec<_> = sizes.split(&self.names.next_name(), &payload).collect();
+        let sequence = expected_last.saturating_add(parts.len() as u64);
+        let (mut under_way, mut acks) = (FuturesUnordered::new(), Vec::new());
+        let sent = Instant::now();
+        let sending = async {
+            for ((part, payload), expected_last) in parts.into_iter().zip(expected_last..) {
+                while under_way.len() >= PARTS_IN_FLIGHT_MAX {
+                    acks.push(under_way.next().await.expect("some are under way")?);
+                }
+                let outgoing = PublishMessage::build().headers(headers_of(&part)).payload(payload);
+                let ack = self.send_behind(expected_last, subject.clone(), outgoing).await?;
+                under_way.push(ack.wait());
+            }
+            Ok(())
+        };
+        let answer = match sending.await {
+            Ok(()) => async move {
+                while let Some(ack) = under_way.next().await {
+                    acks.push(ack?);
+                }
+                Ok(PublishAck::of_parts(&acks))
+            }
+            .boxed(),
+            // The first parts may be there: the log ends elsewhere.
+            Err(PipelineError::Unavailable { .. }) if !acks.is_empty() || !under_way.is_empty() => {
+                let lost = PipelineError::AckTimeout { deadline: sent.elapsed() };
+                std::future::ready(Err(lost)).boxed()
+            }
+            Err(error) => std::future::ready(Err(error)).boxed(),
+        };
+        Ok(Appending { sequence, ack: keeping(permit, answer).boxed() })
+    }
+
+    /// Sends a message that fits only behind `expected_last`.
+    ///
+    /// Nothing ties it to the message that is expected there. A server has a header that would (the id of the last
+    /// message), but in a cluster it looks at that only when the message is agreed upon: pipelined ones behind it then get
+    /// no answer, and the stream is reset.
+    async fn send_behind(
+        &self,
+        expected_last: u64,
+        subject: String,
+        outgoing: PublishMessage,
+    ) -> Result<Ack, PipelineError> {
+        let outgoing = outgoing.expected_last_sequence(expected_last);
+        Ok(self.send(subject, outgoing).await?.expecting(expected_last))
+    }
+
     /// Hands one message to the connection.
     async fn send(&self, subject: String, outgoing: PublishMessage) -> Result<Ack, PipelineError> {
-        let loss = self.stream.links.link(Role::Publish).next_loss();
-        // Sending to a connection that is down would queue the message, to be sent at some later time.
-        self.stream.links.check(Role::Publish)?;
-        let sent = Instant::now();
-        // A message that has become too large is so for a server that is another one by now: then the next attempt
-        // is split for that one.
-        let answer = self.stream.context.send_publish(subject.clone(), outgoing).await;
-        let answer = answer.map_err(|error| self.stream.links.unavailable(&error.to_string()))?;
-        let deadline = self.ack_timeout;
-        Ok(Ack { subject, answer, sent, loss, deadline, stream: self.stream.clone() })
+        Ack::send(&self.stream, subject, outgoing, self.ack_timeout).await
     }
 }
 
@@ -89,58 +150,4 @@ async fn keeping(
     let ack = ack.await;
     drop(permit);
     ack
-}
-
-/// An acknowledgement that is waited for.
-struct Ack {
-    subject: String,
-    answer: PublishAckFuture,
-    sent: Instant,
-    /// The loss of the connection that the message was sent over, and with it of the answer.
-    loss: Loss,
-    deadline: Duration,
-    stream: LogStream,
-}
-
-impl Ack {
-    async fn wait(self) -> Result<PublishAck, PipelineError> {
-        let Ack { subject, answer, sent, mut loss, deadline, stream } = self;
-        let answer = tokio::select! {
-            biased;
-            answer = answer.into_future() => answer,
-            () = loss.wait() => return Err(PipelineError::AckTimeout { deadline: sent.elapsed() }),
-            denial = stream.links.denial(Role::Publish, &subject, sent) => return Err(denial),
-            () = tokio::time::sleep_until(sent + deadline) => return Err(PipelineError::AckTimeout { deadline }),
-        };
-        match answer {
-            Ok(ack) => Ok(PublishAck { sequence: ack.sequence, duplicate: ack.duplicate }),
-            Err(error) => Err(refusal(&error, &stream, sent.elapsed()).await),
-        }
-    }
-}
-
-async fn refusal(error: &PublishError, stream: &LogStream, waited: Duration) -> PipelineError {
-    match error.kind() {
-        // Nobody listens on the subject, so nothing was stored. Is the stream gone, or only without a leader? Then the
-        // question gets no answer.
-        PublishErrorKind::StreamNotFound => {
-            match tokio::time::timeout(MISSING_CHECK_MAX, stream.state()).await {
-                Ok(Err(known @ (PipelineError::LogMissing { .. } | PipelineError::Unavailable { .. }))) => {
-                    known
-                }
-                Ok(Err(other)) => stream.links.unavailable(&other.to_string()),
-                Ok(Ok(_)) | Err(_) => stream.links.unavailable("the stream takes no messages just now"),
-            }
-        }
-        PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe => {
-            PipelineError::AckTimeout { deadline: waited }
-        }
-        _ => {
-            let source = std::error::Error::source(error);
-            match source.and_then(|source| source.downcast_ref::<jetstream::Error>()) {
-                Some(answer) => error::from_api(answer, &stream.name),
-                None => PipelineError::Refused { reason: error.to_string() },
-            }
-        }
-    }
 }

@@ -49,6 +49,11 @@ impl LogStream {
         }
     }
 
+    /// Another stream of the same broker, seen over the same connection.
+    pub(crate) fn other(&self, name: String, subject_prefix: String, timeout: Duration) -> LogStream {
+        LogStream { name: name.into(), subject_prefix: subject_prefix.into(), timeout, ..self.clone() }
+    }
+
     /// Makes the stream unless it exists, and checks that it can serve.
     pub(crate) async fn open(&self, config: &NatsConfig) -> Result<LogState, PipelineError> {
         let wanted = self.wanted(config);
@@ -109,7 +114,7 @@ impl LogStream {
         self.links.request(self.role, call).await.map(|_| ())
     }
 
-    async fn info(&self) -> Result<Info, PipelineError> {
+    pub(crate) async fn info(&self) -> Result<Info, PipelineError> {
         let call = async {
             let stream = self.context.get_stream(&*self.name).await;
             stream.map_err(|error| error::from_get_stream(&error, &self.name, &self.links, self.timeout))

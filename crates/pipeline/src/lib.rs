@@ -33,7 +33,6 @@
 //! | [`MemoryBroker`], [`MemoryPipeline`] | many named logs in memory, with JetStream's habits and failures |
 //! | [`Switch`] | a decorator that cuts one replica off from the broker and heals it again |
 //! | [`Faulty`] | a decorator that loses and repeats messages and acknowledgements by seed |
-//! | [`AppendChain`] | what ties pipelined appends together, for implementations |
 //! | [`parts`] | how payloads larger than one message of a broker are split and joined, for implementations |
 //! | [`snapshots`] | where snapshots are kept: the contract, in memory, in a folder |
 //! | [`conformance`] | what every implementation must do, as tests |
@@ -51,7 +50,6 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-mod chain;
 pub mod conformance;
 mod error;
 mod fault;
@@ -65,7 +63,6 @@ mod pipeline;
 pub mod snapshots;
 mod switch;
 
-pub use chain::{AppendChain, ChainLink};
 pub use error::PipelineError;
 pub use fault::{Fault, FaultRates};
 pub use faulty::Faulty;

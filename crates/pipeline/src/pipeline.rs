@@ -148,9 +148,14 @@ pub trait Pipeline: Debug + Send + Sync + 'static {
     ///
     /// Returns once it is handed to the connection, in the order of the calls, and waits while too many acknowledgements
     /// are outstanding. So appends may be pipelined: the next may be sent at once and expect the
-    /// [`sequence`](Appending::sequence) of this one. If one fails, those that were sent on top of it through the same
-    /// handle fail too, also if others have appended just as many messages in its place. That ends when the failure is
-    /// learnt from its acknowledgement; from then on the caller is expected to know where the log ends.
+    /// [`sequence`](Appending::sequence) of this one. If one is refused, so are those that were sent on top of it, **with
+    /// an exception**: brokers compare sequences and nothing else. If others appended just as many messages as were
+    /// refused, the next one finds the end that it expects, and is stored behind theirs. Hence
+    ///
+    /// - who pipelines counts no append as done before all those below it are, and sends nothing on top of one that
+    ///   failed;
+    /// - readers tell by what is in the payloads (a term, an index) that one does not follow what is before it;
+    /// - who wants the broker to refuse it all has one append under way at a time, and puts much into it.
     ///
     /// A payload that takes several messages expects the end of the log to move with them. If somebody else appends in
     /// between, the rest is refused; what is stored by then has no effect, but the log ends behind it.

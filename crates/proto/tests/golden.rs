@@ -12,6 +12,9 @@ use archipelago_proto::{
 };
 use bytes::Bytes;
 
+#[path = "golden/leader.rs"]
+mod leader;
+
 fn replica(name: &str) -> ReplicaId {
     ReplicaId::new(name, Incarnation::from_bits(0x0199_0000_0000_0000 + name.len() as u64))
         .expect("a legal name")

@@ -29,11 +29,13 @@ pub enum Table {
     DeadLetters,
     /// The writes of which a tombstone is held that can be reclaimed in time, in the form of [`Live`](Self::Live).
     Tombstones,
+    /// The newest entries of the log that a leader writes, by index of the first in the batch.
+    Tail,
 }
 
 impl Table {
     /// Every table, in the order in which they were introduced.
-    pub const ALL: [Table; 9] = [
+    pub const ALL: [Table; 10] = [
         Table::Meta,
         Table::Entities,
         Table::Outbox,
@@ -43,6 +45,7 @@ impl Table {
         Table::Staged,
         Table::DeadLetters,
         Table::Tombstones,
+        Table::Tail,
     ];
 
     /// The place of this table in [`ALL`](Self::ALL), for a backend that keeps its tables in an array.
@@ -62,6 +65,7 @@ impl Table {
             Table::Staged => "staged",
             Table::DeadLetters => "dead_letters",
             Table::Tombstones => "tombstones",
+            Table::Tail => "tail",
         }
     }
 }

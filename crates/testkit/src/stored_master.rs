@@ -102,6 +102,7 @@ impl StoredMaster {
             outbox: Vec::new(),
             staged: rows(store, Table::Staged)?.len(),
         };
+        agree(rows(store, Table::Tail)?.is_empty(), || "it has entries of a leader's log".into())?;
         let reclaimed: VersionVector = meta.plain("reclaimed")?;
         let heard: BTreeMap<ReplicaId, VersionVector> = meta.plain("heard")?;
         agree(master.floor.dominates(&reclaimed), || {

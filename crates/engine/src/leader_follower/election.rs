@@ -49,8 +49,8 @@ impl Election {
         self.not_before
     }
 
-    /// An attempt did not succeed: the next one is due after `pause`.
+    /// An attempt did not succeed: the next one is due after `pause`, or later if the lease was seen to be renewed since.
     pub fn handle_failed(&mut self, now: Duration, pause: Duration) {
-        self.not_before = now + pause;
+        self.not_before = self.not_before.max(now + pause);
     }
 }

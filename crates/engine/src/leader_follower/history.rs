@@ -24,7 +24,7 @@ pub enum Verdict {
         /// How many of them were applied before.
         known: usize,
     },
-    /// All of it was applied before.
+    /// Its indexes were applied before.
     Known,
     /// It is of a leader that was deposed: it does not count, for anyone.
     Stale,
@@ -70,7 +70,7 @@ impl History {
                 () => Verdict::New { known: 0 },
             };
         }
-        if last <= self.index {
+        if last < self.index {
             return Verdict::Known;
         }
         let known = usize::try_from(self.index + 1 - first).expect("less than the entries of a batch");
@@ -80,6 +80,7 @@ impl History {
         };
         match () {
             () if digest != self.chain => Verdict::Diverged,
+            () if last == self.index => Verdict::Known,
             () if starts(&batch.entries[known]) => {
                 Verdict::Unsound { reason: "a term starts that had begun already" }
             }

@@ -64,7 +64,8 @@ pub struct Proposer {
 }
 
 impl Proposer {
-    /// That of a leader who has applied this history, in its own term.
+    /// That of a leader who has applied this history, whose `term` is the one to lead in: what is taken first is to start
+    /// that term.
     pub fn new(namespace: impl Into<String>, limits: Limits, history: History) -> Proposer {
         Proposer {
             namespace: namespace.into(),

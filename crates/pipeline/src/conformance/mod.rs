@@ -127,6 +127,7 @@ macro_rules! conformance_tests {
             of_two_who_append_at_once_one_wins,
             an_append_after_what_another_published_is_refused,
             what_is_appended_on_top_of_a_refused_one_is_refused,
+            an_append_that_finds_the_end_it_expects_is_stored_whoever_made_it,
             appends_are_not_taken_for_repeats,
             a_large_payload_is_appended_whole,
             a_large_payload_with_another_amid_is_refused,

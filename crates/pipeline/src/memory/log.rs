@@ -19,8 +19,6 @@ pub(super) struct Log {
     /// The sequence of `messages[0]`, or of the next message if there is none.
     first_sequence: u64,
     messages: VecDeque<Stored>,
-    /// The id of the newest message; empty if that is not known.
-    last_id: String,
     /// Where the message of each id within the window was stored.
     seen: HashMap<String, u64>,
     /// The ids in `seen`, oldest first.
@@ -42,7 +40,6 @@ impl Log {
             id,
             first_sequence: 1,
             messages: VecDeque::new(),
-            last_id: String::new(),
             seen: HashMap::new(),
             seen_order: VecDeque::new(),
         }
@@ -80,7 +77,6 @@ impl Log {
     /// Stores the message whether or not its id is known.
     pub(super) fn append_regardless(&mut self, message: &Entry, stored_at: SystemTime) -> PublishAck {
         let sequence = self.last_sequence() + 1;
-        self.last_id.clone_from(&message.message_id);
         self.messages.push_back(Stored {
             sequence,
             origin: message.origin.to_string(),
@@ -91,18 +87,17 @@ impl Log {
         PublishAck { sequence, duplicate: false }
     }
 
-    /// Stores the message if the log ends at `expected_last`, with the message of the id `on_top_of` if there is one;
-    /// otherwise tells where it ends. Its id is not remembered for longer than that.
+    /// Stores the message if the log ends at `expected_last`; otherwise tells where it ends. Its id is not remembered.
     pub(super) fn append_after(
         &mut self,
         message: &Entry,
         expected_last: u64,
-        on_top_of: Option<&str>,
         stored_at: SystemTime,
     ) -> Result<PublishAck, u64> {
-        let last = self.last_sequence();
-        let fits = last == expected_last && on_top_of.is_none_or(|id| self.last_id == id);
-        if fits { Ok(self.append_regardless(message, stored_at)) } else { Err(last) }
+        match self.last_sequence() {
+            last if last == expected_last => Ok(self.append_regardless(message, stored_at)),
+            last => Err(last),
+        }
     }
 
     /// The first message held with a sequence above `after`.
@@ -114,7 +109,6 @@ impl Log {
     /// Drops the newest messages and forgets that they were; the next message takes their place.
     pub(super) fn truncate_tail(&mut self, count: usize) {
         self.messages.truncate(self.messages.len().saturating_sub(count));
-        self.last_id.clear();
         let last_sequence = self.last_sequence();
         self.seen.retain(|_, sequence| *sequence <= last_sequence);
         self.seen_order.retain(|(_, id)| self.seen.contains_key(id));

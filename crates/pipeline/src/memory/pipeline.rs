@@ -18,9 +18,9 @@ use super::{
     subscription::MemorySubscription,
 };
 use crate::{
-    AppendChain, Appending, ChainLink, Fault, Lease, Listener, LogState, Outgoing, PendingAck, Pipeline,
-    PipelineError, PipelineStatus, PublishAck, Subscription, check_message_id, check_name,
-    parts::{Part, split, whole_after},
+    Appending, Fault, Lease, Listener, LogState, Outgoing, PendingAck, Pipeline, PipelineError,
+    PipelineStatus, PublishAck, Subscription, check_message_id, check_name,
+    parts::{Part, WholeNames, split},
 };
 
 /// One replica's handle on one log of a [`MemoryBroker`](crate::MemoryBroker). Clones share the limit of outstanding
@@ -30,14 +30,14 @@ pub struct MemoryPipeline {
     shared: Arc<Shared>,
     namespace: Arc<str>,
     in_flight: Arc<Semaphore>,
-    chain: Arc<AppendChain>,
+    names: Arc<WholeNames>,
 }
 
 impl MemoryPipeline {
     pub(super) fn new(shared: Arc<Shared>, namespace: &str) -> MemoryPipeline {
         let in_flight = Arc::new(Semaphore::new(shared.config.in_flight_max));
-        let chain = Arc::new(AppendChain::new(format!("append {} ", shared.lock().count_handle())));
-        MemoryPipeline { shared, namespace: namespace.into(), in_flight, chain }
+        let names = Arc::new(WholeNames::new(shared.lock().count_handle()));
+        MemoryPipeline { shared, namespace: namespace.into(), in_flight, names }
     }
 
     /// The broker, if it runs.
@@ -82,13 +82,8 @@ impl MemoryPipeline {
         Ok(ack)
     }
 
-    /// The same, if the log ends at `expected_last` and the message fits there.
-    fn store_after(
-        &self,
-        message: &Entry,
-        expected_last: u64,
-        on_top_of: Option<&str>,
-    ) -> Result<Option<PublishAck>, PipelineError> {
+    /// The same, if the log ends at `expected_last`.
+    fn store_after(&self, message: &Entry, expected_last: u64) -> Result<Option<PublishAck>, PipelineError> {
         let stored_at = self.shared.now();
         let mut state = self.running()?;
         let fault = state.draw_fault();
@@ -102,7 +97,7 @@ impl MemoryPipeline {
             // The second of two does not find the end that it expects.
             Some(Fault::LoseAck | Fault::StoreTwice) | None => {}
         }
-        let stored = log.append_after(message, expected_last, on_top_of, stored_at);
+        let stored = log.append_after(message, expected_last, stored_at);
         slot.changed.send_replace(());
         match (stored, fault) {
             (_, Some(Fault::LoseAck)) => Ok(None),
@@ -147,13 +142,9 @@ impl MemoryPipeline {
     }
 }
 
-/// An answer, until which the message takes a place among those in flight.
-fn keeping(
-    permit: OwnedSemaphorePermit,
-    answer: impl Future<Output = Result<PublishAck, PipelineError>> + Send + 'static,
-) -> PendingAck {
+/// An answer, which the message takes a place among those in flight until it is looked at.
+fn keeping(permit: OwnedSemaphorePermit, answer: Result<PublishAck, PipelineError>) -> PendingAck {
     async move {
-        let answer = answer.await;
         drop(permit);
         answer
     }
@@ -195,7 +186,7 @@ impl Pipeline for MemoryPipeline {
             acks.push(self.store(&entry)?);
         }
         Ok(match acks.into_iter().collect::<Option<Vec<_>>>() {
-            Some(acks) => keeping(permit, async move { Ok(PublishAck::of_parts(&acks)) }),
+            Some(acks) => keeping(permit, Ok(PublishAck::of_parts(&acks))),
             None => self.lost_ack(permit),
         })
     }
@@ -209,50 +200,33 @@ impl Pipeline for MemoryPipeline {
         check_name(origin)?;
         self.check_size(&payload)?;
         let permit = self.in_flight.clone().acquire_owned().await.expect("the semaphore is never closed");
-        let message_id = whole_after(expected_last);
+        let message_id = self.names.next_name();
         let entries = self.entries(Outgoing { origin: origin.into(), message_id, payload });
         let sequence = expected_last.saturating_add(entries.len() as u64);
-        let (mut answers, mut current) = (Vec::new(), 0);
-        let appended = 'parts: {
-            for (entry, expected_last) in entries.into_iter().zip(expected_last..) {
-                if !answers.is_empty() {
-                    // What others append may stand between two parts, and the broker may go down there.
-                    tokio::task::yield_now().await;
+        let mut answers = Vec::new();
+        for (entry, expected_last) in entries.iter().zip(expected_last..) {
+            if !answers.is_empty() {
+                // What others append may stand between two parts, and the broker may go down there.
+                tokio::task::yield_now().await;
+            }
+            match self.store_after(entry, expected_last) {
+                Ok(answer) => answers.push(answer),
+                // It is the broker's answer, and comes as such.
+                Err(error @ PipelineError::WrongLastSequence { .. }) => {
+                    return Ok(Appending { sequence, ack: keeping(permit, Err(error)) });
                 }
-                let ChainLink { id, on_top_of, chain } = self.chain.link(expected_last);
-                current = chain;
-                let entry = Entry { message_id: id, ..entry };
-                match self.store_after(&entry, expected_last, on_top_of.as_deref()) {
-                    Ok(answer) => answers.push(answer),
-                    Err(error) => break 'parts Err(error),
+                // The first parts may be there: the log ends elsewhere.
+                Err(PipelineError::Unavailable { .. }) if !answers.is_empty() => {
+                    return Ok(Appending { sequence, ack: self.lost_ack(permit) });
                 }
+                Err(error) => return Err(error),
             }
-            Ok(answers.iter().copied().collect::<Option<Vec<_>>>())
+        }
+        let ack = match answers.into_iter().collect::<Option<Vec<_>>>() {
+            Some(acks) => keeping(permit, Ok(PublishAck::of_parts(&acks))),
+            None => self.lost_ack(permit),
         };
-        let answer = match appended {
-            Ok(Some(acks)) => {
-                let ack = PublishAck::of_parts(&acks);
-                return Ok(Appending { sequence, ack: keeping(permit, async move { Ok(ack) }) });
-            }
-            Ok(None) => self.lost_ack(permit),
-            // It is the broker's answer, and comes as such.
-            Err(error @ PipelineError::WrongLastSequence { .. }) => {
-                keeping(permit, async move { Err(error) })
-            }
-            // The first parts may be there.
-            Err(PipelineError::Unavailable { .. }) if !answers.is_empty() => self.lost_ack(permit),
-            Err(error) => {
-                self.chain.break_off(current);
-                return Err(error);
-            }
-        };
-        let chains = self.chain.clone();
-        let ack = async move {
-            let answer = answer.await;
-            chains.break_off(current);
-            answer
-        };
-        Ok(Appending { sequence, ack: ack.boxed() })
+        Ok(Appending { sequence, ack })
     }
 
     async fn lease(&self, ttl: Duration) -> Result<Arc<dyn Lease>, PipelineError> {

@@ -7,7 +7,11 @@
 mod assembler;
 mod joiner;
 
-use std::ops::Range;
+use std::{
+    fmt::Display,
+    ops::Range,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 pub use assembler::{Added, Assembler, PartError};
 pub use joiner::{Joined, Joiner, Stored};
@@ -45,10 +49,24 @@ impl Part {
     }
 }
 
-/// Names a payload that is appended behind `expected_last`: no other payload begins there in the same log. It is no valid
-/// message id, so that it is not that of a published one either.
-pub fn whole_after(expected_last: u64) -> String {
-    format!("after {expected_last}")
+/// Gives names to the payloads that one handle appends, which are not published and so have no message id.
+#[derive(Debug)]
+pub struct WholeNames {
+    prefix: String,
+    given: AtomicU64,
+}
+
+impl WholeNames {
+    /// `handle` is what no other handle on the log is called: the parts of two payloads under one name would be joined.
+    pub fn new(handle: impl Display) -> WholeNames {
+        // No message id has a blank in it.
+        WholeNames { prefix: format!("append {handle}/"), given: AtomicU64::new(0) }
+    }
+
+    /// One that was not given before.
+    pub fn next_name(&self) -> String {
+        format!("{}{}", self.prefix, self.given.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 /// The parts of a payload of `bytes`, of which each has at most `part_bytes_max`, and their places in it. None if the

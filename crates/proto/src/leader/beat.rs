@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     DecodeError, Limits,
     envelope::{self, EnvelopeKind},
-    leader::talk::{from_named, to_named},
+    leader::talk::{check_address, check_names, from_named, to_named},
 };
 
 /// What a node is at the moment.
@@ -63,6 +63,9 @@ impl NodeBeat {
     /// Every [`DecodeError`].
     pub fn decode(message: Bytes, limits: &Limits) -> Result<NodeBeat, DecodeError> {
         let body = envelope::open_as(EnvelopeKind::NodeBeat, message, limits.batch_bytes_max)?;
-        from_named("node beat", &body)
+        let beat: NodeBeat = from_named("node beat", &body)?;
+        check_names([&beat.namespace, &beat.node].into_iter().chain(&beat.leader))?;
+        check_address(beat.address.as_ref())?;
+        Ok(beat)
     }
 }

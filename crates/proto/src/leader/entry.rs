@@ -5,7 +5,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
     DecodeError, EntityId, Limits, Text, check_value,
-    reader::{Reader, malformed},
+    reader::{Reader, malformed, within},
     writer::Writer,
 };
 
@@ -164,14 +164,17 @@ fn read(reader: &mut Reader, limits: &Limits) -> Result<Operation, DecodeError> 
         found => return Err(DecodeError::Unknown { what: "operation", found }),
     };
     // An entry that has more does more than this build knows of, and must not be half understood.
-    if elements != known {
+    if elements > known {
+        return Err(DecodeError::Unknown { what: "number of elements of an entry", found: elements as u64 });
+    }
+    if elements < known {
         return Err(malformed("entry", format!("{elements} elements instead of {known}")));
     }
     Ok(match code {
         PUT => {
-            let kind = reader.unsigned("put kind")?;
-            let kind = usize::try_from(kind).ok().and_then(|kind| KINDS.get(kind));
-            let kind = *kind.ok_or_else(|| malformed("entry", "an unknown kind of put"))?;
+            let found = reader.unsigned("put kind")?;
+            let kind = usize::try_from(found).ok().and_then(|kind| KINDS.get(kind));
+            let kind = *kind.ok_or(DecodeError::Unknown { what: "put kind", found })?;
             let key = read_key(reader, limits)?;
             let value = reader.binary("value", "value_bytes_max", limits.value_bytes_max)?;
             check_value(&value, limits)?;
@@ -194,7 +197,13 @@ fn read(reader: &mut Reader, limits: &Limits) -> Result<Operation, DecodeError> 
 
 fn read_key(reader: &mut Reader, limits: &Limits) -> Result<EntityId, DecodeError> {
     let key = reader.text("key", "entity_id_bytes_max", limits.entity_id_bytes_max)?;
-    if key.is_empty() { Err(malformed("key", "it is empty")) } else { Ok(key) }
+    check_key(&key, limits)?;
+    Ok(key)
+}
+
+pub(super) fn check_key(key: &EntityId, limits: &Limits) -> Result<(), DecodeError> {
+    within("entity_id_bytes_max", key.len(), limits.entity_id_bytes_max)?;
+    if key.is_empty() { Err(malformed("key", "it is empty")) } else { Ok(()) }
 }
 
 fn read_node(reader: &mut Reader) -> Result<Text, DecodeError> {

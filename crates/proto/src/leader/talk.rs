@@ -1,11 +1,12 @@
+use archipelago_clock::NAME_BYTES_MAX;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    DecodeError, EntityId,
+    DecodeError, EntityId, Limits, check_value,
     envelope::{self, EnvelopeKind},
-    leader::entry::PutKind,
-    reader::malformed,
+    leader::entry::{ADDRESS_BYTES_MAX, PutKind, check_key},
+    reader::{malformed, within},
 };
 
 /// What one node asks of another.
@@ -153,14 +154,30 @@ impl NodeQuestion {
         envelope::seal(EnvelopeKind::NodeQuestion, &to_named(&(namespace, from, self)))
     }
 
-    /// Reads a message of at most so many bytes that came from outside: nothing about it is trusted. Gives the namespace
-    /// and the node that asks with it.
+    /// Reads a message that came from outside: nothing about it is trusted. Gives the namespace and the node that asks with
+    /// it. A write within it is within the limits, so that it can become an entry.
     ///
     /// # Errors
-    /// Every [`DecodeError`].
-    pub fn decode(message: Bytes, bytes_max: usize) -> Result<(String, String, NodeQuestion), DecodeError> {
-        let body = envelope::open_as(EnvelopeKind::NodeQuestion, message, bytes_max)?;
-        from_named("node question", &body)
+    /// Every [`DecodeError`]. A question that only a newer build knows is [`Malformed`](DecodeError::Malformed), for a
+    /// reason that names it: nobody keeps questions, so that there is no use in telling it apart.
+    pub fn decode(message: Bytes, limits: &Limits) -> Result<(String, String, NodeQuestion), DecodeError> {
+        let body = envelope::open_as(EnvelopeKind::NodeQuestion, message, limits.batch_bytes_max)?;
+        let (namespace, from, question): (String, String, NodeQuestion) = from_named("node question", &body)?;
+        check_names([&namespace, &from])?;
+        match &question {
+            NodeQuestion::Write(write) => {
+                check_key(&write.key, limits)?;
+                write.value.as_ref().map_or(Ok(()), |value| check_value(value, limits))?;
+            }
+            NodeQuestion::HandOver { to } => check_names([to])?,
+            // Nothing is stored under this key, and it need not be one that is.
+            NodeQuestion::State { .. }
+            | NodeQuestion::Head
+            | NodeQuestion::ReadIndex
+            | NodeQuestion::Tail { .. }
+            | NodeQuestion::Resync => {}
+        }
+        Ok((namespace, from, question))
     }
 }
 
@@ -170,14 +187,55 @@ impl NodeAnswer {
         envelope::seal(EnvelopeKind::NodeAnswer, &to_named(self))
     }
 
-    /// Reads a message of at most so many bytes that came from outside: nothing about it is trusted.
+    /// Reads a message of at most so many bytes that came from outside: nothing about it is trusted. The rows of a state
+    /// are within the limits and in order of key. The batches of a tail are yet to be decoded.
     ///
     /// # Errors
-    /// Every [`DecodeError`].
-    pub fn decode(message: Bytes, bytes_max: usize) -> Result<NodeAnswer, DecodeError> {
+    /// Every [`DecodeError`]. An answer that only a newer build knows is [`Malformed`](DecodeError::Malformed), for a
+    /// reason that names it.
+    pub fn decode(message: Bytes, limits: &Limits, bytes_max: usize) -> Result<NodeAnswer, DecodeError> {
         let body = envelope::open_as(EnvelopeKind::NodeAnswer, message, bytes_max)?;
-        from_named("node answer", &body)
+        let answer: NodeAnswer = from_named("node answer", &body)?;
+        match &answer {
+            NodeAnswer::State(page) => page.check(limits)?,
+            NodeAnswer::NotLeader { leader, address } => {
+                check_names(leader)?;
+                check_address(address.as_ref())?;
+            }
+            NodeAnswer::Index { .. }
+            | NodeAnswer::Written { .. }
+            | NodeAnswer::Refused(_)
+            | NodeAnswer::Tail(_)
+            | NodeAnswer::Gone
+            | NodeAnswer::Done
+            | NodeAnswer::Unable { .. } => {}
+        }
+        Ok(answer)
     }
+}
+
+impl StatePage {
+    fn check(&self, limits: &Limits) -> Result<(), DecodeError> {
+        for (key, version, value) in &self.rows {
+            check_key(key, limits)?;
+            check_value(value, limits)?;
+            if *version == 0 {
+                return Err(malformed("state page", "a row has no version"));
+            }
+        }
+        if self.rows.windows(2).any(|two| two[0].0 >= two[1].0) {
+            return Err(malformed("state page", "its rows are not in order of key"));
+        }
+        check_names(&self.followers)
+    }
+}
+
+pub(super) fn check_names<'a>(names: impl IntoIterator<Item = &'a String>) -> Result<(), DecodeError> {
+    names.into_iter().try_for_each(|name| within("name bytes", name.len(), NAME_BYTES_MAX))
+}
+
+pub(super) fn check_address(address: Option<&String>) -> Result<(), DecodeError> {
+    address.map_or(Ok(()), |address| within("address bytes", address.len(), ADDRESS_BYTES_MAX))
 }
 
 pub(super) fn to_named<T: Serialize>(message: &T) -> Vec<u8> {

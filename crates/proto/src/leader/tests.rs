@@ -1,8 +1,14 @@
+mod hostile;
+
 use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{DecodeError, Limits, Text, encode_value};
+use crate::{
+    DecodeError, Limits, Text, encode_value,
+    envelope::{self, EnvelopeKind},
+    writer::Writer,
+};
 
 fn value(text: &str) -> Bytes {
     encode_value(text, &Limits::default()).expect("small")
@@ -65,8 +71,8 @@ proptest! {
         let bytes = Bytes::from(bytes);
         prop_assert!(EntryBatch::decode(bytes.clone(), &Limits::default()).is_err());
         prop_assert!(NodeBeat::decode(bytes.clone(), &Limits::default()).is_err());
-        prop_assert!(NodeQuestion::decode(bytes.clone(), 1 << 20).is_err());
-        prop_assert!(NodeAnswer::decode(bytes, 1 << 20).is_err());
+        prop_assert!(NodeQuestion::decode(bytes.clone(), &Limits::default()).is_err());
+        prop_assert!(NodeAnswer::decode(bytes, &Limits::default(), 1 << 20).is_err());
     }
 }
 
@@ -102,7 +108,8 @@ fn questions_and_answers_come_back_as_they_went() {
         NodeQuestion::Resync,
     ];
     for question in questions {
-        let decoded = NodeQuestion::decode(question.encode("orders", "a"), 1 << 20).expect("sound");
+        let decoded =
+            NodeQuestion::decode(question.encode("orders", "a"), &Limits::default()).expect("sound");
         assert_eq!(decoded, ("orders".to_owned(), "a".to_owned(), question));
     }
     let page = StatePage {
@@ -126,13 +133,12 @@ fn questions_and_answers_come_back_as_they_went() {
         NodeAnswer::Unable { reason: "none".into() },
     ];
     for answer in answers {
-        assert_eq!(NodeAnswer::decode(answer.encode(), 1 << 20).expect("sound"), answer);
+        assert_eq!(NodeAnswer::decode(answer.encode(), &Limits::default(), 1 << 20).expect("sound"), answer);
     }
 }
 
-#[test]
-fn a_beat_of_a_newer_build_is_understood() {
-    let beat = NodeBeat {
+fn beat() -> NodeBeat {
+    NodeBeat {
         namespace: "orders".into(),
         node: "a".into(),
         session: u64::MAX,
@@ -144,6 +150,40 @@ fn a_beat_of_a_newer_build_is_understood() {
         leader: None,
         is_eligible: true,
         is_desynced: false,
-    };
-    assert_eq!(NodeBeat::decode(beat.encode(), &Limits::default()).expect("sound"), beat);
+    }
+}
+
+#[test]
+fn a_beat_comes_back_as_it_went() {
+    assert_eq!(NodeBeat::decode(beat().encode(), &Limits::default()).expect("sound"), beat());
+}
+
+/// It has a field more than this build knows, and an older build's beat lacks those that may be missing.
+#[test]
+fn a_beat_of_another_build_is_understood() {
+    let mut body = Writer::default();
+    body.map(8);
+    body.text("colours");
+    body.array(2);
+    body.map(1);
+    body.text("of what");
+    body.text("the flag");
+    body.nil();
+    body.text("namespace");
+    body.text("orders");
+    body.text("node");
+    body.text("a");
+    body.text("session");
+    body.unsigned(u64::MAX);
+    body.text("role");
+    body.text("leader");
+    body.text("term");
+    body.unsigned(3);
+    body.text("index");
+    body.unsigned(9);
+    body.text("chain");
+    body.binary(&(1u128 << 100).to_be_bytes());
+    let message = envelope::seal(EnvelopeKind::NodeBeat, &body.into_vec());
+    let without = NodeBeat { address: None, leader: None, is_eligible: false, is_desynced: false, ..beat() };
+    assert_eq!(NodeBeat::decode(message, &Limits::default()).expect("sound"), without);
 }
