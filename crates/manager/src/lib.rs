@@ -69,6 +69,7 @@ mod error;
 mod heart;
 mod import;
 mod journal;
+pub mod leader_follower;
 mod link;
 mod log_reader;
 mod manager;
@@ -100,6 +101,7 @@ pub use error::{
     WriteError,
 };
 pub use import::Imported;
+pub use leader_follower::LeaderFollowerManager;
 pub use link::LinkState;
 pub use manager::{CloseReport, MultiMasterManager};
 pub use membership::{HeldBack, MemberView, ReclaimReport, reclaimable_in};

@@ -13,7 +13,7 @@ use archipelago_store::{Batch, Durability, Row, Store, Table};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::StartError;
+use crate::{StartError, leader_follower::META_PREFIX};
 
 pub(crate) use filling::{
     Filled, known_replicas, owner, put_entity, put_filled, put_new_replicas, put_restoring, restoring,
@@ -109,6 +109,10 @@ pub(crate) fn look(store: &dyn Store) -> Result<Option<StoredMaster>, StartError
     if let Some(row) = meta.get(filling::RESTORING_ROW) {
         let snapshot = filling::read_restoring(row)?.snapshot;
         return Err(StartError::HalfRestored { snapshot });
+    }
+    if meta.keys().any(|row| row.starts_with(META_PREFIX.as_bytes())) {
+        let (found, expected) = ("leader-follower".into(), "multi-master".into());
+        return Err(StartError::ForeignStore { what: "mode", found, expected });
     }
     let Some(format) = meta.get(FORMAT_ROW) else { return Ok(None) };
     let format = u32::from_be_bytes(fixed(FORMAT_ROW, format)?);

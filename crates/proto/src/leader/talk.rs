@@ -20,6 +20,13 @@ pub enum NodeQuestion {
     ReadIndex,
     /// The leader: write this.
     Write(ForwardedWrite),
+    /// Anyone: has this entry been applied and stored? The answer tells how far it is, once it has, or after some time.
+    Reach {
+        /// The entry.
+        index: u64,
+        /// How long it may wait with the answer, in milliseconds.
+        patience_ms: u64,
+    },
     /// Anyone: the entries behind this index, as batches, as many as fit into so many bytes (at least one).
     Tail {
         /// The last entry that the asking node has.
@@ -48,7 +55,7 @@ pub enum NodeQuestion {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum NodeAnswer {
-    /// To [`Head`](NodeQuestion::Head) and [`ReadIndex`](NodeQuestion::ReadIndex).
+    /// To [`Head`](NodeQuestion::Head), [`ReadIndex`](NodeQuestion::ReadIndex) and [`Reach`](NodeQuestion::Reach).
     Index {
         /// The term of the leader.
         term: u64,
@@ -131,12 +138,18 @@ pub enum WriteRefusal {
 /// different moments: whoever has them all applies the entries from the first page's index on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatePage {
-    /// The last entry that was applied when the page was read.
+    /// The last entry that was applied before the page was read.
     pub index: u64,
     /// Its term.
     pub term: u64,
     /// The digest of the history up to there.
     pub chain: u128,
+    /// The last entry that was applied after the page was read.
+    pub index_after: u64,
+    /// Where the entry `index` stands: the name of the log, when it was created in nanoseconds since the Unix epoch, and
+    /// the sequence of the message.
+    #[serde(default)]
+    pub place: Option<(String, u64, u64)>,
     /// Key, version and value of each row.
     pub rows: Vec<(EntityId, u64, Bytes)>,
     /// True if nothing comes behind.
@@ -174,6 +187,7 @@ impl NodeQuestion {
             NodeQuestion::State { .. }
             | NodeQuestion::Head
             | NodeQuestion::ReadIndex
+            | NodeQuestion::Reach { .. }
             | NodeQuestion::Tail { .. }
             | NodeQuestion::Resync => {}
         }

@@ -1,0 +1,197 @@
+//! Reads, and how they get the consistency that they ask for.
+
+use std::time::Duration;
+
+use archipelago_proto::{EntityId, NodeAnswer, NodeQuestion, Operation, decode_value};
+use archipelago_store::Table;
+use serde::de::DeserializeOwned;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
+
+use super::{LeaderFollowerManager, ReadError, SessionToken, command::Command};
+
+/// How new what a read shows must be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReadConsistency {
+    /// Whatever this node has.
+    #[default]
+    Eventual,
+    /// All that had been acknowledged so long before the read began, or longer ago. By the clock of this node alone.
+    BoundedStaleness(Duration),
+    /// All that the session has written and read.
+    Session(SessionToken),
+    /// All that had been acknowledged when the read began (Herlihy and Wing, 1990). On the leader it costs a renewal of
+    /// the lease, which all reads that wait share; on a follower a question to the leader, and waiting until this node has
+    /// what it says.
+    Linearizable,
+}
+
+/// What a read found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Found<T> {
+    /// The value, if the key has one.
+    pub value: Option<T>,
+    /// Its version, for [`Write::expecting`](super::Write::expecting); 0 if the key has no value.
+    pub version: u64,
+    /// What this read has seen, for later reads of the same session.
+    pub token: SessionToken,
+}
+
+impl LeaderFollowerManager {
+    /// The value of a key, if it has one, with the consistency that is asked for. It is read from this node, and waits
+    /// until that has what it takes, for up to the read timeout.
+    ///
+    /// # Errors
+    /// [`ReadError`]. Nothing is shown that is older than what was asked for.
+    pub async fn read<T: DeserializeOwned>(
+        &self,
+        key: impl Into<EntityId>,
+        consistency: ReadConsistency,
+    ) -> Result<Found<T>, ReadError> {
+        self.reach(consistency).await?;
+        self.read_here(&key.into())
+    }
+
+    /// The keys that begin with `prefix`, behind `after`, in order of their bytes, up to `limit`.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn keys(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+        consistency: ReadConsistency,
+    ) -> Result<Vec<EntityId>, ReadError> {
+        use std::ops::Bound;
+        self.reach(consistency).await?;
+        let after = after.filter(|after| *after >= prefix);
+        let from = match after {
+            Some(after) => Bound::Excluded(after.as_bytes()),
+            None if prefix.is_empty() => Bound::Unbounded,
+            None => Bound::Included(prefix.as_bytes()),
+        };
+        let rows = self.shared().store.scan(Table::Entities, from, Bound::Unbounded, limit)?;
+        let keys = rows.into_iter().filter_map(|row| EntityId::from_utf8(row.key));
+        Ok(keys.take_while(|key| key.starts_with(prefix)).collect())
+    }
+
+    /// Waits until this node has what such a read takes.
+    async fn reach(&self, consistency: ReadConsistency) -> Result<(), ReadError> {
+        let shared = self.shared();
+        if self.is_closed() {
+            return Err(ReadError::Closed);
+        }
+        let deadline = Instant::now() + shared.options.read_timeout;
+        match consistency {
+            ReadConsistency::Eventual => {}
+            ReadConsistency::Session(token) => self.reach_index(token.index, deadline).await?,
+            ReadConsistency::BoundedStaleness(bound) => self.reach_freshness(bound, deadline).await?,
+            ReadConsistency::Linearizable => self.reach_now(deadline).await?,
+        }
+        match shared.applied.borrow().is_whole {
+            true => Ok(()),
+            false => Err(ReadError::Desynced),
+        }
+    }
+
+    fn read_here<T: DeserializeOwned>(&self, key: &EntityId) -> Result<Found<T>, ReadError> {
+        let shared = self.shared();
+        // Before the row, which is never older than this.
+        let history = shared.applied.borrow().history;
+        let row = shared.row(key.as_bytes())?;
+        let version = row.as_ref().map_or(0, |row| row.version);
+        let value = match row {
+            Some(row) => Some(decode_value(&row.value, &shared.options.limits.for_state())?),
+            None => None,
+        };
+        let token = SessionToken { index: history.index.max(version), term: history.term };
+        Ok(Found { value, version, token })
+    }
+
+    async fn reach_index(&self, index: u64, deadline: Instant) -> Result<(), ReadError> {
+        let mut applied = self.shared().applied.subscribe();
+        let reached = applied.wait_for(|applied| applied.is_whole && applied.history.index >= index);
+        match timeout_at(deadline, reached).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(ReadError::Closed),
+            Err(_) if !self.shared().applied.borrow().is_whole => Err(ReadError::Desynced),
+            Err(_) => Err(ReadError::Behind { index: self.shared().index(), wanted: index }),
+        }
+    }
+
+    async fn reach_freshness(&self, bound: Duration, deadline: Instant) -> Result<(), ReadError> {
+        let shared = self.shared();
+        if shared.leads_for_sure() {
+            return Ok(());
+        }
+        // What is known to be fresh as of then is fresh enough, however long it takes to find that out.
+        let began = Instant::now();
+        let enough = |fresh_at: &Option<Instant>| {
+            fresh_at.is_some_and(|at| began.saturating_duration_since(at) <= bound)
+        };
+        let mut fresh_at = shared.fresh_at.subscribe();
+        loop {
+            if enough(&fresh_at.borrow_and_update()) {
+                return Ok(());
+            }
+            shared.freshen.notify_one();
+            match timeout_at(deadline, fresh_at.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(ReadError::Closed),
+                Err(_) => {
+                    let staleness = fresh_at.borrow().map(|at| at.elapsed());
+                    return Err(ReadError::TooStale { staleness, bound });
+                }
+            }
+        }
+    }
+
+    async fn reach_now(&self, deadline: Instant) -> Result<(), ReadError> {
+        let shared = self.shared();
+        let no_leader =
+            || ReadError::NoLeader { leader: shared.leader(), deadline: shared.options.read_timeout };
+        loop {
+            if shared.closing.is_cancelled() {
+                return Err(ReadError::Closed);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(no_leader());
+            }
+            if shared.is_leading() {
+                if timeout_at(deadline, self.confirm_leading()).await.unwrap_or(false) {
+                    return Ok(());
+                }
+            } else if let Some(leader) = shared.leader().filter(|leader| *leader.id != *shared.node) {
+                let asked = shared.ask(&leader.id, &NodeQuestion::ReadIndex, left).await;
+                if let Ok(NodeAnswer::Index { index, .. }) = asked {
+                    return self.reach_index(index, deadline).await;
+                }
+            }
+            // Until somebody else leads, or this node does for certain.
+            let mut standing = shared.standing.subscribe();
+            let pause = Duration::from_millis(20).min(left);
+            let _ = tokio::time::timeout(pause, standing.changed()).await;
+        }
+    }
+
+    /// Makes sure that this node leads at some moment during this call: what it has applied then is all that anyone was
+    /// told of.
+    pub(super) async fn confirm_leading(&self) -> bool {
+        let shared = self.shared();
+        match self.lease() {
+            Some(lease) => lease.confirm().await && shared.is_leading(),
+            None => {
+                // Without an election only the log can say: it takes an entry from whoever knows its end.
+                let (reply, written) = oneshot::channel();
+                let push = Command::Push { operation: Operation::Nothing, reply };
+                self.send(push).await.is_ok() && matches!(written.await, Ok(Ok(_)))
+            }
+        }
+    }
+}

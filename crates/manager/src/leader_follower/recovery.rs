@@ -1,0 +1,281 @@
+//! Entries that the log does not bring: from the tail of another node, or from its whole state.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use archipelago_engine::leader_follower::{History, Verdict};
+use archipelago_pipeline::LogId;
+use archipelago_proto::{EntityId, EntryBatch, NodeAnswer, NodeQuestion, StatePage};
+use archipelago_store::{StoreError, Table};
+use tokio::time::Instant;
+
+use super::{
+    Notification,
+    metrics::add,
+    node::Node,
+    shared::TailSpan,
+    state::{Group, Place},
+};
+
+/// How long another node may take to answer.
+const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+/// How many entries back it is looked for where two histories part.
+const FORK_ENTRIES_MAX: u64 = 10_000;
+
+impl Node {
+    /// Entries up to `to` are missing here.
+    pub(super) async fn fill(&mut self, to: u64) -> Result<(), StoreError> {
+        if !self.log.from_beginning {
+            // A log that lost its tail and grew again has other messages where this node had read already.
+            self.forget_place();
+            self.pull_all();
+            return Ok(());
+        }
+        let have = self.state.history().index;
+        let missing = to.saturating_sub(have);
+        if missing <= self.shared.options.resync_threshold && self.fetch(to).await? {
+            self.pull();
+            return Ok(());
+        }
+        if self.source(to).is_none() {
+            // Nobody who has them can be asked now. The log may still be written by someone who has.
+            self.wait(self.shared.options.heartbeat_interval).await;
+            self.pull();
+            return Ok(());
+        }
+        self.resync(&format!("the log lacks the entries {} to {to}", have + 1)).await
+    }
+
+    fn forget_place(&mut self) {
+        let mut group = self.state.group();
+        group.nowhere();
+        self.state.move_to(&group);
+        self.log.id = None;
+    }
+
+    pub(super) async fn wait(&self, time: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(time) => {}
+            () = self.shared.closing.cancelled() => {}
+        }
+    }
+
+    /// Whom to ask for entries up to `to`: the leader, or else the most advanced.
+    fn source(&self, to: u64) -> Option<String> {
+        let within = self.shared.options.heartbeat_timeout;
+        let leader = self.shared.leader();
+        let alive = self.shared.peers().alive(within);
+        let mut able: Vec<_> =
+            alive.iter().filter(|peer| !peer.beat.is_desynced && peer.beat.index >= to).collect();
+        able.sort_by_key(|peer| leader.as_ref().is_none_or(|leader| leader.id != peer.beat.node));
+        able.first().map(|peer| peer.beat.node.clone())
+    }
+
+    /// Has the entries up to `to` from the tails of others. False if they are not to be had.
+    pub(super) async fn fetch(&mut self, to: u64) -> Result<bool, StoreError> {
+        let within = self.shared.options.heartbeat_timeout;
+        let mut sources: Vec<String> = self.source(to).into_iter().collect();
+        for peer in self.shared.peers().alive(within) {
+            if !sources.contains(&peer.beat.node) {
+                sources.push(peer.beat.node);
+            }
+        }
+        for source in sources {
+            while self.state.history().index < to {
+                match self.fetch_from(&source).await? {
+                    0 => break,
+                    entries => add(&self.shared.counters.entries_fetched, entries),
+                }
+            }
+            if self.state.history().index >= to {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Applies the next entries that another node has in its tail, and gives their number.
+    async fn fetch_from(&mut self, source: &str) -> Result<u64, StoreError> {
+        let have = self.state.history().index;
+        let question = NodeQuestion::Tail { after: have, bytes_max: self.shared.options.page_bytes };
+        let batches = match self.shared.ask(source, &question, ASK_TIMEOUT).await {
+            Ok(NodeAnswer::Tail(batches)) => batches,
+            Ok(_) => return Ok(0),
+            Err(error) => {
+                tracing::debug!(source, %error, "no entries were had");
+                return Ok(0);
+            }
+        };
+        let mut group = self.state.group();
+        for encoded in batches {
+            let Ok(batch) = EntryBatch::decode(encoded.clone(), &self.shared.options.limits) else { break };
+            match group.history().judge(&batch) {
+                Verdict::New { known } if batch.namespace == self.shared.namespace => {
+                    self.add(&mut group, &batch, encoded, known)?;
+                }
+                Verdict::Known => {}
+                _ => break,
+            }
+        }
+        self.commit(group).await?;
+        Ok(self.state.history().index - have)
+    }
+
+    /// What was applied here and what the log says are two histories. The log's counts.
+    pub(super) async fn diverge(&mut self, batch: &EntryBatch) -> Result<(), StoreError> {
+        let last = self.state.history().index;
+        let fork = match batch.first_index {
+            first if first <= last => Some(first),
+            _ => self.find_fork(batch.last_index()).await?,
+        };
+        if let Some(fork) = fork.filter(|fork| *fork <= last) {
+            let spans: Vec<TailSpan> =
+                self.shared.tail().iter().filter(|span| span.last_index >= fork).copied().collect();
+            let mut group = self.state.group();
+            group.keep_orphans(&*self.shared.store, &spans)?;
+            self.commit(group).await?;
+            self.shared.notify(Notification::EntriesOrphaned { from: fork, to: last });
+            tracing::error!(node = %self.shared.node, from = fork, to = last,
+                "entries that were applied here are in nobody's history; they are kept aside");
+        }
+        self.resync("it had applied entries that the log lost").await
+    }
+
+    /// The first entry in which this node and another one differ, if that can be found.
+    async fn find_fork(&mut self, to: u64) -> Result<Option<u64>, StoreError> {
+        let Some(source) = self.source(to) else { return Ok(None) };
+        let last = self.state.history().index;
+        let mut after = last.saturating_sub(FORK_ENTRIES_MAX);
+        let first_span = self.shared.tail().front().copied();
+        if let Some(span) = first_span {
+            after = after.max(span.first_index - 1);
+        }
+        let ours = self.digests(after)?;
+        while after < last {
+            let question = NodeQuestion::Tail { after, bytes_max: self.shared.options.page_bytes };
+            let Ok(NodeAnswer::Tail(batches)) = self.shared.ask(&source, &question, ASK_TIMEOUT).await else {
+                return Ok(None);
+            };
+            let before = after;
+            for encoded in batches {
+                let Ok(batch) = EntryBatch::decode(encoded, &self.shared.options.limits) else {
+                    return Ok(None);
+                };
+                for (index, _, digest) in batch.chained() {
+                    if ours.get(&index).is_some_and(|ours| *ours != digest) {
+                        return Ok(Some(index));
+                    }
+                    after = after.max(index);
+                }
+            }
+            if after == before {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    /// The digest of the history at each entry of the tail behind `after`.
+    fn digests(&self, after: u64) -> Result<BTreeMap<u64, u128>, StoreError> {
+        let spans: Vec<TailSpan> =
+            self.shared.tail().iter().filter(|span| span.last_index > after).copied().collect();
+        let mut digests = BTreeMap::new();
+        for span in spans {
+            if let Some(encoded) = self.shared.store.get(Table::Tail, &span.first_index.to_be_bytes())?
+                && let Ok(batch) = EntryBatch::decode(encoded, &self.shared.options.limits.for_state())
+            {
+                digests.extend(batch.chained().map(|(index, _, digest)| (index, digest)));
+            }
+        }
+        Ok(digests)
+    }
+
+    /// Takes the whole state of another node, however often that has to be tried.
+    pub(super) async fn resync(&mut self, reason: &str) -> Result<(), StoreError> {
+        let sequence = self.state.history().index;
+        self.shared.standing.send_modify(|standing| standing.is_desynced = true);
+        self.shared.tell.notify_one();
+        self.shared.notify(Notification::FollowerDesynced { sequence, reason: reason.to_owned() });
+        tracing::warn!(node = %self.shared.node, sequence, %reason, "the state of another node is taken");
+        if let Some(lease) = &self.lease {
+            self.stands = Some(false);
+            lease.compete(false).await;
+            lease.release().await;
+        }
+        self.puller = None;
+        let mut wait = self.shared.options.heartbeat_interval.min(self.shared.options.reconnect_base);
+        while !self.shared.closing.is_cancelled() {
+            let Some(source) = self.source(0) else {
+                self.wait(self.shared.options.heartbeat_interval / 4).await;
+                continue;
+            };
+            add(&self.shared.counters.resync_attempts, 1);
+            match self.take_state(&source).await? {
+                Ok(rows) => {
+                    add(&self.shared.counters.resync_successes, 1);
+                    let sequence = self.state.history().index;
+                    self.shared.notify(Notification::Resynced { from: source, sequence, rows });
+                    break;
+                }
+                Err(reason) => {
+                    add(&self.shared.counters.resync_failures, 1);
+                    tracing::warn!(node = %self.shared.node, source, %reason, "a state was not taken");
+                    self.shared.notify(Notification::ResyncFailed { reason });
+                    self.wait(wait).await;
+                    wait = (wait * 2).min(self.shared.options.reconnect_cap);
+                }
+            }
+        }
+        self.log.id = None;
+        self.pull();
+        Ok(())
+    }
+
+    /// Takes a state page by page, in place: nothing of it is shown before it is that of one moment. Gives the number of
+    /// rows, or what kept it.
+    async fn take_state(&mut self, source: &str) -> Result<Result<u64, String>, StoreError> {
+        let deadline = Instant::now() + self.shared.options.snapshot_timeout;
+        let (mut after, mut base, mut rows) = (None::<EntityId>, None::<StatePage>, 0);
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let timeout = self.shared.options.snapshot_timeout;
+                return Ok(Err(format!("it took longer than snapshot_timeout, {timeout:?}")));
+            }
+            let bytes_max = self.shared.options.page_bytes;
+            let question = NodeQuestion::State { after: after.clone(), bytes_max };
+            let page = match self.shared.ask(source, &question, left.min(ASK_TIMEOUT * 5)).await {
+                Ok(NodeAnswer::State(page)) => page,
+                Ok(NodeAnswer::Unable { reason }) => return Ok(Err(reason)),
+                Ok(other) => return Ok(Err(format!("{source:?} answered {other:?}"))),
+                Err(error) => return Ok(Err(error.to_string())),
+            };
+            let in_order = page.rows.windows(2).all(|pair| pair[0].0 < pair[1].0)
+                && page.rows.first().is_none_or(|first| after.as_ref().is_none_or(|after| first.0 > *after))
+                && (page.is_last || !page.rows.is_empty());
+            if !in_order {
+                return Ok(Err(format!("{source:?} gave rows that are not in order")));
+            }
+            let mut group = self.state.group();
+            group.take_page(&self.state, after.as_ref(), &page)?;
+            rows += page.rows.len() as u64;
+            after = page.rows.last().map(|(key, _, _)| key.clone()).or(after);
+            let (is_last, index_after) = (page.is_last, page.index_after);
+            let base = base.get_or_insert_with(|| StatePage { rows: Vec::new(), ..page });
+            if is_last {
+                settle(&mut group, base, index_after);
+                self.commit(group).await?;
+                return Ok(Ok(rows));
+            }
+            self.commit(group).await?;
+        }
+    }
+}
+
+fn settle(group: &mut Group, base: &StatePage, index_after: u64) {
+    let history = History { index: base.index, term: base.term, chain: base.chain };
+    group.settle(history, index_after, &base.followers);
+    if let Some((name, created_unix_ns, sequence)) = &base.place {
+        let log = LogId { name: name.clone(), created_unix_ns: *created_unix_ns };
+        group.at(Place { log, sequence: *sequence });
+    }
+}

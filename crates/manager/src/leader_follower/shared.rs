@@ -1,0 +1,242 @@
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicU64},
+    time::Duration,
+};
+
+use archipelago_engine::leader_follower::{History, KeyRow};
+use archipelago_pipeline::{Pipeline, PipelineError};
+use archipelago_proto::{NodeAnswer, NodeBeat, NodeQuestion, NodeRole};
+use archipelago_store::{Store, StoreError, Table};
+use tokio::{
+    sync::{Notify, broadcast, watch},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    LeaderInfo, Notification, lease_keeper::LeaseView, metrics::Counters, options::Options, peers::Peers,
+    reach::Reach,
+};
+
+/// How many bytes an answer of another node may have: a page of the state is one row at least, however large.
+pub(super) const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// What the tasks of one node share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(super) node: Arc<str>,
+    /// Drawn at random at each start.
+    pub(super) session: u64,
+    pub(super) namespace: String,
+    pub(super) options: Options,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) pipeline: Arc<dyn Pipeline>,
+    pub(super) standing: watch::Sender<Standing>,
+    pub(super) applied: watch::Sender<AppliedUpTo>,
+    /// `None` if there is no election.
+    pub(super) lease: Option<watch::Receiver<LeaseView>>,
+    pub(super) peers: Mutex<Peers>,
+    /// When it was known last that all that had been acknowledged by then is applied here.
+    pub(super) fresh_at: watch::Sender<Option<Instant>>,
+    /// Rung by who needs to know that it is fresh now.
+    pub(super) freshen: Notify,
+    /// Rung when there is something to tell at once.
+    pub(super) tell: Notify,
+    pub(super) reach: Reach,
+    pub(super) tail: Mutex<VecDeque<TailSpan>>,
+    /// The last message of the log, as far as this node knows while it leads.
+    pub(super) log_end: AtomicU64,
+    pub(super) counters: Counters,
+    /// `None` once the node is closed, so that listeners learn of it.
+    notifications: RwLock<Option<broadcast::Sender<Notification>>>,
+    /// The node is to stop.
+    pub(super) closing: CancellationToken,
+}
+
+/// What a node is, for all who ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Standing {
+    pub(super) role: NodeRole,
+    /// The newest term that it knows of.
+    pub(super) term: u64,
+    pub(super) leader: Option<LeaderInfo>,
+    pub(super) followers: Vec<String>,
+    /// It lacks entries that the log no longer holds.
+    pub(super) is_desynced: bool,
+    /// What keeps it from following or leading, for a person to read.
+    pub(super) trouble: Option<String>,
+    pub(super) failed: Option<String>,
+}
+
+/// What is applied and stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct AppliedUpTo {
+    pub(super) history: History,
+    /// The digest of the state.
+    pub(super) digest: u128,
+    /// How many keys have a value.
+    pub(super) rows: u64,
+    /// The state is that of one moment, and may be shown.
+    pub(super) is_whole: bool,
+}
+
+/// The entries of one row of the tail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TailSpan {
+    pub(super) first_index: u64,
+    pub(super) last_index: u64,
+}
+
+impl Shared {
+    #[allow(clippy::too_many_arguments, reason = "the parts of a node, brought together in one place")]
+    pub(super) fn new(
+        node: &str,
+        session: u64,
+        namespace: String,
+        options: Options,
+        store: Arc<dyn Store>,
+        pipeline: Arc<dyn Pipeline>,
+        applied: AppliedUpTo,
+        tail: VecDeque<TailSpan>,
+        lease: Option<watch::Receiver<LeaseView>>,
+    ) -> Self {
+        let leader = options.leader_id.clone().map(|id| LeaderInfo { id, address: None });
+        let standing = Standing {
+            role: NodeRole::Follower,
+            term: applied.history.term,
+            leader,
+            followers: Vec::new(),
+            is_desynced: !applied.is_whole,
+            trouble: None,
+            failed: None,
+        };
+        let peers = Peers::new(node, options.last_applied_sequence);
+        Shared {
+            node: node.into(),
+            session,
+            namespace,
+            options,
+            store,
+            pipeline,
+            standing: watch::Sender::new(standing),
+            applied: watch::Sender::new(applied),
+            lease,
+            peers: Mutex::new(peers),
+            fresh_at: watch::Sender::new(None),
+            freshen: Notify::new(),
+            tell: Notify::new(),
+            reach: Reach::default(),
+            tail: Mutex::new(tail),
+            log_end: AtomicU64::new(0),
+            counters: Counters::default(),
+            notifications: RwLock::new(Some(broadcast::Sender::new(crate::NOTIFICATIONS_MAX))),
+            closing: CancellationToken::new(),
+        }
+    }
+
+    /// Tells whoever listens; nobody need to.
+    pub(super) fn notify(&self, notification: Notification) {
+        if let Some(notifications) = &*self.notifications.read().unwrap_or_else(PoisonError::into_inner) {
+            let _ = notifications.send(notification);
+        }
+    }
+
+    /// True if somebody wants to know of each entry.
+    pub(super) fn has_listeners(&self) -> bool {
+        let notifications = self.notifications.read().unwrap_or_else(PoisonError::into_inner);
+        notifications.as_ref().is_some_and(|sender| sender.receiver_count() > 0)
+    }
+
+    pub(super) fn notifications(&self) -> broadcast::Receiver<Notification> {
+        let notifications = self.notifications.read().unwrap_or_else(PoisonError::into_inner);
+        match &*notifications {
+            Some(sender) => sender.subscribe(),
+            // The other end is gone at once.
+            None => broadcast::Sender::new(1).subscribe(),
+        }
+    }
+
+    /// Nothing more is told.
+    pub(super) fn end_notifications(&self) {
+        *self.notifications.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    pub(super) fn peers(&self) -> MutexGuard<'_, Peers> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn tail(&self) -> MutexGuard<'_, VecDeque<TailSpan>> {
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn index(&self) -> u64 {
+        self.applied.borrow().history.index
+    }
+
+    pub(super) fn leader(&self) -> Option<LeaderInfo> {
+        self.standing.borrow().leader.clone()
+    }
+
+    pub(super) fn is_leading(&self) -> bool {
+        self.standing.borrow().role == NodeRole::Leader
+    }
+
+    /// It leads, and by its own clock nobody else can yet. Without an election nobody knows but the log.
+    pub(super) fn leads_for_sure(&self) -> bool {
+        self.is_leading() && self.lease.as_ref().is_some_and(|lease| lease.borrow().is_held(Instant::now()))
+    }
+
+    /// True if the node would lead.
+    pub(super) fn is_eligible(&self) -> bool {
+        self.options.promotion_eligible && !self.standing.borrow().is_desynced
+    }
+
+    /// What is stored of a key.
+    pub(super) fn row(&self, key: &[u8]) -> Result<Option<KeyRow>, StoreError> {
+        let Some(bytes) = self.store.get(Table::Entities, key)? else { return Ok(None) };
+        let damaged = || StoreError::Io {
+            action: "understand a row",
+            source: format!("the row of {:?} has {} bytes", key.escape_ascii().to_string(), bytes.len())
+                .into(),
+        };
+        KeyRow::decode(&bytes).map(Some).ok_or_else(damaged)
+    }
+
+    /// What the node says of itself now.
+    pub(super) fn beat(&self) -> NodeBeat {
+        let standing = self.standing.borrow().clone();
+        let history = self.applied.borrow().history;
+        NodeBeat {
+            namespace: self.namespace.clone(),
+            node: self.node.to_string(),
+            session: self.session,
+            role: standing.role,
+            term: standing.term,
+            index: history.index,
+            chain: history.chain,
+            address: self.options.address.clone(),
+            leader: standing.leader.map(|leader| leader.id),
+            is_eligible: self.options.promotion_eligible && !standing.is_desynced,
+            is_desynced: standing.is_desynced,
+        }
+    }
+
+    /// Asks another node.
+    pub(super) async fn ask(
+        &self,
+        to: &str,
+        question: &NodeQuestion,
+        deadline: Duration,
+    ) -> Result<NodeAnswer, PipelineError> {
+        let payload = question.encode(&self.namespace, &self.node);
+        let asked = self.pipeline.ask(to, payload, deadline);
+        let answer = tokio::select! {
+            biased;
+            answer = asked => answer?,
+            () = self.closing.cancelled() => return Err(PipelineError::Closed),
+        };
+        NodeAnswer::decode(answer, &self.options.limits, ANSWER_BYTES_MAX)
+            .map_err(|error| PipelineError::Refused { reason: format!("the answer of {to:?}: {error}") })
+    }
+}

@@ -1,0 +1,250 @@
+//! A node that is to lead: it reads the log to its end, puts back what the log lost, and starts its term.
+
+use std::time::Duration;
+
+use archipelago_pipeline::PipelineError;
+use archipelago_proto::{Entry, EntryBatch, NodeRole, Operation, Text};
+use archipelago_store::{StoreError, Table};
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::{
+    Notification, RoleError,
+    metrics::add,
+    node::{Next, Node, TermStart},
+    shared::TailSpan,
+};
+
+/// Between two attempts to reach the broker.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
+/// How often it is looked whether the node may still lead, while nothing comes.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// For how long nothing may come although the log has more.
+const STALL_TIMEOUT: Duration = Duration::from_secs(2);
+/// A candidate that makes no progress for so long gives way to others.
+const PROGRESS_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many batches that are put back are on their way at a time.
+const PUT_BACK_MAX: usize = 32;
+
+/// Why a node does not lead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Halt {
+    Closing,
+    LeaseLost,
+    /// Somebody else leads, in this term.
+    Deposed {
+        term: u64,
+    },
+    Unfit {
+        reason: String,
+    },
+}
+
+impl std::fmt::Display for Halt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Halt::Closing => f.write_str("the node is closed"),
+            Halt::LeaseLost => f.write_str("its lease ran out, or was taken"),
+            Halt::Deposed { term } => write!(f, "another node leads, in term {term}"),
+            Halt::Unfit { reason } => f.write_str(reason),
+        }
+    }
+}
+
+impl Node {
+    /// Begins to lead, or gives way.
+    pub(super) async fn take_over(&mut self, token: u64) -> Result<Next, StoreError> {
+        self.become_role(NodeRole::Candidate);
+        let halt = match self.claim(token).await? {
+            Ok(()) => return Ok(Next::Lead),
+            Err(halt) => halt,
+        };
+        tracing::info!(node = %self.shared.node, reason = %halt, "does not lead");
+        if let Some(reply) = self.promoting.take() {
+            let _ = reply.send(Err(RoleError::NotEligible { reason: halt.to_string() }));
+        }
+        if let Some(lease) = &self.lease {
+            lease.release().await;
+        }
+        Ok(if halt == Halt::Closing { Next::Stop } else { Next::Follow })
+    }
+
+    async fn claim(&mut self, token: u64) -> Result<Result<(), Halt>, StoreError> {
+        let mut claimed = None;
+        loop {
+            if let Err(halt) = self.read_to_end(None).await? {
+                return Ok(Err(halt));
+            }
+            // Of an earlier round, whose answer was lost.
+            if claimed.is_some() && self.term_start == claimed {
+                return Ok(Ok(()));
+            }
+            self.fetch_what_was_told_of().await?;
+            if !self.state.is_whole() {
+                return Ok(Err(Halt::Unfit { reason: "it lacks entries".into() }));
+            }
+            if let Err(error) = self.put_back().await? {
+                self.append_failed(&error).await;
+                continue;
+            }
+            let history = *self.state.history();
+            let told = self.shared.peers().furthest().0;
+            let term = token.max(history.term + 1).max(told + 1);
+            let start = Operation::TermStart {
+                node: Text::from(&*self.shared.node),
+                session: self.shared.session,
+                address: self.shared.options.address.as_deref().map(Text::from),
+            };
+            let batch = EntryBatch {
+                namespace: self.shared.namespace.clone(),
+                term,
+                first_index: history.index + 1,
+                before: history.chain,
+                written_unix_ms: self.clock.now_unix_ms(),
+                entries: vec![Entry::new(start)],
+            };
+            claimed = Some(TermStart { term, session: self.shared.session });
+            let encoded = batch.encode();
+            match self.append(encoded.clone(), self.log.sequence).await {
+                Ok(sequence) => {
+                    let mut group = self.state.group();
+                    self.add(&mut group, &batch, encoded, 0)?;
+                    (self.log.sequence, self.log.entry) = (sequence, batch.first_index);
+                    if let Some(place) = self.place() {
+                        group.at(place);
+                    }
+                    self.commit(group).await?;
+                    return Ok(Ok(()));
+                }
+                Err(error) => self.append_failed(&error).await,
+            }
+        }
+    }
+
+    pub(super) async fn append_failed(&mut self, error: &PipelineError) {
+        add(&self.shared.counters.appends_failed, 1);
+        tracing::debug!(node = %self.shared.node, %error, "an append did not succeed");
+        self.wait(RETRY_PAUSE).await;
+    }
+
+    /// Appends one message, and waits for the broker. Gives its sequence.
+    pub(super) async fn append(&self, payload: Bytes, expected_last: u64) -> Result<u64, PipelineError> {
+        let appending = self.shared.pipeline.append(&self.shared.node, payload, expected_last).await?;
+        add(&self.shared.counters.messages_appended, 1);
+        appending.ack.await?;
+        Ok(appending.sequence)
+    }
+
+    /// What keeps this node from leading, in `term` if it leads already.
+    pub(super) fn halt(&self, term: Option<u64>) -> Option<Halt> {
+        let newest = self.state.history().term;
+        if self.shared.closing.is_cancelled() {
+            Some(Halt::Closing)
+        } else if self.lease.as_ref().is_some_and(|lease| lease.held().is_none()) {
+            Some(Halt::LeaseLost)
+        } else if term.is_some_and(|term| newest > term) {
+            Some(Halt::Deposed { term: newest })
+        } else {
+            None
+        }
+    }
+
+    /// Applies all that the log holds. A log that is gone is made anew. `term` is that in which this node leads, if it
+    /// does.
+    pub(super) async fn read_to_end(&mut self, term: Option<u64>) -> Result<Result<(), Halt>, StoreError> {
+        let mut progress_at = Instant::now();
+        'log: loop {
+            if let Some(halt) = self.halt(term) {
+                return Ok(Err(halt));
+            }
+            if progress_at.elapsed() > PROGRESS_TIMEOUT && self.lease.is_some() {
+                let reason = "it cannot read the log to its end".to_owned();
+                return Ok(Err(Halt::Unfit { reason }));
+            }
+            let end = match self.shared.pipeline.open().await {
+                Ok(end) => end,
+                Err(error) => {
+                    self.trouble(Some(error.to_string()));
+                    self.wait(RETRY_PAUSE).await;
+                    continue;
+                }
+            };
+            if self.puller.is_none() || self.log.id.as_ref() != Some(&end.id) {
+                self.pull();
+            }
+            let mut came_at = Instant::now();
+            while self.puller.is_none()
+                || self.log.id.as_ref() != Some(&end.id)
+                || self.log.sequence < end.last_sequence
+            {
+                if let Some(halt) = self.halt(term) {
+                    return Ok(Err(halt));
+                }
+                if came_at.elapsed() > STALL_TIMEOUT {
+                    self.puller = None;
+                    continue 'log;
+                }
+                let Some(puller) = &mut self.puller else { continue 'log };
+                if let Ok(pulled) = tokio::time::timeout(LOOK_INTERVAL, puller.next()).await {
+                    let before = self.state.history().index;
+                    self.apply(pulled).await?;
+                    came_at = Instant::now();
+                    if self.state.history().index > before {
+                        progress_at = came_at;
+                    }
+                }
+            }
+            return Ok(Ok(()));
+        }
+    }
+
+    /// Has what other nodes told of and the log does not hold.
+    async fn fetch_what_was_told_of(&mut self) -> Result<(), StoreError> {
+        let (term, told, _) = self.shared.peers().furthest();
+        let have = self.state.history().index;
+        if told <= have || self.fetch(told).await? {
+            return Ok(());
+        }
+        let have = self.state.history().index;
+        tracing::error!(node = %self.shared.node, have, told, "entries that were told of are nowhere to be had");
+        self.shared.notify(Notification::EntriesMissing { have, told });
+        self.shared.peers().give_up_furthest(term, have);
+        Ok(())
+    }
+
+    /// Appends what is in the tail and not in the log.
+    pub(super) async fn put_back(&mut self) -> Result<Result<(), PipelineError>, StoreError> {
+        let last = self.state.history().index;
+        let lost: Vec<TailSpan> =
+            self.shared.tail().iter().filter(|span| span.last_index > self.log.entry).copied().collect();
+        let (Some(first), true) = (lost.first(), self.log.entry < last) else { return Ok(Ok(())) };
+        let from = first.first_index.max(self.log.entry + 1);
+        tracing::warn!(node = %self.shared.node, from, to = last, "the log lost entries; they are put back");
+        for some in lost.chunks(PUT_BACK_MAX) {
+            let mut acks = Vec::new();
+            let mut expected = self.log.sequence;
+            for span in some {
+                let key = span.first_index.to_be_bytes();
+                let Some(encoded) = self.shared.store.get(Table::Tail, &key)? else { continue };
+                match self.shared.pipeline.append(&self.shared.node, encoded, expected).await {
+                    Ok(appending) => {
+                        add(&self.shared.counters.messages_appended, 1);
+                        expected = appending.sequence;
+                        acks.push((appending, span.last_index));
+                    }
+                    Err(error) => return Ok(Err(error)),
+                }
+            }
+            for (appending, entry) in acks {
+                if let Err(error) = appending.ack.await {
+                    // What is in the log by now is found by reading it.
+                    return Ok(Err(error));
+                }
+                (self.log.sequence, self.log.entry) = (appending.sequence, entry);
+            }
+        }
+        add(&self.shared.counters.logs_mended, 1);
+        self.shared.notify(Notification::LogMended { from, to: last });
+        Ok(Ok(()))
+    }
+}

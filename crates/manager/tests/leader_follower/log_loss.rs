@@ -1,0 +1,148 @@
+use std::time::Duration;
+
+use archipelago_manager::leader_follower::{LeaderFollowerManager, Notification, Write};
+use archipelago_pipeline::MemoryBroker;
+
+use crate::support::*;
+
+async fn three(broker: &MemoryBroker) -> (Vec<LeaderFollowerManager>, usize) {
+    let mut nodes = Vec::new();
+    for name in ["a", "b", "c"] {
+        nodes.push(node(broker, name).await);
+    }
+    let leader = leader_of(&nodes).await;
+    (nodes, leader)
+}
+
+async fn write_some(leader: &LeaderFollowerManager, from: u64, to: u64) {
+    for number in from..to {
+        leader.write(Write::create(format!("k{number}"), &number)).await.expect("written");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_lost_its_tail_is_mended_and_no_index_is_used_twice() {
+    for lost in [1, 3, 20] {
+        let broker = MemoryBroker::default();
+        let (nodes, at) = three(&broker).await;
+        let leader = &nodes[at];
+        let mut notifications = leader.subscribe();
+        write_some(leader, 0, 10).await;
+        let before = leader.last_applied_sequence();
+        broker.truncate_tail(NAMESPACE, lost);
+        // At the next append.
+        let receipt = leader.write(Write::create("after", &1)).await.expect("written");
+        assert!(receipt.sequence > before);
+        heard(&mut notifications, "it is mended", |it| matches!(it, Notification::LogMended { .. })).await;
+        // And without one, at a heartbeat.
+        broker.truncate_tail(NAMESPACE, lost);
+        heard(&mut notifications, "it is mended", |it| matches!(it, Notification::LogMended { .. })).await;
+        expect_equal(&nodes).await;
+        assert_eq!(leader.key_count(), 11);
+        // A node that was not there reads the same from the log.
+        let late = node(&broker, "late").await;
+        expect_equal(&[leader.clone(), late]).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_was_deleted_is_made_again_from_what_the_leader_keeps() {
+    let broker = MemoryBroker::default();
+    let (nodes, at) = three(&broker).await;
+    let leader = &nodes[at];
+    write_some(leader, 0, 30).await;
+    broker.delete_log(NAMESPACE);
+    write_some(leader, 30, 40).await;
+    expect_equal(&nodes).await;
+    broker.delete_log(NAMESPACE);
+    let late = node(&broker, "late").await;
+    assert!(late.wait_for_sequence(leader.last_applied_sequence(), DEADLINE).await);
+    assert_eq!(late.digest(), leader.digest());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_lost_everything_and_its_leader_cost_no_acknowledged_write() {
+    let broker = MemoryBroker::default();
+    let (mut nodes, at) = three(&broker).await;
+    write_some(&nodes[at], 0, 30).await;
+    expect_equal(&nodes).await;
+    let old = nodes.remove(at);
+    // As of a leader that is killed: nothing is handed over.
+    broker.stop();
+    drop(old);
+    broker.delete_log(NAMESPACE);
+    broker.drop_lease(NAMESPACE);
+    broker.start();
+    let new = leader_of(&nodes).await;
+    assert_eq!(nodes[new].key_count(), 30);
+    write_some(&nodes[new], 30, 35).await;
+    expect_equal(&nodes).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_candidate_first_has_what_only_another_node_has() {
+    for _ in 0..3 {
+        let broker = MemoryBroker::default();
+        let (mut nodes, mut switches) = (Vec::new(), Vec::new());
+        for name in ["a", "b", "c"] {
+            let (node, switch) = switched(&broker, name).await;
+            nodes.push(node);
+            switches.push(switch);
+        }
+        let leader = leader_of(&nodes).await;
+        write_some(&nodes[leader], 0, 10).await;
+        expect_equal(&nodes).await;
+        let (ahead, behind) = ((leader + 1) % 3, (leader + 2) % 3);
+        // One does not get the last writes, which the log then loses together with the leader.
+        switches[behind].cut();
+        write_some(&nodes[leader], 10, 20).await;
+        expect_equal(&[nodes[leader].clone(), nodes[ahead].clone()]).await;
+        switches[leader].cut();
+        broker.truncate_tail(NAMESPACE, 10);
+        switches[behind].heal();
+        let left = [nodes[ahead].clone(), nodes[behind].clone()];
+        let new = leader_of(&left).await;
+        assert_eq!(left[new].key_count(), 20, "{} leads", left[new].node_id());
+        write_some(&left[new], 20, 25).await;
+        switches[leader].heal();
+        expect_equal(&nodes).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_with_entries_that_nobody_else_ever_had_gives_them_up_and_keeps_them_aside() {
+    let broker = MemoryBroker::default();
+    let (mut nodes, mut switches) = (Vec::new(), Vec::new());
+    for name in ["a", "b", "c"] {
+        let (node, switch) = switched(&broker, name).await;
+        nodes.push(node);
+        switches.push(switch);
+    }
+    let leader = leader_of(&nodes).await;
+    write_some(&nodes[leader], 0, 10).await;
+    expect_equal(&nodes).await;
+    let others = [(leader + 1) % 3, (leader + 2) % 3];
+    others.map(|at| switches[at].cut());
+    write_some(&nodes[leader], 10, 13).await;
+    let mut notifications = nodes[leader].subscribe();
+    switches[leader].cut();
+    broker.truncate_tail(NAMESPACE, 3);
+    others.map(|at| switches[at].heal());
+    let left = others.map(|at| nodes[at].clone());
+    let new = leader_of(&left).await;
+    for number in 100..120_u64 {
+        left[new].write(Write::create(format!("k{number}"), &number)).await.expect("written");
+    }
+    switches[leader].heal();
+    heard(&mut notifications, "it says so", |it| matches!(it, Notification::EntriesOrphaned { .. })).await;
+    until("it has the state of the others", || {
+        nodes[leader].last_applied_sequence() >= left[new].last_applied_sequence()
+    })
+    .await;
+    expect_equal(&nodes).await;
+    let orphans = nodes[leader].orphans().expect("kept");
+    let entries: usize = orphans.iter().map(|batch| batch.entries.len()).sum();
+    assert!(entries >= 3, "{entries}");
+    assert_eq!(nodes[leader].key_count(), 30);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}

@@ -1,0 +1,89 @@
+use std::time::Duration;
+
+use archipelago_manager::leader_follower::{Health, ReadConsistency, ReadError, SessionToken, Write};
+use archipelago_pipeline::MemoryBroker;
+
+use crate::support::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_linearizable_read_sees_every_write_acknowledged_before_it_on_any_node() {
+    let broker = MemoryBroker::default();
+    let nodes = [node(&broker, "a").await, node(&broker, "b").await, node(&broker, "c").await];
+    let leader = leader_of(&nodes).await;
+    for number in 0..50_u64 {
+        nodes[leader].write(Write::upsert("k", &number)).await.expect("written");
+        for node in &nodes {
+            let found = node.read::<u64>("k", ReadConsistency::Linearizable).await.expect("read");
+            assert_eq!(found.value, Some(number), "{}", node.node_id());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_cut_off_answers_no_read_that_asks_for_more_than_it_knows() {
+    let broker = MemoryBroker::default();
+    let (mut nodes, mut switches) = (Vec::new(), Vec::new());
+    for name in ["a", "b", "c"] {
+        let (node, switch) = switched(&broker, name).await;
+        nodes.push(node);
+        switches.push(switch);
+    }
+    let leader = leader_of(&nodes).await;
+    nodes[leader].write(Write::upsert("k", &1)).await.expect("written");
+    expect_equal(&nodes).await;
+    let (cut, follower) = (leader, (leader + 1) % 3);
+    switches[cut].cut();
+    switches[follower].cut();
+    let other = nodes[(leader + 2) % 3].clone();
+    until("the third leads", || other.is_leader()).await;
+    let receipt = other.write(Write::upsert("k", &2)).await.expect("written");
+    for at in [cut, follower] {
+        let node = &nodes[at];
+        let found = node.read::<u64>("k", ReadConsistency::Eventual).await.expect("read");
+        assert_eq!(found.value, Some(1));
+        let refused = node.read::<u64>("k", ReadConsistency::Linearizable).await;
+        assert!(matches!(refused, Err(ReadError::NoLeader { .. })), "{refused:?}");
+        let refused = node.read::<u64>("k", ReadConsistency::Session(receipt.token)).await;
+        assert!(matches!(refused, Err(ReadError::Behind { .. })), "{refused:?}");
+        let bound = Duration::from_millis(10);
+        let refused = node.read::<u64>("k", ReadConsistency::BoundedStaleness(bound)).await;
+        assert!(matches!(refused, Err(ReadError::TooStale { .. })), "{refused:?}");
+        // What it had then was all there was.
+        let bound = Duration::from_secs(3_600);
+        node.read::<u64>("k", ReadConsistency::BoundedStaleness(bound)).await.expect("old enough");
+    }
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    assert!(nodes[follower].is_stale() && !nodes[follower].is_leader_healthy());
+    assert_eq!(nodes[follower].health(), Health::Unknown);
+    switches[cut].heal();
+    switches[follower].heal();
+    for node in &nodes {
+        let found = node.read::<u64>("k", ReadConsistency::Session(receipt.token)).await.expect("read");
+        assert_eq!(found.value, Some(2));
+    }
+    until("they are fresh again", || nodes.iter().all(|node| !node.is_stale())).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_of_the_future_is_waited_for_and_then_refused() {
+    let broker = MemoryBroker::default();
+    let nodes = [node(&broker, "a").await];
+    leader_of(&nodes).await;
+    let token: SessionToken = "lf1.1.1000".parse().expect("a token");
+    let refused = nodes[0].read::<u64>("k", ReadConsistency::Session(token)).await;
+    assert!(matches!(refused, Err(ReadError::Behind { wanted: 1_000, .. })), "{refused:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_are_listed_by_prefix_page_by_page() {
+    let broker = MemoryBroker::default();
+    let node = node(&broker, "a").await;
+    node.promote().await.expect("promoted");
+    for key in ["a/1", "a/2", "a/3", "b/1"] {
+        node.write(Write::create(key, &1)).await.expect("written");
+    }
+    let first = node.keys("a/", None, 2, ReadConsistency::Eventual).await.expect("listed");
+    assert_eq!(first, ["a/1".into(), "a/2".into()]);
+    let rest = node.keys("a/", Some("a/2"), 10, ReadConsistency::Eventual).await.expect("listed");
+    assert_eq!(rest, ["a/3".into()]);
+}
