@@ -81,7 +81,7 @@ enum Stage {
 impl<'a, M: Model> Search<'a, M> {
     /// `part` is in the order of the invocations.
     pub(super) fn new(model: &'a M, part: &[&'a Operation<M::Op, M::Result>], states_max: u64) -> Self {
-        let (mut answered, mut unknown) = (Vec::new(), Vec::new());
+        let (mut answered, mut unknown) = (Vec::new(), Vec::<Unknown<'a, M>>::new());
         let mut taken_for = model.unknowns(part).into_iter();
         for &operation in part {
             if let (Some(result), Some(completed_ns)) = (operation.result(), operation.completed_ns()) {
