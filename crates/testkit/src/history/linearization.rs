@@ -1,4 +1,4 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::{Model, Operation, bits::Bits};
 
@@ -19,13 +19,24 @@ pub(super) struct Search<'a, M: Model> {
     base: usize,
     end: usize,
     placed_count: usize,
-    /// What has been tried: what is in the order, and the state after it.
-    tried: HashSet<(Box<[u64]>, M::State)>,
+    /// What has been tried, by the answered operations in the order.
+    tried: HashMap<Box<[u64]>, Vec<Tried<M::State>>>,
     path: Vec<Position<M::State>>,
     farthest: Option<End<'a, M>>,
+    effects: Effects,
     /// How many states were looked at.
     pub(super) states: u64,
     states_max: u64,
+}
+
+/// How often an unknown operation may take effect.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effects {
+    /// At most once, as is true.
+    Once,
+    /// At most once before each answered operation. Then there is nothing to choose between orders that use up
+    /// different ones. Where even so there is no legal order, there is none.
+    Often,
 }
 
 struct Answered<'a, M: Model> {
@@ -37,6 +48,12 @@ struct Answered<'a, M: Model> {
 struct Unknown<'a, M: Model> {
     operation: &'a Operation<M::Op, M::Result>,
     taken_for: M::Op,
+}
+
+/// The unknown operations in an order, and the state after it.
+struct Tried<S> {
+    used: Box<[u64]>,
+    state: S,
 }
 
 /// How far an order came.
@@ -80,7 +97,12 @@ enum Stage {
 
 impl<'a, M: Model> Search<'a, M> {
     /// `part` is in the order of the invocations.
-    pub(super) fn new(model: &'a M, part: &[&'a Operation<M::Op, M::Result>], states_max: u64) -> Self {
+    pub(super) fn new(
+        model: &'a M,
+        part: &[&'a Operation<M::Op, M::Result>],
+        effects: Effects,
+        states_max: u64,
+    ) -> Self {
         let (mut answered, mut unknown) = (Vec::new(), Vec::<Unknown<'a, M>>::new());
         let mut taken_for = model.unknowns(part).into_iter();
         for &operation in part {
@@ -109,9 +131,10 @@ impl<'a, M: Model> Search<'a, M> {
             base: 0,
             end: 0,
             placed_count: 0,
-            tried: HashSet::new(),
+            tried: HashMap::new(),
             path: Vec::new(),
             farthest: None,
+            effects,
             states: 0,
             states_max,
         }
@@ -164,11 +187,11 @@ impl<'a, M: Model> Search<'a, M> {
                 self.base = self.placed.next_missing(self.base);
                 self.end = end.max(number + 1);
             }
-            Some(Next::Unknown(number)) => self.used.insert(number),
-            None => {}
+            Some(Next::Unknown(number)) if self.effects == Effects::Once => self.used.insert(number),
+            Some(Next::Unknown(_)) | None => {}
         }
         // What may follow an unknown operation depends on the state before it, too; so such a position is not remembered.
-        let is_new = !before.is_empty() || self.tried.insert((self.order_key(), state.clone()));
+        let is_new = !before.is_empty() || self.remember(&state);
         let stage = if is_new { Stage::Answered } else { Stage::All };
         self.path.push(Position { after, state, before, untried: Vec::new(), stage, end });
         if is_new {
@@ -190,17 +213,29 @@ impl<'a, M: Model> Search<'a, M> {
                 self.base = self.base.min(number);
                 self.end = position.end;
             }
-            Some(Next::Unknown(number)) => self.used.remove(number),
-            None => {}
+            Some(Next::Unknown(number)) if self.effects == Effects::Once => self.used.remove(number),
+            Some(Next::Unknown(_)) | None => {}
         }
     }
 
-    /// What is in the order, as few words as tell it.
-    fn order_key(&self) -> Box<[u64]> {
+    /// False if the same answered operations were in an order before that left no fewer unknown ones, in a state from
+    /// which no less is legal: if that order could not go on, this one cannot.
+    fn remember(&mut self, state: &M::State) -> bool {
         let window = self.placed.words(self.base, self.end);
+        let answered = std::iter::once(&(self.base as u64)).chain(window).copied().collect();
         let used = self.used.words(0, self.unknown.len());
         let used = &used[..used.iter().rposition(|word| *word != 0).map_or(0, |last| last + 1)];
-        [self.base as u64, window.len() as u64].iter().chain(window).chain(used).copied().collect()
+        let is_part = |part: &[u64]| {
+            part.len() <= used.len() && part.iter().zip(used).all(|(part, whole)| part & !whole == 0)
+        };
+        let tried = self.tried.entry(answered).or_default();
+        self.states += tried.len() as u64;
+        let is_known =
+            tried.iter().any(|tried| is_part(&tried.used) && self.model.covers(&tried.state, state));
+        if !is_known {
+            tried.push(Tried { used: used.into(), state: state.clone() });
+        }
+        !is_known
     }
 
     /// The answered operations before which no other one that is left ends, and when the first of those that are left
@@ -256,7 +291,7 @@ impl<'a, M: Model> Search<'a, M> {
         let (model, position) = (self.model, self.path.last().expect("there is a start"));
         let mut untried = Vec::new();
         for kind in &self.kinds {
-            let Some(&number) = kind.iter().find(|number| !self.used.has(**number)) else { continue };
+            let Some(&number) = kind.iter().find(|number| self.is_left(**number)) else { continue };
             let Unknown { operation, taken_for } = &self.unknown[number];
             if operation.invoked_ns > first_end_ns {
                 continue;
@@ -278,6 +313,12 @@ impl<'a, M: Model> Search<'a, M> {
         }
         untried.reverse();
         self.path.last_mut().expect("there is a start").untried = untried;
+    }
+
+    fn is_left(&self, unknown: usize) -> bool {
+        let unanswered = |position: &&Position<M::State>| !position.before.is_empty();
+        let mut just_before = self.path.iter().rev().take_while(unanswered);
+        !self.used.has(unknown) && !just_before.any(|position| position.after == Some(Next::Unknown(unknown)))
     }
 
     fn here(&self) -> Option<End<'a, M>> {

@@ -1,7 +1,8 @@
 use archipelago_testkit::{
     history::{
-        AcknowledgedViolation, Consistency, History, KvResult, LinearizabilityError, LogEntry, Operation,
-        Outcome, SessionScope, check_acknowledged, check_linearizable, check_session, check_staleness,
+        AcknowledgedViolation, Consistency, History, KvRegister, KvResult, LinearizabilityError, LogEntry,
+        Operation, Outcome, SessionScope, check_acknowledged, check_linearizable, check_model, check_session,
+        check_staleness,
     },
     proptest::{prelude::*, sample::Index},
 };
@@ -182,6 +183,24 @@ proptest! {
         let history = History::from(operations);
         let expected = brute_force::is_linearizable(&history);
         prop_assert_eq!(verdict(&history), expected, "{:#?}", history);
+    }
+
+    #[test]
+    fn a_low_limit_leaves_a_history_undecided_but_never_makes_the_verdict_wrong(
+        plans in plans(SMALL, 1..7),
+        mutations in proptest::collection::vec(mutation(), 0..3),
+        states_max in 1..100u64,
+    ) {
+        let mut operations = simulate(&plans).0.operations().to_vec();
+        for mutation in &mutations {
+            let _ = spoil(&mut operations, mutation);
+        }
+        let history = History::from(operations);
+        let is_legal = match check_model(&KvRegister, &history, states_max) {
+            Err(LinearizabilityError::Undecided { .. }) => return Ok(()),
+            verdict => verdict.is_ok(),
+        };
+        prop_assert_eq!(is_legal, brute_force::is_linearizable(&history), "{:#?}", history);
     }
 }
 
