@@ -25,8 +25,8 @@
 //! | [`check_staleness`] | reads are no older than they were promised to be |
 //! | [`check_terms`] | each term has one leader, and no deposed leader appends |
 //!
-//! Of each, wrong answers have one side: what a checker finds is wrong, if the clock was right. What it does not find
-//! may be wrong where outcomes are unknown. [`check_model`] compares histories with a [`Model`] of your own.
+//! What a check finds is wrong, if the clock was right. What it does not find may still be wrong where outcomes are
+//! unknown. [`check_model`] compares histories with a [`Model`] of your own.
 
 mod acknowledged;
 mod bits;

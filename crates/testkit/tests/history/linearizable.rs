@@ -128,6 +128,66 @@ fn a_conflict_rules_out_a_version() {
 }
 
 #[test]
+fn conflicts_narrow_what_the_version_of_an_unknown_write_may_be() {
+    let state = |history: &[(KvOp, Option<u64>)]| {
+        let step = |state, (op, version): &(KvOp, Option<u64>)| {
+            let result = version.map_or(Conflict, Written);
+            let result = if op.expected().is_none() && version.is_none() { None } else { Some(&result) };
+            KvRegister.step(&state, op, result).expect("it is legal")
+        };
+        history.iter().fold(KvRegister.initial(), step)
+    };
+    let conflict = |version| (upsert("c").expecting(version), None);
+    let unknown = [(upsert("a"), Some(5)), (upsert("b"), None)];
+    let narrowed = |versions: &[u64]| {
+        let conflicts = versions.iter().map(|version| conflict(*version));
+        state(&unknown.iter().cloned().chain(conflicts).collect::<Vec<_>>())
+    };
+    let reads = |ruled_out: &[u64], version| {
+        KvRegister.step(&narrowed(ruled_out), &read(), Some(&value("b", version))).is_some()
+    };
+    let legal = |ruled_out: &[u64]| (5..10).filter(|version| reads(ruled_out, *version)).collect::<Vec<_>>();
+    assert_eq!(legal(&[]), [6, 7, 8, 9]);
+    assert_eq!(legal(&[7]), [6, 8, 9]);
+    assert_eq!(legal(&[7, 6]), [8, 9]);
+    assert_eq!(legal(&[3, 6]), [7, 8, 9]);
+    assert_eq!(narrowed(&[3, 6]), narrowed(&[6]));
+    assert!(KvRegister.covers(&narrowed(&[]), &narrowed(&[7])));
+    assert!(!KvRegister.covers(&narrowed(&[7]), &narrowed(&[])));
+    assert!(KvRegister.covers(&narrowed(&[7]), &narrowed(&[6, 7])));
+}
+
+#[test]
+fn the_unknown_write_that_is_needed_later_is_not_used_up_by_what_another_one_could_explain() {
+    let history = History::new()
+        .unknown(2, 0, upsert("u"))
+        .unknown(3, 1, KvOp::create("x", "c"))
+        .ok(1, 2..=3, KvOp::create("x", "d"), Refused)
+        .ok(1, 4..=5, upsert("z"), Written(5))
+        .ok(1, 6..=7, upsert("e").expecting(5), Conflict);
+    is_legal(&history);
+    is_illegal(&history.ok(1, 8..=9, upsert("f"), Written(7)).ok(
+        1,
+        10..=11,
+        upsert("g").expecting(7),
+        Conflict,
+    ));
+}
+
+#[test]
+fn an_unknown_write_that_would_have_to_happen_twice_is_never_legal_whatever_the_limit() {
+    let history = History::new()
+        .unknown(1, 0, upsert("a"))
+        .ok(2, 1..=2, read(), value("a", 1))
+        .ok(2, 3..=4, upsert("b"), Written(2))
+        .ok(2, 5..=6, read(), value("a", 3));
+    for states_max in 0..100 {
+        assert!(check_model(&KvRegister, &history, states_max).is_err());
+    }
+    is_illegal(&history);
+}
+
+#[test]
 fn creates_updates_and_deletes_tell_whether_the_key_exists() {
     let history = History::new()
         .ok(1, 0..=1, KvOp::update("x", "a"), Refused)
@@ -221,4 +281,35 @@ fn a_model_of_your_own_is_checked_with_unknown_operations_that_do_not_overwrite(
     let twice = History::new().unknown(2, 0, 10).ok(1, 0..=1, 1, 21);
     assert!(check_model(&Counter, &twice, 1000).is_err());
     assert!(check_model(&Counter, &twice.unknown(2, 0, 10), 1000).is_ok());
+}
+
+/// A text to which letters are appended, and which is read by asking for nothing to be appended.
+struct Text;
+
+impl Model for Text {
+    type Op = &'static str;
+    type Result = &'static str;
+    type State = String;
+
+    fn part<'o>(&self, _op: &'o &'static str) -> Option<&'o str> {
+        Some("text")
+    }
+
+    fn initial(&self) -> String {
+        String::new()
+    }
+
+    fn step(&self, state: &String, op: &&'static str, result: Option<&&'static str>) -> Option<String> {
+        let is_it = !op.is_empty() || result.is_none_or(|result| result == state);
+        is_it.then(|| format!("{state}{op}"))
+    }
+}
+
+#[test]
+fn an_unknown_operation_that_nobody_needs_at_once_may_be_needed_before_another_one() {
+    let appended = History::new().unknown(1, 0, "a").ok(2, 1..=2, "b", "");
+    for (text, is_legal) in [("ab", true), ("ba", true), ("b", true), ("a", false), ("aab", false)] {
+        let history = appended.clone().ok(2, 3..=4, "", text);
+        assert_eq!(check_model(&Text, &history, 1000).is_ok(), is_legal, "{text}");
+    }
 }

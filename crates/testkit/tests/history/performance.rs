@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use archipelago_testkit::{
-    history::{History, KvResult, LinearizabilityError, Linearized, Outcome, check_linearizable},
+    history::{History, KvResult, LinearizabilityError, Outcome, check_linearizable},
     proptest::{
         strategy::{Strategy, ValueTree},
         test_runner::TestRunner,
@@ -17,18 +17,12 @@ fn history(size: Size, operations: usize) -> History {
     simulate(&plans.expect("every plan is allowed").current()).0
 }
 
-#[track_caller]
-fn checked(what: &str, history: &History) -> Result<Linearized, LinearizabilityError> {
-    let start = Instant::now();
-    let verdict = check_linearizable(history);
-    println!("{what}: {:?}, {verdict:?}", start.elapsed());
-    verdict
-}
-
 #[test]
 fn twenty_thousand_operations_with_unknown_ones_take_few_states() {
-    let sum =
-        checked("50 keys", &history(Size { processes: 8, keys: 50, unknown_percent: 5 }, 20_000)).unwrap();
+    let history = history(Size { processes: 8, keys: 50, unknown_percent: 5 }, 20_000);
+    let start = Instant::now();
+    let sum = check_linearizable(&history).unwrap();
+    println!("50 keys: {:?}, {sum:?}", start.elapsed());
     assert_eq!(sum.parts, 50);
     assert!(sum.states < 40 * 20_000, "{sum:?}");
 }
@@ -36,7 +30,9 @@ fn twenty_thousand_operations_with_unknown_ones_take_few_states() {
 #[test]
 fn one_key_with_hundreds_of_unknown_writes_is_decided() {
     let history = history(Size { processes: 8, keys: 1, unknown_percent: 5 }, 5_000);
-    checked("one key", &history).unwrap();
+    let start = Instant::now();
+    let sum = check_linearizable(&history).unwrap();
+    println!("one key: {:?}, {sum:?}", start.elapsed());
     let mut operations = history.operations().to_vec();
     let reads =
         (0..operations.len()).filter(|place| matches!(operations[*place].result(), Some(KvResult::Value(_))));
@@ -44,6 +40,8 @@ fn one_key_with_hundreds_of_unknown_writes_is_decided() {
     if let Outcome::Ok { result, .. } = &mut operations[last].outcome {
         *result = crate::value("never written", 1);
     }
-    let error = checked("one key, spoilt at the end", &operations.into()).unwrap_err();
+    let start = Instant::now();
+    let error = check_linearizable(&operations.into()).unwrap_err();
+    println!("one key, spoilt at the end: {:?}, {error}", start.elapsed());
     assert!(matches!(error, LinearizabilityError::Violated(_)), "{error}");
 }
