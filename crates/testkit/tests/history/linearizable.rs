@@ -175,19 +175,6 @@ fn the_unknown_write_that_is_needed_later_is_not_used_up_by_what_another_one_cou
 }
 
 #[test]
-fn an_unknown_write_that_would_have_to_happen_twice_is_never_legal_whatever_the_limit() {
-    let history = History::new()
-        .unknown(1, 0, upsert("a"))
-        .ok(2, 1..=2, read(), value("a", 1))
-        .ok(2, 3..=4, upsert("b"), Written(2))
-        .ok(2, 5..=6, read(), value("a", 3));
-    for states_max in 0..100 {
-        assert!(check_model(&KvRegister, &history, states_max).is_err());
-    }
-    is_illegal(&history);
-}
-
-#[test]
 fn creates_updates_and_deletes_tell_whether_the_key_exists() {
     let history = History::new()
         .ok(1, 0..=1, KvOp::update("x", "a"), Refused)
@@ -281,6 +268,19 @@ fn a_model_of_your_own_is_checked_with_unknown_operations_that_do_not_overwrite(
     let twice = History::new().unknown(2, 0, 10).ok(1, 0..=1, 1, 21);
     assert!(check_model(&Counter, &twice, 1000).is_err());
     assert!(check_model(&Counter, &twice.unknown(2, 0, 10), 1000).is_ok());
+}
+
+#[test]
+fn an_unknown_operation_that_would_have_to_happen_twice_is_never_legal_whatever_the_limit() {
+    let others = [100, 1_000, 10_000, 100_000];
+    let unknown =
+        others.iter().fold(History::new().unknown(2, 0, 10), |history, n| history.unknown(2, 1, *n));
+    let history = unknown.ok(1, 2..=3, 1, 11).ok(1, 4..=5, 1, 22);
+    for states_max in 0..1_000 {
+        assert!(check_model(&Counter, &history, states_max).is_err(), "with {states_max} states");
+    }
+    let error = check_model(&Counter, &history, 1_000).unwrap_err();
+    assert!(matches!(error, LinearizabilityError::Violated(_)), "{error}");
 }
 
 /// A text to which letters are appended, and which is read by asking for nothing to be appended.
