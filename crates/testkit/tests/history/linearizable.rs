@@ -279,7 +279,7 @@ fn an_unknown_operation_that_would_have_to_happen_twice_is_never_legal_whatever_
     for states_max in 0..1_000 {
         assert!(check_model(&Counter, &history, states_max).is_err(), "with {states_max} states");
     }
-    let error = check_model(&Counter, &history, 1_000).unwrap_err();
+    let error = check_model(&Counter, &history, 1_000_000).unwrap_err();
     assert!(matches!(error, LinearizabilityError::Violated(_)), "{error}");
 }
 
