@@ -22,6 +22,7 @@
 //! | `merge_laws` | [`fn@merge_laws`]: which laws a merge function obeys; [`merge_laws!`] asserts what you claim |
 //! | `sibling_laws` | [`sibling_laws`]: the same of a function over siblings, as custom strategies are; `merge_laws!(siblings: ...)` |
 //! | `converge` | [`assert_converges`]: engines with histories of writes, in many interleavings |
+//! | [`mod@history`] | what clients saw, recorded, and checked: linearizable, nothing lost, sessions, staleness, terms |
 //! | [`generate`] | proptest strategies of clocks, values and CRDTs |
 //! | `search` | [`search`]: the search for a minimal [`Counterexample`] |
 //! | `folder_image` | [`FolderImage`]: what a crash leaves of the files of a store |
@@ -37,6 +38,7 @@ mod converge;
 mod crdt_laws;
 mod folder_image;
 pub mod generate;
+pub mod history;
 pub mod laws;
 mod merge_laws;
 #[cfg(unix)]
