@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use archipelago_proto::{NodeAnswer, NodeQuestion};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, MissedTickBehavior, timeout};
 
 use super::shared::Shared;
 
@@ -17,12 +17,13 @@ const APPLY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Finds out again and again, and at once when somebody needs to know. Runs until the node is closed.
 pub(super) async fn keep_fresh(shared: Arc<Shared>) {
-    let interval = shared.options.heartbeat_interval;
+    let mut interval = tokio::time::interval(shared.options.heartbeat_interval);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = shared.closing.cancelled() => return,
             () = shared.freshen.notified() => {}
-            () = tokio::time::sleep(interval) => {}
+            _ = interval.tick() => {}
         }
         if !find_out(&shared).await {
             tokio::select! {

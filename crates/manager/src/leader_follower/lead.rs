@@ -21,7 +21,6 @@ use super::{
     lease_keeper::changed,
     metrics::add,
     node::{Next, Node},
-    shared::AppliedUpTo,
     state::{self, Group},
     take_over::Halt,
 };
@@ -65,7 +64,6 @@ struct Committing {
     stored: BoxFuture<'static, Result<(), StoreError>>,
     group: Group,
     flights: Vec<Flight>,
-    was: AppliedUpTo,
 }
 
 /// Why a leader ceases to lead.
@@ -314,15 +312,14 @@ impl Node {
         let batch = self.state.prepare(&mut group);
         let store = self.shared.store.clone();
         let stored = state::commit(store, batch, self.shared.options.durability).boxed();
-        let was = *self.shared.applied.borrow();
-        leading.committing = Some(Committing { stored, group, flights, was });
+        leading.committing = Some(Committing { stored, group, flights });
         Ok(())
     }
 
     fn committed_by_leader(&mut self, leading: &mut Leading, committing: Committing) {
-        let Committing { group, flights, was, .. } = committing;
+        let Committing { group, flights, .. } = committing;
         self.state.install(&group);
-        self.committed(was, group);
+        self.committed(group);
         for flight in &flights {
             leading.proposer.stored(&flight.batch);
             self.marks.note(flight.batch.last_index(), flight.sequence);

@@ -17,7 +17,7 @@ use super::{
     metrics::add,
     options::Role,
     puller::{Pulled, Puller},
-    shared::{AppliedUpTo, Shared},
+    shared::Shared,
     state::{Group, Place, State},
     write::Operation,
 };
@@ -166,7 +166,13 @@ impl Node {
 
     /// Reads on from where the state stands.
     pub(super) fn pull(&mut self) {
-        self.pull_from(self.place().or_else(|| self.state.place().cloned()));
+        self.pull_from(self.state.place().cloned());
+    }
+
+    /// Reads on from where the state stands, and that message again: another one may stand there by now.
+    pub(super) fn pull_again(&mut self) {
+        let place = self.state.place().cloned();
+        self.pull_from(place.map(|place| Place { sequence: place.sequence.saturating_sub(1), ..place }));
     }
 
     /// Reads the log again from its beginning.
@@ -178,6 +184,8 @@ impl Node {
         let options = &self.shared.options;
         let random = StdRng::seed_from_u64(self.random.random());
         let pipeline = self.shared.pipeline.clone();
+        // Until it is opened nothing is known of the log.
+        self.log = LogView::default();
         self.puller =
             Some(Puller::start(pipeline, place, options.reconnect_base, options.reconnect_cap, random));
     }
@@ -288,14 +296,13 @@ impl Node {
             self.state.move_to(&group);
             return Ok(());
         }
-        let was = *self.shared.applied.borrow();
         let group = self.state.commit(group).await?;
-        self.committed(was, group);
+        self.committed(group);
         Ok(())
     }
 
     /// Tells what a group that is stored has brought.
-    pub(super) fn committed(&mut self, was: AppliedUpTo, group: Group) {
+    pub(super) fn committed(&mut self, group: Group) {
         add(&self.shared.counters.commits, 1);
         for (term, applied) in &group.applied {
             if let Some((key, put)) = applied.key() {
@@ -330,8 +337,9 @@ impl Node {
         if changed {
             self.shared.notify(Notification::FollowersChanged { followers });
         }
-        if !was.is_whole && self.state.is_whole() {
-            self.shared.standing.send_modify(|standing| standing.is_desynced = false);
+        let is_well = self.state.is_whole()
+            && self.shared.standing.send_if_modified(|standing| std::mem::take(&mut standing.is_desynced));
+        if is_well {
             self.shared.tell.notify_one();
         }
     }

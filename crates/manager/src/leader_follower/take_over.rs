@@ -153,6 +153,7 @@ impl Node {
     /// does.
     pub(super) async fn read_to_end(&mut self, term: Option<u64>) -> Result<Result<(), Halt>, StoreError> {
         let mut progress_at = Instant::now();
+        self.pull_again();
         'log: loop {
             if let Some(halt) = self.halt(term) {
                 return Ok(Err(halt));
@@ -169,8 +170,8 @@ impl Node {
                     continue;
                 }
             };
-            if self.puller.is_none() || self.log.id.as_ref() != Some(&end.id) {
-                self.pull();
+            if self.puller.is_none() || self.log.sequence > end.last_sequence {
+                self.pull_again();
             }
             let mut came_at = Instant::now();
             while self.puller.is_none()

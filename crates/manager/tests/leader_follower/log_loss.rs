@@ -122,12 +122,16 @@ async fn a_node_with_entries_that_nobody_else_ever_had_gives_them_up_and_keeps_t
     write_some(&nodes[leader], 0, 10).await;
     expect_equal(&nodes).await;
     let others = [(leader + 1) % 3, (leader + 2) % 3];
-    others.map(|at| switches[at].cut());
+    for at in others {
+        switches[at].cut();
+    }
     write_some(&nodes[leader], 10, 13).await;
     let mut notifications = nodes[leader].subscribe();
     switches[leader].cut();
     broker.truncate_tail(NAMESPACE, 3);
-    others.map(|at| switches[at].heal());
+    for at in others {
+        switches[at].heal();
+    }
     let left = others.map(|at| nodes[at].clone());
     let new = leader_of(&left).await;
     for number in 100..120_u64 {

@@ -31,6 +31,8 @@ async fn a_node_that_is_cut_off_answers_no_read_that_asks_for_more_than_it_knows
     let leader = leader_of(&nodes).await;
     nodes[leader].write(Write::upsert("k", &1)).await.expect("written");
     expect_equal(&nodes).await;
+    until("all know that they are fresh", || nodes.iter().all(|node| node.staleness().is_some())).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
     let (cut, follower) = (leader, (leader + 1) % 3);
     switches[cut].cut();
     switches[follower].cut();
