@@ -68,6 +68,15 @@ proptest! {
     }
 }
 
+/// As the page of formats says it: nodes of all builds must agree.
+#[test]
+fn the_digest_of_a_row_is_of_the_length_of_the_key_the_key_the_version_and_the_value() {
+    let row = KeyRow { version: 300, value: value("Bob") };
+    let hashed = [&6u64.to_be_bytes()[..], b"user/7", &300u64.to_be_bytes(), b"\xa3Bob"].concat();
+    assert_eq!(row.digest(&"user/7".into()), xxhash_rust::xxh3::xxh3_128(&hashed));
+    assert_eq!(row.encode(), [&300u64.to_be_bytes()[..], b"\xa3Bob"].concat());
+}
+
 /// Else a difference would hide in a sum that is the same.
 #[test]
 fn the_digest_of_a_row_knows_where_its_key_ends() {

@@ -52,6 +52,17 @@ fn version_1_entries() {
     assert!(digests.iter().flat_map(|digest| digest.to_be_bytes()).eq(frozen));
 }
 
+/// As the page of formats says it, with the bytes that it names.
+#[test]
+fn the_digest_of_a_history_is_of_the_digest_before_the_term_the_index_and_the_entry() {
+    let golden = frozen("entries-v1.hex", &[]);
+    let hashed = [&golden[40..56], &17u64.to_be_bytes(), &300u64.to_be_bytes(), &golden[66..105]].concat();
+    assert_eq!(hashed.len(), 71);
+    let (_, _, digest) = entries().chained().next().unwrap();
+    assert_eq!(xxhash_rust::xxh3::xxh3_128(&hashed), digest);
+    assert_eq!(digest, 0xeae3_4bdf_eb82_7372_36d4_87ff_16b0_f0d8);
+}
+
 #[test]
 fn version_1_node_beats() {
     let leader = NodeBeat {
