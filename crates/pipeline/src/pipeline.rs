@@ -31,6 +31,9 @@ pub struct LogState {
     pub first_sequence: u64,
     /// The sequence of the newest message ever appended; 0 if there was none.
     pub last_sequence: u64,
+    /// If this is a mirror of the log, how many messages it has yet to get, as far as it knows. `None` if it is the log
+    /// itself.
+    pub mirror_lag: Option<u64>,
 }
 
 /// A message to append.
