@@ -38,10 +38,11 @@ pub(super) async fn keep_fresh(shared: Arc<Shared>) {
 async fn find_out(shared: &Shared) -> bool {
     let asked_at = Instant::now();
     if shared.is_leading() {
-        if shared.leads_for_sure() {
+        let leads = shared.leads_by_now().await;
+        if leads {
             shared.fresh_at.send_replace(Some(asked_at));
         }
-        return true;
+        return leads;
     }
     let Some(leader) = shared.leader().filter(|leader| *leader.id != *shared.node) else { return false };
     let deadline = shared.options.heartbeat_interval.max(Duration::from_millis(500));

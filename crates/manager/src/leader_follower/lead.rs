@@ -78,9 +78,12 @@ impl Node {
     pub(super) async fn lead(&mut self) -> Result<Next, StoreError> {
         self.puller = None;
         let term = self.state.history().term;
+        self.leading = Some((term, None));
         let mut leading = self.begin(term);
         let end = self.serve(&mut leading).await?;
-        self.end(leading, end).await
+        let ended = self.end(leading, end).await;
+        self.leading = None;
+        ended
     }
 
     fn begin(&mut self, term: u64) -> Leading {
@@ -425,6 +428,11 @@ impl Node {
             }
         }
         self.finish_storing(&mut leading).await?;
+        if let Some((_, Some(deposed_at))) = self.leading {
+            // What stands before the other one's term in the log is written, and nothing else ever will be.
+            leading.answer(deposed_at - 1);
+            leading.flights.clear();
+        }
         let (term, reason) = (leading.term, leading.give_up(&end));
         self.shared.standing.send_modify(|standing| standing.leader = None);
         self.become_role(NodeRole::Follower);

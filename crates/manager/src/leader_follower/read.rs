@@ -104,6 +104,9 @@ impl LeaderFollowerManager {
         // Before the row, which is never older than this.
         let history = shared.applied.borrow().history;
         let row = shared.row(key.as_bytes())?;
+        if !shared.applied.borrow().is_whole {
+            return Err(ReadError::Desynced);
+        }
         let version = row.as_ref().map_or(0, |row| row.version);
         let value = match row {
             Some(row) => Some(decode_value(&row.value, &shared.options.limits.for_state())?),

@@ -262,7 +262,11 @@ impl Node {
             }
             let mut group = self.state.group();
             group.take_page(&self.state, after.as_ref(), &page)?;
+            // Before anything of it is stored: from here on the rows are of different moments.
+            self.shared.applied.send_modify(|applied| applied.is_whole = false);
             rows += page.rows.len() as u64;
+            let rows_total = page.rows_total.max(rows);
+            self.shared.notify(Notification::ResyncProgress { from: source.to_owned(), rows, rows_total });
             after = page.rows.last().map(|(key, _, _)| key.clone()).or(after);
             let (is_last, index_after) = (page.is_last, page.index_after);
             let base = base.get_or_insert_with(|| StatePage { rows: Vec::new(), ..page });
