@@ -94,6 +94,7 @@ impl Node {
             standing.leader = Some(me);
             standing.trouble = None;
         });
+        shared.reach.reset();
         shared.peers().wrote(self.state.history().index, Instant::now());
         self.become_role(NodeRole::Leader);
         add(&self.shared.counters.promotions, 1);
@@ -127,6 +128,10 @@ impl Node {
         loop {
             if let Some(halt) = self.halt(Some(leading.term)) {
                 return Ok(End::Halted(halt));
+            }
+            let told = self.shared.peers().furthest().0;
+            if told > leading.term {
+                return Ok(End::Halted(Halt::Deposed { term: told }));
             }
             if leading.is_in_doubt
                 && let Err(halt) = self.resolve(leading).await?

@@ -38,6 +38,17 @@ impl Node {
         }
         if self.source(to).is_none() {
             // Nobody who has them can be asked now. The log may still be written by someone who has.
+            let is_news = self
+                .shared
+                .standing
+                .send_if_modified(|standing| !std::mem::replace(&mut standing.is_desynced, true));
+            if is_news {
+                let reason = format!(
+                    "the log lacks the entries {} to {to}, and no node that is heard has them",
+                    have + 1
+                );
+                self.shared.notify(Notification::FollowerDesynced { sequence: have, reason });
+            }
             self.wait(self.shared.options.heartbeat_interval).await;
             self.pull();
             return Ok(());

@@ -84,6 +84,14 @@ pub(super) struct AppliedUpTo {
     pub(super) is_whole: bool,
 }
 
+impl AppliedUpTo {
+    /// Whether all that stands before and at this entry, which is of a history in which this term had begun, is applied.
+    /// The index alone does not say so: entries that the log lost have the indexes of others.
+    pub(super) fn covers(&self, term: u64, index: u64) -> bool {
+        self.is_whole && self.history.term >= term && self.history.index >= index
+    }
+}
+
 /// The entries of one row of the tail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TailSpan {

@@ -99,7 +99,7 @@ fn hear_beat(shared: &Shared, from: &str, payload: Bytes) {
     }
     if beat.is_desynced {
         shared.reach.forget(from);
-    } else {
+    } else if beat.term == shared.standing.borrow().term {
         shared.reach.reached(from, beat.index);
     }
     if beat.role == NodeRole::Leader {

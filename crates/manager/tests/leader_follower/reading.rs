@@ -1,8 +1,6 @@
 use std::time::Duration;
 
-use archipelago_manager::leader_follower::{
-    Health, ReadConsistency, ReadError, Role, SessionToken, Write,
-};
+use archipelago_manager::leader_follower::{Health, ReadConsistency, ReadError, Role, SessionToken, Write};
 use archipelago_pipeline::MemoryBroker;
 
 use crate::support::*;

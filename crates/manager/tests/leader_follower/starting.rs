@@ -44,9 +44,11 @@ async fn a_log_of_masters_is_not_led_and_nothing_in_it_is_touched() {
     until("it travelled", || master.metrics().outbox_len == 0).await;
     let node = node(&broker, "a").await;
     let mut notifications = node.subscribe();
-    heard(&mut notifications, "it says so", |it| {
-        matches!(it, Notification::LogUnusable { reason } if reason.contains("multi-master"))
-    })
+    heard(
+        &mut notifications,
+        "it says so",
+        |it| matches!(it, Notification::LogUnusable { reason } if reason.contains("multi-master")),
+    )
     .await;
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert!(!node.is_leader());
