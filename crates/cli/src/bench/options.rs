@@ -105,7 +105,7 @@ pub(crate) struct Leader {
     pub(crate) keys: u32,
 
     /// How many writes may be under way at a time
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) tasks: u32,
 
     /// What the nodes keep their state in

@@ -91,7 +91,8 @@ async fn failover(options: &Failover, interrupt: &Interrupt) -> ExitCode {
     report.measured(&measured);
     report.elapsed_ms = millis(started.elapsed());
     report.error = outcome.as_ref().err().map(ToString::to_string);
-    end(common, outcome, &report.text(), !report.failover_ms.is_empty(), &report)
+    let has_results = report.acknowledged > 0 || !report.failover_ms.is_empty();
+    end(common, outcome, &report.text(), has_results, &report)
 }
 
 async fn leader(options: &Leader, interrupt: &Interrupt) -> ExitCode {
