@@ -1,6 +1,6 @@
 //! Reads, and how they get the consistency that they ask for.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use archipelago_proto::{DecodeError, EntityId, Limits, NodeAnswer, NodeQuestion, Operation, decode_value};
 use archipelago_store::Table;
@@ -147,8 +147,15 @@ impl LeaderFollowerManager {
         // Before the row, which is never older than this.
         let history = shared.applied.borrow().history;
         let row = shared.row(key.as_bytes())?;
+        let shown = match shared.shown.load(Ordering::SeqCst) {
+            u64::MAX => return Err(ReadError::Desynced),
+            shown => shown,
+        };
         let version = row.as_ref().map_or(0, |row| row.version);
-        let token = SessionToken { index: history.index.max(version), term: history.term };
+        // A row may be stored and not be known to be applied yet. Whoever saw that there is none has seen all that the
+        // store may show: the removal is in it.
+        let seen = if row.is_some() { version } else { shown };
+        let token = SessionToken { index: history.index.max(seen), term: history.term };
         Ok(Found { value: row.map(|row| row.value), version, token })
     }
 
