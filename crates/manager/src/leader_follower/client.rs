@@ -179,8 +179,8 @@ impl SessionClient {
         if let Some((node, _)) = leads.max_by_key(|(_, status)| (is_heard(status), status.term)) {
             return Some(node.clone());
         }
-        let names = members.iter().filter(|(_, status)| is_heard(status) && status.leader.is_some());
-        let (names, status) = names.max_by_key(|(_, status)| status.term)?;
+        let names = members.iter().filter(|(_, status)| status.leader.is_some());
+        let (names, status) = names.max_by_key(|(_, status)| (is_heard(status), status.term))?;
         let named = status.leader.as_ref().and_then(|leader| self.router.node(&leader.id));
         // One that follows may pass it on, and otherwise says where the leader is.
         Some(named.unwrap_or_else(|| names.clone()))

@@ -6,4 +6,6 @@ mod election;
 mod log_loss;
 mod reading;
 mod resync;
+mod routing;
+mod sessions;
 mod writing;
