@@ -110,7 +110,7 @@ impl SessionClient {
     ) -> Result<Found<T>, RouteError> {
         let (key, seen) = (key.into(), self.token());
         let found = self.read_encoded(&key, ReadConsistency::Linearizable).await?;
-        if found.token >= seen {
+        if found.token.covers(seen) {
             return Ok(found.decode()?);
         }
         // The session has seen on a follower what the leader had not been told to be in the log. What has that has all

@@ -37,7 +37,7 @@
 //! | `write`, `read`, `session` | [`Write`], [`ReadConsistency`], [`SessionToken`] |
 //! | `router`, `client` | [`ReadRouter`]: reads over several nodes; [`SessionClient`]: one who reads what it wrote |
 //! | `routed`, `route` | [`RoutedNode`]: what both need of a node; in which order nodes are asked |
-//! | `node` | the owner of the state; `follow`, `take_over`, `lead`: what it is at the moment |
+//! | `node` | the owner of the state; `follow`, `take_over`, `lead`: what it is at the moment. Of `lead`, `admit` takes writes in, and `append` brings them to the log and the store |
 //! | `state` | what is applied, and how it lies in the store |
 //! | `puller` | the messages of the log, whatever becomes of it |
 //! | `recovery` | what the log does not bring, from others |

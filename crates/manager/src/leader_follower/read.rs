@@ -132,7 +132,7 @@ impl LeaderFollowerManager {
         let deadline = Instant::now() + patience;
         match consistency {
             ReadConsistency::Eventual => {}
-            ReadConsistency::Session(token) => self.reach_index(token.index, deadline).await?,
+            ReadConsistency::Session(token) => self.reach_token(token, deadline).await?,
             ReadConsistency::BoundedStaleness(bound) => self.reach_freshness(bound, deadline).await?,
             ReadConsistency::Linearizable => self.reach_now(deadline, patience).await?,
         }
@@ -147,10 +147,10 @@ impl LeaderFollowerManager {
         // Before the row, which is never older than this.
         let history = shared.applied.borrow().history;
         let row = shared.row(key.as_bytes())?;
-        let shown = match shared.shown.load(Ordering::SeqCst) {
-            u64::MAX => return Err(ReadError::Desynced),
-            shown => shown,
-        };
+        let shown = shared.shown.load(Ordering::SeqCst);
+        if shown == u64::MAX || !shared.applied.borrow().is_whole {
+            return Err(ReadError::Desynced);
+        }
         let version = row.as_ref().map_or(0, |row| row.version);
         // A row may be stored and not be known to be applied yet. Whoever saw that there is none has seen all that the
         // store may show: the removal is in it.
@@ -159,9 +159,10 @@ impl LeaderFollowerManager {
         Ok(Found { value: row.map(|row| row.value), version, token })
     }
 
-    async fn reach_index(&self, index: u64, deadline: Instant) -> Result<(), ReadError> {
+    async fn reach_token(&self, token: SessionToken, deadline: Instant) -> Result<(), ReadError> {
+        let SessionToken { index, term } = token;
         let mut applied = self.shared().applied.subscribe();
-        let reached = applied.wait_for(|applied| applied.is_whole && applied.history.index >= index);
+        let reached = applied.wait_for(|applied| applied.covers(term, index));
         match timeout_at(deadline, reached).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) => Err(ReadError::Closed),
@@ -214,8 +215,8 @@ impl LeaderFollowerManager {
                 }
             } else if let Some(leader) = shared.leader().filter(|leader| *leader.id != *shared.node) {
                 let asked = shared.ask(&leader.id, &NodeQuestion::ReadIndex, left).await;
-                if let Ok(NodeAnswer::Index { index, .. }) = asked {
-                    return self.reach_index(index, deadline).await;
+                if let Ok(NodeAnswer::Index { term, index }) = asked {
+                    return self.reach_token(SessionToken { index, term }, deadline).await;
                 }
             }
             // Until somebody else leads, or this node does for certain.

@@ -363,7 +363,7 @@ async fn ask(
         Err(ReadError::Unreachable { reason: "it did not answer before the read had to end".to_owned() })
     })?;
     match consistency {
-        ReadConsistency::Session(token) if found.token.index < token.index => {
+        ReadConsistency::Session(token) if !found.token.covers(token) => {
             Err(ReadError::Behind { index: found.token.index, wanted: token.index })
         }
         _ => Ok(found),

@@ -8,4 +8,5 @@ mod reading;
 mod resync;
 mod routing;
 mod sessions;
+mod starting;
 mod writing;
