@@ -6,5 +6,7 @@ mod election;
 mod log_loss;
 mod reading;
 mod resync;
+mod routing;
+mod sessions;
 mod starting;
 mod writing;
