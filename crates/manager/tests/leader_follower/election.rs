@@ -62,7 +62,8 @@ async fn a_leader_that_is_cut_off_is_replaced_and_says_that_it_leads_no_more() {
     let mut notifications = nodes[old].subscribe();
     let began = Instant::now();
     switches[old].cut();
-    let others: Vec<_> = nodes.iter().enumerate().filter(|(at, _)| *at != old).map(|(_, node)| node.clone()).collect();
+    let others: Vec<_> =
+        nodes.iter().enumerate().filter(|(at, _)| *at != old).map(|(_, node)| node.clone()).collect();
     until("another leads", || others.iter().any(|node| node.is_leader())).await;
     let took = began.elapsed();
     assert!(took < Duration::from_secs(5), "{took:?}");
@@ -139,8 +140,7 @@ async fn without_an_election_whoever_was_told_to_leads_and_the_one_before_is_dep
     let broker = MemoryBroker::default();
     let first = builder(&broker, "a").role(Role::Leader).start().await.expect("a node");
     until("it leads", || first.is_leader()).await;
-    let second =
-        builder(&broker, "b").role(Role::Follower).leader_id("a").start().await.expect("a node");
+    let second = builder(&broker, "b").role(Role::Follower).leader_id("a").start().await.expect("a node");
     first.write(Write::create("k", &1)).await.expect("written");
     assert!(second.wait_for_sequence(first.last_applied_sequence(), DEADLINE).await);
     let mut notifications = first.subscribe();
