@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use archipelago_manager::leader_follower::{Health, ReadConsistency, ReadError, SessionToken, Write};
+use archipelago_manager::leader_follower::{Health, ReadConsistency, ReadError, Role, SessionToken, Write};
 use archipelago_pipeline::MemoryBroker;
 
 use crate::support::*;
@@ -88,4 +88,21 @@ async fn keys_are_listed_by_prefix_page_by_page() {
     assert_eq!(first, ["a/1".into(), "a/2".into()]);
     let rest = node.keys("a/", Some("a/2"), 10, ReadConsistency::Eventual).await.expect("listed");
     assert_eq!(rest, ["a/3".into()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_an_election_reads_ask_the_log_whether_the_leader_still_leads() {
+    let broker = MemoryBroker::default();
+    let first = builder(&broker, "a").role(Role::Leader).start().await.expect("a node");
+    until("it leads", || first.is_leader()).await;
+    let second = builder(&broker, "b").role(Role::Follower).leader_id("a").start().await.expect("a node");
+    for number in 0..20_u64 {
+        first.write(Write::upsert("k", &number)).await.expect("written");
+        for (node, bound) in [(&first, Duration::ZERO), (&second, Duration::ZERO)] {
+            let found = node.read::<u64>("k", ReadConsistency::BoundedStaleness(bound)).await.expect("read");
+            assert_eq!(found.value, Some(number), "{}", node.node_id());
+            let found = node.read::<u64>("k", ReadConsistency::Linearizable).await.expect("read");
+            assert_eq!(found.value, Some(number), "{}", node.node_id());
+        }
+    }
 }
