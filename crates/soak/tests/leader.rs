@@ -78,6 +78,10 @@ async fn an_interrupted_run_says_what_it_did_and_leaves_nothing_behind() {
     let (status, out) = tokio::time::timeout(TIMEOUT, ending).await.expect("it ends");
     assert_eq!(status.code(), Some(130));
     let json: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
-    assert_eq!((&json["error"], &json["linearizability_violations"]), (&"interrupted".into(), &0.into()), "{json}");
+    assert_eq!(
+        (&json["error"], &json["linearizability_violations"]),
+        (&"interrupted".into(), &0.into()),
+        "{json}"
+    );
     assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0, "its folders are gone");
 }
