@@ -1,8 +1,8 @@
 //! Reads, and how they get the consistency that they ask for.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
-use archipelago_proto::{EntityId, NodeAnswer, NodeQuestion, Operation, decode_value};
+use archipelago_proto::{EntityId, NodeAnswer, NodeQuestion, NodeRole, Operation, decode_value};
 use archipelago_store::Table;
 use serde::de::DeserializeOwned;
 use tokio::{
@@ -184,9 +184,23 @@ impl LeaderFollowerManager {
         }
     }
 
-    /// Makes sure that this node leads at some moment during this call: what it has applied then is all that anyone was
-    /// told of.
+    /// Makes sure that this node leads at some moment during this call: what it has applied in the end is all that anyone
+    /// was told of before, or could read from a follower. Those may have what this node has sent before it knows that it is
+    /// in the log.
     pub(super) async fn confirm_leading(&self) -> bool {
+        let shared = self.shared();
+        let sent = shared.sent.load(Ordering::Acquire);
+        if !self.confirm_lease().await {
+            return false;
+        }
+        let (mut applied, mut standing) = (shared.applied.subscribe(), shared.standing.subscribe());
+        tokio::select! {
+            reached = applied.wait_for(|applied| applied.history.index >= sent) => reached.is_ok(),
+            _ = standing.wait_for(|standing| standing.role != NodeRole::Leader) => false,
+        }
+    }
+
+    async fn confirm_lease(&self) -> bool {
         let shared = self.shared();
         match self.lease() {
             Some(lease) => lease.confirm().await && shared.is_leading(),

@@ -50,6 +50,9 @@ pub(crate) struct Shared {
     pub(super) tail: Mutex<VecDeque<TailSpan>>,
     /// The last message of the log, as far as this node knows while it leads.
     pub(super) log_end: AtomicU64,
+    /// The last entry that this node, while it leads, has sent to the log: followers may have applied it before this node
+    /// learns that it is there.
+    pub(super) sent: AtomicU64,
     pub(super) counters: Counters,
     /// `None` once the node is closed, so that listeners learn of it.
     notifications: RwLock<Option<broadcast::Sender<Notification>>>,
@@ -140,6 +143,7 @@ impl Shared {
             reach: Reach::default(),
             tail: Mutex::new(tail),
             log_end: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
             counters: Counters::default(),
             notifications: RwLock::new(Some(broadcast::Sender::new(crate::NOTIFICATIONS_MAX))),
             closing: CancellationToken::new(),

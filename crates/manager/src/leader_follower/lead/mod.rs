@@ -56,6 +56,7 @@ impl Node {
             standing.trouble = None;
         });
         shared.reach.reset();
+        shared.sent.store(self.state.history().index, Ordering::Release);
         shared.peers().wrote(self.state.history().index, Instant::now());
         self.become_role(NodeRole::Leader);
         add(&self.shared.counters.promotions, 1);
