@@ -27,8 +27,8 @@ use crate::{
 
 /// How often a state that cannot be awaited is looked at.
 const POLL: Duration = Duration::from_millis(20);
-/// How long a leader may take to say that it leads no more.
-const DEMOTION_DEADLINE: Duration = Duration::from_secs(20);
+/// How long a leader may take to say that it leads no more, in leases: it is sure of one at most.
+const DEMOTION_LEASES_MAX: u32 = 4;
 
 const NAMESPACE: &str = "soak";
 
@@ -138,7 +138,8 @@ impl Ensemble {
             Ok(demoted_at.map(|at_ns| at_ns.saturating_sub(since_ns) / 1_000_000))
         };
         let what = format!("{} tells that it does not lead in term {term} any more", member.name());
-        let ms = self.until(&what, DEMOTION_DEADLINE, heard).await?;
+        let within = Duration::from_millis(self.options.lease_ms) * DEMOTION_LEASES_MAX;
+        let ms = self.until(&what, within, heard).await?;
         self.count(|report| report.demoted_ms.entry(fault.name()).or_default().add(ms));
         Ok(())
     }
