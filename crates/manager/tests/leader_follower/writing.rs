@@ -107,6 +107,37 @@ async fn an_acknowledgement_by_followers_is_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_is_refused_for_what_another_leader_may_not_know_or_may_have_changed() {
+    let broker = MemoryBroker::default();
+    let (mut nodes, mut switches) = (Vec::new(), Vec::new());
+    for name in ["paris", "lima", "oslo"] {
+        let (node, switch) = switched(&broker, name).await;
+        nodes.push(node);
+        switches.push(switch);
+    }
+    let at = leader_of(&nodes).await;
+    let old = nodes[at].clone();
+    old.write(Write::create("here", &1)).await.expect("written");
+    switches[at].cut();
+    let under_way = tokio::spawn({
+        let old = old.clone();
+        async move { old.write(Write::create("lost", &1)).await }
+    });
+    tokio::task::yield_now().await;
+    let about_lost = old.write(Write::create("lost", &2)).await;
+    let about_here = old.write(Write::create("here", &2)).await;
+    for answer in [&about_lost, &about_here] {
+        let told = answer.as_ref().is_err_and(|error| matches!(error, WriteError::AlreadyExists { .. }));
+        assert!(!told, "{answer:?}");
+    }
+    let _ = under_way.await;
+    nodes.remove(at);
+    let new = leader_of(&nodes).await;
+    nodes[new].write(Write::delete("here")).await.expect("written");
+    nodes[new].write(Write::create("lost", &3)).await.expect("it was never written");
+}
+
+#[tokio::test(start_paused = true)]
 async fn whatever_the_broker_does_to_appends_each_acknowledged_write_is_there_once() {
     for seed in 0..30 {
         let broker = MemoryBroker::default();
