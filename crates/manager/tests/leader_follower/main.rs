@@ -4,6 +4,8 @@ mod support;
 
 mod election;
 mod log_loss;
+mod partition;
 mod reading;
 mod resync;
+mod starting;
 mod writing;
