@@ -23,6 +23,34 @@ pub enum Storage {
     Memory,
 }
 
+/// Which copy of the log is read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ReadFrom {
+    /// The log itself.
+    #[default]
+    Origin,
+    /// A mirror of the log, the stream `ARCHIPELAGO_<namespace>_mirror_<name>`, so that many replicas of a region read
+    /// what crosses the ocean once. [`open`](archipelago_pipeline::Pipeline::open) makes the mirror unless it exists, and
+    /// `state` and `subscribe` are about it; its sequences are those of the log. Everything else goes to the log:
+    /// publishing, appending, trimming and the lease. What replicas say to one another takes no notice of either.
+    ///
+    /// A mirror is behind the log by the way there, and further if that way is cut:
+    /// [`mirror_lag`](archipelago_pipeline::LogState::mirror_lag) tells how far, as far as the mirror knows. Who has to
+    /// know asks the log's writer.
+    ///
+    /// A mirror keeps what was trimmed from the log. It does not take part in what else happens to it: if the log loses its
+    /// tail, or is deleted and made again, `open` and `subscribe` fail with
+    /// [`LogRegressed`](archipelago_pipeline::PipelineError::LogRegressed) as long as the mirror has more than the log.
+    /// Delete it then; `open` makes it anew.
+    Mirror {
+        /// The name of the mirror, 1 to 64 of `A-Z a-z 0-9 _ -`.
+        name: String,
+        /// The JetStream domain in which the log is, if that is not the one of the server that we are connected to: for
+        /// example that of the hub, for those who are connected to a leaf node. 1 to 64 of the same characters.
+        origin_domain: Option<String>,
+    },
+}
+
 /// Where the broker is, who we are, and the limits of one [`NatsPipeline`](crate::NatsPipeline).
 ///
 /// Its `Debug` output shows no secrets.
@@ -42,6 +70,7 @@ pub struct NatsConfig {
     pub(crate) on_start: OnStart,
     pub(crate) payload_bytes_max: usize,
     pub(crate) assembly_bytes_max: usize,
+    pub(crate) read_from: ReadFrom,
 }
 
 /// Proof of who we are.
@@ -74,6 +103,7 @@ impl NatsConfig {
             on_start: OnStart::FailFast,
             payload_bytes_max: 64 * 1024 * 1024,
             assembly_bytes_max: 128 * 1024 * 1024,
+            read_from: ReadFrom::Origin,
         }
     }
 
@@ -166,6 +196,20 @@ impl NatsConfig {
         self
     }
 
+    /// Which copy of the log is read. Default [`ReadFrom::Origin`].
+    pub fn read_from(mut self, read_from: ReadFrom) -> NatsConfig {
+        self.read_from = read_from;
+        self
+    }
+
+    /// The JetStream domain of the log, if it is not that of our server.
+    pub(crate) fn origin_domain(&self) -> Option<&str> {
+        match &self.read_from {
+            ReadFrom::Origin => None,
+            ReadFrom::Mirror { origin_domain, .. } => origin_domain.as_deref(),
+        }
+    }
+
     /// What happens if no broker can be reached on connecting. Default [`OnStart::FailFast`].
     pub fn on_start(mut self, on_start: OnStart) -> NatsConfig {
         self.on_start = on_start;
@@ -189,6 +233,7 @@ impl fmt::Debug for NatsConfig {
             .field("on_start", &self.on_start)
             .field("payload_bytes_max", &self.payload_bytes_max)
             .field("assembly_bytes_max", &self.assembly_bytes_max)
+            .field("read_from", &self.read_from)
             .finish()
     }
 }

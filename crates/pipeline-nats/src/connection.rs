@@ -5,7 +5,7 @@ use async_nats::{
     Client, ConnectOptions, ServerAddr,
     jetstream::{
         self,
-        context::{AccountErrorKind, ContextBuilder},
+        context::{AccountErrorKind, ContextBuilder, Yes},
     },
 };
 use tokio::time::Instant;
@@ -114,13 +114,24 @@ pub(crate) async fn examine(
     }
 }
 
-/// The JetStream side of a connection, its own limits out of our way.
+/// The JetStream of our server, its own limits out of our way.
 pub(crate) fn context(client: &Client, config: &NatsConfig) -> jetstream::Context {
+    builder(config).build(client.clone())
+}
+
+/// The JetStream that has the log, which may be in another domain.
+pub(crate) fn origin_context(client: &Client, config: &NatsConfig) -> jetstream::Context {
+    match config.origin_domain() {
+        Some(domain) => builder(config).domain(domain).build(client.clone()),
+        None => context(client, config),
+    }
+}
+
+fn builder(config: &NatsConfig) -> ContextBuilder<Yes> {
     ContextBuilder::new()
         .timeout(config.ack_timeout)
         .ack_timeout(config.ack_timeout)
         // Ours is lower, but an acknowledgement that is dropped stays one of theirs until its deadline.
         .max_ack_inflight(config.in_flight_max.saturating_mul(4 * PARTS_IN_FLIGHT_MAX).max(4096))
         .backpressure_on_inflight(true)
-        .build(client.clone())
 }

@@ -21,6 +21,17 @@
 //! # }
 //! ```
 //!
+//! # Leading
+//!
+//! A leader [appends](archipelago_pipeline::Pipeline::append) with the header `Nats-Expected-Last-Sequence`, and leads while
+//! it holds the [lease](archipelago_pipeline::Lease): the key `leader` of the bucket `archipelago_orders_lease`, whose entries
+//! live for the lease's time, on as many servers as the log. It is decided by writes that expect a revision, never by what
+//! was read. Measured with nats-server 2.15 on one machine: renewing takes 0.06 ms (p99 0.2 ms), who watches learns of a
+//! release within 0.2 ms, and of an expiry about 300 ms late: the server takes an entry away a quarter of a second after its
+//! time, and tells nobody. Who saw no renewal for that long may take over from the revision that it saw, at once. In a
+//! cluster each server counts the time by its own clock; let them agree within a small part of the lease's time. Whoever
+//! leads needs the permission to publish on `$KV.archipelago_orders_lease.>`.
+//!
 //! # Modules
 //!
 //! | module | what it holds |
@@ -30,6 +41,7 @@
 //! | `link` | what is known of the two connections, from which the status follows |
 //! | `connection` | how a connection is made and its broker examined |
 //! | `stream` | the stream behind a log: how it is made, checked and read out |
+//! | `mirror` | a mirror of that stream, which is read in its place |
 //! | `parts` | the headers by which a payload larger than a message travels in parts |
 //! | `publisher` | the way out: messages and appends |
 //! | `ack` | acknowledgements with a deadline of their own |
@@ -62,6 +74,7 @@ mod connection;
 mod error;
 mod lease;
 mod link;
+mod mirror;
 mod parts;
 mod peers;
 mod pipeline;
@@ -71,6 +84,6 @@ mod snapshots;
 mod stream;
 mod subscription;
 
-pub use config::{NatsConfig, OnStart, Storage};
+pub use config::{NatsConfig, OnStart, ReadFrom, Storage};
 pub use pipeline::NatsPipeline;
 pub use snapshots::NatsSnapshots;

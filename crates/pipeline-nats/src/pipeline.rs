@@ -11,10 +11,11 @@ use tokio::sync::watch;
 
 use crate::{
     address::{Addresses, masked},
-    config::{NatsConfig, OnStart},
+    config::{NatsConfig, OnStart, ReadFrom},
     connection,
     lease::NatsLease,
     link::{Links, Role},
+    mirror::mirror_of,
     parts::Sizes,
     peers::Peers,
     publisher::Publisher,
@@ -31,9 +32,11 @@ pub struct NatsPipeline {
     peers: Peers,
     client: Client,
     publisher: Arc<Publisher>,
-    /// The stream as seen over the connection for publishing.
+    /// The stream of the log as seen over the connection for publishing, and over that for reading, which serves all
+    /// requests but publishing.
     out: LogStream,
-    /// The stream as seen over the connection for reading, which serves all requests but publishing.
+    origin: LogStream,
+    /// The stream that is read: that of the log, or a mirror.
     stream: LogStream,
 }
 
@@ -55,16 +58,27 @@ impl NatsPipeline {
     /// If called outside of a tokio runtime.
     pub async fn connect(config: NatsConfig) -> Result<NatsPipeline, PipelineError> {
         check_name(&config.namespace)?;
+        if let ReadFrom::Mirror { name, origin_domain } = &config.read_from {
+            check_name(name)?;
+            origin_domain.as_deref().map_or(Ok(()), check_name)?;
+        }
         let addresses = Addresses::parse(&config.urls)?;
         let links = Arc::new(Links::new(masked(&config.urls)));
         let publish = connection::connect(&config, &addresses, &links, Role::Publish).await?;
         let consume = connection::connect(&config, &addresses, &links, Role::Consume).await?;
-        let out =
-            LogStream::new(connection::context(&publish, &config), links.clone(), Role::Publish, &config);
-        let stream =
-            LogStream::new(connection::context(&consume, &config), links.clone(), Role::Consume, &config);
+        let (out, origin) = [(&publish, Role::Publish), (&consume, Role::Consume)]
+            .map(|(client, role)| {
+                let context = connection::origin_context(client, &config);
+                LogStream::new(context, links.clone(), role, &config)
+            })
+            .into();
+        let here = connection::context(&consume, &config);
+        let stream = match &config.read_from {
+            ReadFrom::Origin => origin.clone(),
+            ReadFrom::Mirror { name, .. } => mirror_of(&origin, name, here.clone()),
+        };
         if config.on_start == OnStart::FailFast {
-            connection::examine(&consume, &stream.context, &links, Role::Consume).await?;
+            connection::examine(&consume, &here, &links, Role::Consume).await?;
             // The events of the two connections are on their way.
             let mut status = links.status();
             let up = status.wait_for(|status| *status == PipelineStatus::Up);
@@ -79,6 +93,7 @@ impl NatsPipeline {
             config: Arc::new(config),
             links,
             client: publish,
+            origin,
             stream,
         })
     }
@@ -129,7 +144,7 @@ impl Pipeline for NatsPipeline {
 
     async fn lease(&self, ttl: Duration) -> Result<Arc<dyn Lease>, PipelineError> {
         connection::check_version(&self.client)?;
-        Ok(Arc::new(NatsLease::open(&self.out, &self.stream, &self.config, ttl).await?))
+        Ok(Arc::new(NatsLease::open(&self.out, &self.origin, &self.config, ttl).await?))
     }
 
     async fn subscribe(&self, after: u64) -> Result<Box<dyn Subscription>, PipelineError> {
@@ -139,7 +154,7 @@ impl Pipeline for NatsPipeline {
     }
 
     async fn trim(&self, up_to: u64) -> Result<(), PipelineError> {
-        self.stream.trim(up_to).await
+        self.origin.trim(up_to).await
     }
 
     async fn announce(&self, from: &str, payload: Bytes) -> Result<(), PipelineError> {

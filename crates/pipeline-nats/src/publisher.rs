@@ -103,20 +103,25 @@ impl Publisher {
             }
             Ok(())
         };
-        let answer = match sending.await {
-            Ok(()) => async move {
-                while let Some(ack) = under_way.next().await {
-                    acks.push(ack?);
-                }
-                Ok(PublishAck::of_parts(&acks))
-            }
-            .boxed(),
+        let mut failure = match sending.await {
+            Ok(()) => None,
             // The first parts may be there: the log ends elsewhere.
             Err(PipelineError::Unavailable { .. }) if !acks.is_empty() || !under_way.is_empty() => {
-                let lost = PipelineError::AckTimeout { deadline: sent.elapsed() };
-                std::future::ready(Err(lost)).boxed()
+                Some(PipelineError::AckTimeout { deadline: sent.elapsed() })
             }
-            Err(error) => std::future::ready(Err(error)).boxed(),
+            Err(error) => Some(error),
+        };
+        let answer = async move {
+            // When its failure is told, nothing of it is under way any more that could still move the end of the log.
+            while let Some(answer) = under_way.next().await {
+                match answer {
+                    Ok(ack) => acks.push(ack),
+                    Err(error) => {
+                        failure.get_or_insert(error);
+                    }
+                }
+            }
+            failure.map_or_else(|| Ok(PublishAck::of_parts(&acks)), Err)
         };
         Ok(Appending { sequence, ack: keeping(permit, answer).boxed() })
     }

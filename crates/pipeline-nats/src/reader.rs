@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use crate::{
     error,
     link::{Loss, Role},
+    mirror,
     parts::{Sizes, part_of},
     stream::LogStream,
     subscription::NatsSubscription,
@@ -101,7 +102,11 @@ impl Reader {
         prefetch_messages_max: usize,
         sizes: Sizes,
     ) -> Result<NatsSubscription, PipelineError> {
-        let id = stream.state_beyond(None, after).await?.id;
+        let state = stream.state_beyond(None, after).await?;
+        if let Some(origin) = &stream.origin {
+            mirror::check(&state, origin).await?;
+        }
+        let id = state.id;
         let (delivered, incoming) = mpsc::channel(prefetch_messages_max);
         let last = AtomicU64::new(after);
         let joiner = Joiner::new(after, sizes.payload_bytes_max, sizes.assembly_bytes_max);

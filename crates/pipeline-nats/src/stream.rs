@@ -13,6 +13,7 @@ use crate::{
     config::{NatsConfig, Storage},
     error,
     link::{Links, Role},
+    mirror,
 };
 
 /// How a stream of several replicas is asked again before it is taken for shortened: a new leader may need a moment
@@ -30,6 +31,8 @@ pub(crate) struct LogStream {
     /// The subjects' common part, up to and with the dot before the origin.
     pub(crate) subject_prefix: Arc<str>,
     pub(crate) timeout: Duration,
+    /// The stream of the log, if this is a mirror of it.
+    pub(crate) origin: Option<Arc<LogStream>>,
 }
 
 impl LogStream {
@@ -46,6 +49,7 @@ impl LogStream {
             name: format!("ARCHIPELAGO_{}", config.namespace).into(),
             subject_prefix: format!("archipelago.{}.events.", config.namespace).into(),
             timeout: config.ack_timeout,
+            origin: None,
         }
     }
 
@@ -56,7 +60,10 @@ impl LogStream {
 
     /// Makes the stream unless it exists, and checks that it can serve.
     pub(crate) async fn open(&self, config: &NatsConfig) -> Result<LogState, PipelineError> {
-        let wanted = self.wanted(config);
+        let wanted = match &self.origin {
+            None => self.wanted(config),
+            Some(origin) => mirror::wanted(self, origin, config),
+        };
         let call = async {
             let made = self.context.get_or_create_stream(wanted.clone()).await;
             made.map_err(|error| error::from_create_stream(&error, &self.name, &self.links, self.timeout))
@@ -64,7 +71,11 @@ impl LogStream {
         let stream = self.links.request(self.role, call).await?;
         let info = stream.cached_info();
         check_compatible(&info.config, &wanted)?;
-        Ok(state_of(info))
+        let state = state_of(info);
+        if let Some(origin) = &self.origin {
+            mirror::check(&state, origin).await?;
+        }
+        Ok(state)
     }
 
     pub(crate) async fn state(&self) -> Result<LogState, PipelineError> {
@@ -86,6 +97,9 @@ impl LogStream {
             }
             if state.last_sequence >= after {
                 return Ok(state);
+            }
+            if let Some(origin) = &self.origin {
+                return Err(mirror::behind(&state, origin, after).await);
             }
             looks += 1;
             if info.config.num_replicas <= 1 || looks == REGRESS_LOOKS {
@@ -122,7 +136,7 @@ impl LogStream {
         Ok(self.links.request(self.role, call).await?.cached_info().clone())
     }
 
-    fn wanted(&self, config: &NatsConfig) -> Config {
+    pub(crate) fn wanted(&self, config: &NatsConfig) -> Config {
         Config {
             name: self.name.to_string(),
             description: Some(format!("Archipelago: the events of namespace {}", config.namespace)),
@@ -159,6 +173,7 @@ fn state_of(info: &Info) -> LogState {
         // A new stream says 0 here, and an emptied one the next sequence.
         first_sequence: if info.state.messages == 0 { last_sequence + 1 } else { info.state.first_sequence },
         last_sequence,
+        mirror_lag: info.config.mirror.is_some().then(|| info.mirror.as_ref().map_or(0, |mirror| mirror.lag)),
     }
 }
 
@@ -175,7 +190,13 @@ fn check_compatible(found: &Config, wanted: &Config) -> Result<(), PipelineError
     demand(found.storage == wanted.storage, format!("storage must be {:?}", wanted.storage));
     demand(!found.no_ack, "no_ack must be off".to_owned());
     demand(!found.sealed, "the stream must not be sealed".to_owned());
-    demand(found.mirror.is_none(), "the stream must not be a mirror".to_owned());
+    match &wanted.mirror {
+        None => demand(found.mirror.is_none(), "the stream must not be a mirror".to_owned()),
+        Some(wanted) => {
+            let same = found.mirror.as_ref().is_some_and(|found| mirror::is_same(found, wanted));
+            demand(same, format!("the stream must be a mirror of {}", mirror::describe(wanted)));
+        }
+    }
     demand(found.sources.as_ref().is_none_or(Vec::is_empty), "the stream must have no sources".to_owned());
     demand(found.subject_transform.is_none(), "the stream must not transform subjects".to_owned());
     if wrong.is_empty() {

@@ -73,7 +73,7 @@ pub enum PipelineError {
         last_sequence: u64,
     },
     /// The log does not end where the append expects it to: somebody else appended, or the log lost its tail. Permanent
-    /// for this append; nothing was stored, except the first messages of a payload that takes several.
+    /// for this append; nothing was stored, except some messages of a payload that takes several.
     #[error("the log {name:?} does not end at {expected}{}", ends_at(*last_sequence))]
     WrongLastSequence {
         /// The name of the log.

@@ -25,7 +25,8 @@ pub struct LeaseEntry {
 ///
 /// The holder counts its own time, on a clock that does not jump, from the moment *before* it called
 /// [`acquire`](Self::acquire) or [`renew`](Self::renew): the broker's count begins later, and so ends later. The broker
-/// may be late with the expiry, and is never early.
+/// may be late with the expiry. It is early only if its servers' clocks differ and another of them takes over, or if one is
+/// set forward: who may not be wrong about it [renews](Self::renew) instead of counting.
 ///
 /// # Errors
 /// [`PipelineError::Unavailable`]: nothing was changed. [`PipelineError::AckTimeout`]: a change may or may not have been

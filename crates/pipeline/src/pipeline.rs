@@ -31,6 +31,9 @@ pub struct LogState {
     pub first_sequence: u64,
     /// The sequence of the newest message ever appended; 0 if there was none.
     pub last_sequence: u64,
+    /// If this is a mirror of the log, how many messages it has yet to get, as far as it knows. `None` if it is the log
+    /// itself.
+    pub mirror_lag: Option<u64>,
 }
 
 /// A message to append.
@@ -158,7 +161,8 @@ pub trait Pipeline: Debug + Send + Sync + 'static {
     /// - who wants the broker to refuse it all has one append under way at a time, and puts much into it.
     ///
     /// A payload that takes several messages expects the end of the log to move with them. If somebody else appends in
-    /// between, the rest is refused; what is stored by then has no effect, but the log ends behind it.
+    /// between, it is refused as a whole: those of its messages that are stored have no effect, but the log ends behind
+    /// them. When the refusal is told, none of them is on its way any more.
     ///
     /// # Errors
     /// [`PipelineError::WrongLastSequence`], here or from the acknowledgement: somebody else appended, or the log lost its

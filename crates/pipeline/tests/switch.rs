@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use archipelago_pipeline::{
-    FaultRates, Faulty, MemoryBroker, Outgoing, Pipeline, PipelineError, PipelineStatus, Switch,
+    FaultRates, Faulty, LeaseEntry, MemoryBroker, Outgoing, Pipeline, PipelineError, PipelineStatus, Switch,
 };
 use futures::FutureExt;
 
@@ -75,6 +75,66 @@ async fn an_acknowledgement_does_not_survive_a_cut() {
 }
 
 #[tokio::test]
+async fn an_append_does_not_survive_a_cut_either() {
+    let (_broker, switch, other) = cut_off_and_other().await;
+    let appending = switch.append("a", "x".into(), 0).await.expect("handed over");
+    switch.cut();
+    let refused = switch.append("a", "x".into(), 1).await.err();
+    assert!(matches!(refused, Some(PipelineError::Unavailable { .. })), "{refused:?}");
+    switch.heal();
+    assert!(matches!(appending.ack.await, Err(PipelineError::AckTimeout { .. })));
+    assert_eq!(other.state().await.expect("the state").last_sequence, 1, "it was stored nevertheless");
+}
+
+#[tokio::test]
+async fn a_cut_replica_cannot_lead_and_does_not_learn_who_does() {
+    let (_broker, switch, other) = cut_off_and_other().await;
+    let ttl = Duration::from_secs(60);
+    let (here, there) = (switch.lease(ttl).await.expect("a lease"), other.lease(ttl).await.expect("a lease"));
+    let mut watch = here.watch().await.expect("a watch");
+    assert_eq!(watch.next().await.expect("a state"), None);
+    let first = here.acquire("here".into(), None).await.expect("an answer").expect("it is free");
+    assert_eq!(watch.next().await.expect("a state").map(|entry| entry.revision), Some(first));
+    switch.cut();
+    for refused in [
+        here.look().await.err(),
+        here.renew(first, "here".into()).await.err(),
+        here.acquire("here".into(), None).await.err(),
+        here.release(first).await.err(),
+        here.watch().await.err(),
+        switch.lease(ttl).await.err(),
+    ] {
+        assert!(matches!(refused, Some(PipelineError::Unavailable { .. })), "{refused:?}");
+    }
+    let second =
+        there.acquire("there".into(), Some(first)).await.expect("an answer").expect("it stands there");
+    assert!(watch.next().now_or_never().is_none(), "nothing crosses a cut");
+    switch.heal();
+    let now = Some(LeaseEntry { revision: second, value: "there".into() });
+    assert_eq!(watch.next().await.expect("a state"), now);
+    assert_eq!(here.renew(first, "here".into()).await.expect("an answer"), None);
+}
+
+#[tokio::test]
+async fn a_lease_that_is_cut_amid_a_call_may_or_may_not_be_changed() {
+    let (_broker, switch, other) = cut_off_and_other().await;
+    let ttl = Duration::from_secs(60);
+    let (here, there) = (switch.lease(ttl).await.expect("a lease"), other.lease(ttl).await.expect("a lease"));
+    let mut outcomes = Vec::new();
+    for polls in 1..=2 {
+        let mut acquiring = here.acquire("here".into(), None);
+        for _ in 0..polls {
+            assert!((&mut acquiring).now_or_never().is_none(), "it takes its time");
+        }
+        switch.cut();
+        switch.heal();
+        assert!(matches!(acquiring.await, Err(PipelineError::AckTimeout { .. })));
+        outcomes.push(there.look().await.expect("an answer").is_some());
+    }
+    assert_eq!(outcomes, [false, true]);
+}
+
+#[tokio::test]
 async fn the_status_below_shows_through_a_whole_link_only() {
     let (broker, switch, _other) = cut_off_and_other().await;
     let mut status = switch.status();
@@ -112,4 +172,25 @@ async fn a_retrying_writer_gets_through_a_faulty_link() {
     assert!(retries > 100, "{retries}");
     let stored = faulty.state().await.expect("the state").last_sequence;
     assert!(stored > 220, "{stored}: some were stored twice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_looks_at_the_log_after_a_fault_appends_everything_once() {
+    let broker = MemoryBroker::default();
+    let rates = FaultRates { unavailable: 0.2, lose_message: 0.2, lose_ack: 0.2, store_twice: 0.2 };
+    let inner = Arc::new(broker.pipeline("n"));
+    let faulty = Faulty::new(inner, rates, 7, Duration::from_millis(10));
+    faulty.open().await.expect("opening");
+    let mut failures = 0;
+    for last in 0..200 {
+        while faulty.state().await.expect("the state").last_sequence == last {
+            let answer = match faulty.append("a", "x".into(), last).await {
+                Ok(appending) => appending.ack.await,
+                Err(error) => Err(error),
+            };
+            failures += usize::from(answer.is_err_and(|error| error.is_retryable()));
+        }
+        assert_eq!(faulty.state().await.expect("the state").last_sequence, last + 1);
+    }
+    assert!(failures > 100, "{failures}");
 }

@@ -193,7 +193,12 @@ impl LeaderFollowerBuilder {
         self
     }
 
-    /// How many messages may be on their way to the log; beyond that writes are packed together. Default 64.
+    /// How many messages of up to 1,024 entries may be on their way to the log; what is written meanwhile is packed into
+    /// the next one. Default 1: while one travels, the one before is being stored.
+    ///
+    /// More help if the broker is far away. They have a price: the broker compares sequences, not who wrote what, so that
+    /// of several messages of a deposed leader that are under way the second may land where it expects the first to be. It
+    /// is of an older term and counts for nobody, but takes a place in the log.
     pub fn in_flight_max(mut self, messages: usize) -> Self {
         self.options.in_flight_max = messages.max(1);
         self

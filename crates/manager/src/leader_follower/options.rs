@@ -79,7 +79,7 @@ impl Default for Options {
             read_timeout: Duration::from_secs(5),
             durability: Durability::Fsync,
             writes_waiting_max: 1_024,
-            in_flight_max: 64,
+            in_flight_max: 1,
             tail_entries_max: 100_000,
             log_entries_max: 1_000_000,
             page_bytes: 512 * 1024,

@@ -124,25 +124,30 @@ impl Node {
     pub(super) async fn diverge(&mut self, batch: &EntryBatch) -> Result<(), StoreError> {
         let last = self.state.history().index;
         let fork = match batch.first_index {
-            first if first <= last => Some(first),
-            _ => self.find_fork(batch.last_index()).await?,
+            first if first <= last => first,
+            _ => {
+                while self.source(0).is_none() && !self.shared.closing.is_cancelled() {
+                    self.wait(self.shared.options.heartbeat_interval / 4).await;
+                }
+                let oldest = self.shared.tail().front().map_or(last, |span| span.first_index);
+                // Where that cannot be found, rather too much is kept than too little.
+                self.find_fork().await?.unwrap_or(oldest)
+            }
         };
-        if let Some(fork) = fork.filter(|fork| *fork <= last) {
-            let spans: Vec<TailSpan> =
-                self.shared.tail().iter().filter(|span| span.last_index >= fork).copied().collect();
-            let mut group = self.state.group();
-            group.keep_orphans(&*self.shared.store, &spans)?;
-            self.commit(group).await?;
-            self.shared.notify(Notification::EntriesOrphaned { from: fork, to: last });
-            tracing::error!(node = %self.shared.node, from = fork, to = last,
-                "entries that were applied here are in nobody's history; they are kept aside");
-        }
+        let spans: Vec<TailSpan> =
+            self.shared.tail().iter().filter(|span| span.last_index >= fork).copied().collect();
+        let mut group = self.state.group();
+        group.keep_orphans(&*self.shared.store, &spans)?;
+        self.commit(group).await?;
+        self.shared.notify(Notification::EntriesOrphaned { from: fork, to: last });
+        tracing::error!(node = %self.shared.node, from = fork, to = last,
+            "entries that were applied here are in nobody's history; they are kept aside");
         self.resync("it had applied entries that the log lost").await
     }
 
     /// The first entry in which this node and another one differ, if that can be found.
-    async fn find_fork(&mut self, to: u64) -> Result<Option<u64>, StoreError> {
-        let Some(source) = self.source(to) else { return Ok(None) };
+    async fn find_fork(&mut self) -> Result<Option<u64>, StoreError> {
+        let Some(source) = self.source(0) else { return Ok(None) };
         let last = self.state.history().index;
         let mut after = last.saturating_sub(FORK_ENTRIES_MAX);
         let first_span = self.shared.tail().front().copied();

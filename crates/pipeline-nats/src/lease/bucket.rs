@@ -35,6 +35,8 @@ pub(super) struct Bucket {
     pub(super) stream: LogStream,
     config: Arc<NatsConfig>,
     pub(super) subject: Arc<str>,
+    /// Where the key is written to: between domains, its subject alone does not travel.
+    put_subject: Arc<str>,
     pub(super) ttl: Duration,
     /// How long an answer is waited for.
     pub(super) deadline: Duration,
@@ -96,11 +98,17 @@ impl Bucket {
         let deadline = config.ack_timeout.min(ttl / 2);
         let bucket =
             |stream: &LogStream| stream.other(format!("KV_{name}"), format!("$KV.{name}."), deadline);
+        let subject = format!("$KV.{name}.leader");
+        let put_subject = match config.origin_domain() {
+            Some(domain) => format!("$JS.{domain}.API.{subject}"),
+            None => subject.clone(),
+        };
         Bucket {
             out: bucket(out),
             stream: bucket(stream),
             config: config.clone(),
-            subject: format!("$KV.{name}.leader").into(),
+            subject: subject.into(),
+            put_subject: put_subject.into(),
             ttl,
             deadline,
         }
@@ -182,7 +190,7 @@ impl Bucket {
     async fn write(&self, message: PublishMessage, expected: u64) -> Result<Written, PipelineError> {
         let message = message.expected_last_subject_sequence(expected);
         let call = async {
-            Ack::send(&self.out, self.subject.to_string(), message, self.deadline).await?.wait().await
+            Ack::send(&self.out, self.put_subject.to_string(), message, self.deadline).await?.wait().await
         };
         let timed_out = |_| PipelineError::AckTimeout { deadline: self.deadline };
         match tokio::time::timeout(self.deadline, call).await.map_err(timed_out)? {

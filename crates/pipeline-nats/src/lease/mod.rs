@@ -61,14 +61,12 @@ impl Lease for NatsLease {
         // Who lost its bucket makes another one; who finds one with another time to live does not lead by it.
         self.bucket.ensure().await?;
         let mut expected = over.unwrap_or(0);
-        for attempt in 0..ATTEMPTS_MAX {
-            if attempt > 0 {
-                tokio::time::sleep(BUSY_PAUSE).await;
-            }
+        for _ in 0..ATTEMPTS_MAX {
             match self.bucket.put(value.clone(), expected).await? {
                 Written::At(revision) => return Ok(Some(revision)),
                 Written::Missing => self.bucket.ensure().await?,
-                Written::Refused | Written::Busy => {}
+                Written::Refused => {}
+                Written::Busy => tokio::time::sleep(BUSY_PAUSE).await,
             }
             expected = match self.bucket.look().await? {
                 Found::Nothing => 0,

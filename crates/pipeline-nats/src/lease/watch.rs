@@ -28,8 +28,7 @@ const EXPIRY_LOOKS: u32 = 10;
 /// Tells who holds the lease, from a task of its own. Dropping it ends the watch.
 pub(super) struct NatsLeaseWatch {
     state: watch::Receiver<Option<LeaseEntry>>,
-    /// Whether anything was told yet.
-    begun: bool,
+    told: Option<Option<LeaseEntry>>,
     task: AbortHandle,
 }
 
@@ -38,7 +37,7 @@ impl NatsLeaseWatch {
         let held = bucket.look().await?.held();
         let (told, state) = watch::channel(held);
         let task = tokio::spawn(Watcher { bucket, told }.run()).abort_handle();
-        Ok(NatsLeaseWatch { state, begun: false, task })
+        Ok(NatsLeaseWatch { state, told: None, task })
     }
 }
 
@@ -51,10 +50,15 @@ impl Drop for NatsLeaseWatch {
 #[async_trait]
 impl LeaseWatch for NatsLeaseWatch {
     async fn next(&mut self) -> Result<Option<LeaseEntry>, PipelineError> {
-        if std::mem::replace(&mut self.begun, true) {
+        loop {
+            let held = self.state.borrow_and_update().clone();
+            // What was for a moment only may have left it as it was.
+            if self.told.as_ref() != Some(&held) {
+                self.told = Some(held.clone());
+                return Ok(held);
+            }
             self.state.changed().await.map_err(|_| PipelineError::Closed)?;
         }
-        Ok(self.state.borrow_and_update().clone())
     }
 }
 

@@ -54,6 +54,7 @@ impl Log {
             id: self.id.clone(),
             first_sequence: self.first_sequence,
             last_sequence: self.last_sequence(),
+            mirror_lag: None,
         }
     }
 
