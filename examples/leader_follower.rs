@@ -10,7 +10,7 @@ use std::{
     error::Error,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -22,6 +22,7 @@ use archipelago::{
     pipeline::Pipeline,
 };
 use serde::{Deserialize, Serialize};
+use tokio::task::AbortHandle;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -74,28 +75,38 @@ struct Node {
     folder: PathBuf,
     broker: Broker,
     link: Switch,
-    manager: std::sync::RwLock<LeaderFollowerManager>,
+    running: Mutex<Running>,
     began: Instant,
+}
+
+struct Running {
+    manager: LeaderFollowerManager,
+    /// Tells what happens to it.
+    telling: AbortHandle,
 }
 
 impl Node {
     async fn start(name: &'static str, broker: &Broker, home: &Path, began: Instant) -> Outcome<Node> {
         let link = Switch::new(broker.connect().await?);
         let folder = home.join(name);
-        let manager = open(name, broker, &folder, &link, began).await?;
-        let manager = std::sync::RwLock::new(manager);
-        Ok(Node { name, folder, broker: broker.clone(), link, manager, began })
+        let running = Mutex::new(open(name, broker, &folder, &link, began).await?);
+        Ok(Node { name, folder, broker: broker.clone(), link, running, began })
     }
 
     fn manager(&self) -> LeaderFollowerManager {
-        self.manager.read().expect("nobody panics with it").clone()
+        self.running.lock().expect("nobody panics with it").manager.clone()
     }
 
     /// Starts again on the folder that the node had before.
     async fn start_again(&self) -> Outcome {
-        let manager = open(self.name, &self.broker, &self.folder, &self.link, self.began).await?;
-        *self.manager.write().expect("nobody panics with it") = manager;
+        let running = open(self.name, &self.broker, &self.folder, &self.link, self.began).await?;
+        *self.running.lock().expect("nobody panics with it") = running;
         Ok(())
+    }
+
+    async fn close(&self) -> Outcome {
+        self.running.lock().expect("nobody panics with it").telling.abort();
+        Ok(self.manager().close().await?)
     }
 }
 
@@ -105,7 +116,7 @@ async fn open(
     folder: &Path,
     link: &Switch,
     began: Instant,
-) -> Outcome<LeaderFollowerManager> {
+) -> Outcome<Running> {
     let manager = LeaderFollowerManager::builder()
         .node_id(name)
         .namespace(broker.namespace())
@@ -116,7 +127,7 @@ async fn open(
         .start()
         .await?;
     let mut notifications = manager.subscribe();
-    tokio::spawn(async move {
+    let telling = tokio::spawn(async move {
         while let Some(notification) = notifications.next().await {
             match notification {
                 Notification::Promoted { term } => tell(began, &format!("  {name} leads, in term {term}")),
@@ -133,7 +144,7 @@ async fn open(
             }
         }
     });
-    Ok(manager)
+    Ok(Running { manager, telling: telling.abort_handle() })
 }
 
 fn tell(began: Instant, what: &str) {
@@ -246,7 +257,8 @@ impl Desk {
     async fn leading(&self) -> Outcome<&Node> {
         let deadline = Instant::now() + DEADLINE;
         loop {
-            if let Some(node) = self.nodes.iter().find(|node| node.manager().is_leader() && !node.link.is_cut())
+            if let Some(node) =
+                self.nodes.iter().find(|node| node.manager().is_leader() && !node.link.is_cut())
             {
                 return Ok(node);
             }
@@ -369,7 +381,7 @@ async fn run(broker: Broker) -> Outcome {
     troubled?;
     check(&desk, &placed, began).await?;
     for node in &desk.nodes {
-        node.manager().close().await?;
+        node.close().await?;
     }
     Ok(())
 }

@@ -96,12 +96,12 @@ pub use archipelago_store_fjall as store_fjall;
 
 pub use archipelago_conflict::{ConflictResolver, ConflictStrategy, Custom, Sibling, Strategy};
 pub use archipelago_crdt::Value;
-pub use archipelago_manager::subscriber::{
-    BatchDelivery, Checkpoint, CheckpointMode, CheckpointStore, EventDelivery, EventSubscriber, ReplayFrom,
-};
 #[doc(no_inline)]
 pub use archipelago_manager::leader_follower;
 pub use archipelago_manager::leader_follower::LeaderFollowerManager;
+pub use archipelago_manager::subscriber::{
+    BatchDelivery, Checkpoint, CheckpointMode, CheckpointStore, EventDelivery, EventSubscriber, ReplayFrom,
+};
 pub use archipelago_manager::{
     Ack, Changes, ConflictReport, Diff, DiffError, Difference, Disagreement, EntityView, Explanation, Held,
     Imported, LinkState, MemberView, Mended, Metrics, MultiMasterManager, Notification, Notifications,

@@ -1,13 +1,13 @@
 //! What a node is when it is started: on an empty folder, on its own, on a foreign one.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use archipelago_manager::{
     MultiMasterManager, StartError,
     leader_follower::{LeaderFollowerManager, ReadConsistency, Role, Write},
 };
 use archipelago_pipeline::MemoryBroker;
-use archipelago_store::{MemoryStore, Store};
+use archipelago_store::MemoryStore;
 use archipelago_store_fjall::FjallStore;
 use tokio::time::Instant;
 
@@ -67,15 +67,16 @@ async fn a_leader_that_lost_its_folder_costs_nothing_and_follows() {
     assert_eq!((nodes[2].key_count(), nodes[leader].key_count()), (70, 70));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn nodes_that_were_all_stopped_go_on_with_all_that_was_acknowledged() {
+    let home = tempfile::tempdir().expect("a folder");
     let broker = MemoryBroker::default();
-    let stores: Vec<_> = (0..3).map(|_| Arc::new(MemoryStore::new())).collect();
     let mut last = 0;
     for round in 0..3_u64 {
         let mut nodes = Vec::new();
-        for (name, store) in ["a", "b", "c"].into_iter().zip(&stores) {
-            nodes.push(builder(&broker, name).store(store.clone()).start().await.expect("a node"));
+        for name in ["a", "b", "c"] {
+            let store = FjallStore::open(home.path().join(name)).expect("a store");
+            nodes.push(builder(&broker, name).store(store).start().await.expect("a node"));
         }
         let leader = leader_of(&nodes).await;
         assert!(nodes[leader].last_applied_sequence() > last);
@@ -89,33 +90,28 @@ async fn nodes_that_were_all_stopped_go_on_with_all_that_was_acknowledged() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_folder_is_of_one_node_one_namespace_and_one_mode() {
+    let home = tempfile::tempdir().expect("a folder");
+    let open = |folder| FjallStore::open(home.path().join(folder)).expect("a store");
     let broker = MemoryBroker::default();
-    let store = Arc::new(MemoryStore::new());
-    let first = builder(&broker, "a").store(store.clone()).start().await.expect("a node");
-    first.close().await.expect("closed");
-    let other_node = builder(&broker, "b").store(store.clone()).start().await;
-    assert!(matches!(other_node, Err(StartError::ForeignStore { what: "node", .. })), "{other_node:?}");
-    let other_namespace = builder(&broker, "a")
-        .namespace("people")
-        .store(store.clone())
-        .pipeline(broker.pipeline("people"))
-        .start()
-        .await;
-    assert!(
-        matches!(other_namespace, Err(StartError::ForeignStore { what: "namespace", .. })),
-        "{other_namespace:?}"
-    );
-    let masters = |store: Arc<dyn Store>| {
-        MultiMasterManager::builder().master_id("a").namespace(NAMESPACE).store(store)
+    let refused = |started: Result<_, StartError>, expected| match started {
+        Err(StartError::ForeignStore { what, .. }) => assert_eq!(what, expected),
+        other => panic!("{other:?}"),
     };
-    let other_mode = masters(store).start().await;
-    assert!(matches!(other_mode, Err(StartError::ForeignStore { what: "mode", .. })), "{other_mode:?}");
-    let store = Arc::new(MemoryStore::new());
-    masters(store.clone()).start().await.expect("a master").close().await.expect("closed");
-    let other_mode = builder(&broker, "a").store(store).start().await;
-    assert!(matches!(other_mode, Err(StartError::ForeignStore { what: "mode", .. })), "{other_mode:?}");
+    let first = builder(&broker, "a").store(open("a")).start().await.expect("a node");
+    first.close().await.expect("closed");
+    drop(first);
+    refused(builder(&broker, "b").store(open("a")).start().await.map(drop), "node");
+    let people = builder(&broker, "a").namespace("people").pipeline(broker.pipeline("people"));
+    refused(people.store(open("a")).start().await.map(drop), "namespace");
+    let masters =
+        |folder| MultiMasterManager::builder().master_id("a").namespace(NAMESPACE).store(open(folder));
+    refused(masters("a").start().await.map(drop), "mode");
+    let master = masters("m").start().await.expect("a master");
+    master.close().await.expect("closed");
+    drop(master);
+    refused(builder(&broker, "a").store(open("m")).start().await.map(drop), "mode");
 }
 
 #[tokio::test(start_paused = true)]

@@ -86,9 +86,9 @@ async fn an_acknowledgement_by_followers_is_one() {
     let at = leader_of(&nodes).await;
     let leader = nodes[at].clone();
     until("all are registered", || {
-        leader.leader_state().is_some_and(|state| {
-            state.followers.iter().filter(|follower| follower.registered).count() == 2
-        })
+        leader
+            .leader_state()
+            .is_some_and(|state| state.followers.iter().filter(|follower| follower.registered).count() == 2)
     })
     .await;
     for ack in [Ack::Followers(1), Ack::Majority, Ack::Followers(2)] {
@@ -98,7 +98,8 @@ async fn an_acknowledgement_by_followers_is_one() {
     let cut = (at + 1) % 3;
     switches[cut].cut();
     let short = Duration::from_millis(500);
-    let receipt = leader.write(Write::upsert("k", &2).ack(Ack::Majority).within(short)).await.expect("written");
+    let receipt =
+        leader.write(Write::upsert("k", &2).ack(Ack::Majority).within(short)).await.expect("written");
     assert!(receipt.enough && receipt.followers == 1, "{receipt:?}");
     let receipt =
         leader.write(Write::upsert("k", &3).ack(Ack::Followers(2)).within(short)).await.expect("written");
@@ -113,7 +114,9 @@ async fn whatever_the_broker_does_to_appends_each_acknowledged_write_is_there_on
         let leader = nodes[leader].clone();
         for number in 0..40_u64 {
             if (number + seed) % 5 == 0 {
-                broker.fault_next([Fault::LoseMessage, Fault::LoseAck, Fault::Unavailable][(seed % 3) as usize]);
+                broker.fault_next(
+                    [Fault::LoseMessage, Fault::LoseAck, Fault::Unavailable][(seed % 3) as usize],
+                );
             }
             let write = Write::create(format!("k{number}"), &number).within(Duration::from_secs(60));
             match leader.write(write).await {
@@ -178,4 +181,35 @@ async fn followers_come_and_go_while_writes_go_on() {
     let state = leader.leader_state().expect("it leads");
     assert!(state.followers.iter().all(|follower| follower.id == "d" || follower.registered));
     assert!(state.followers.iter().all(|follower| follower.id != "d" || !follower.registered));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_that_is_away_counts_for_majorities_until_it_is_unregistered() {
+    let broker = MemoryBroker::default();
+    let (mut nodes, mut switches) = (Vec::new(), Vec::new());
+    for name in ["a", "b", "c", "d", "e"] {
+        let (node, switch) = switched(&broker, name).await;
+        nodes.push(node);
+        switches.push(switch);
+    }
+    let at = leader_of(&nodes).await;
+    let leader = &nodes[at];
+    until("all are registered", || {
+        leader
+            .leader_state()
+            .is_some_and(|state| state.followers.iter().filter(|follower| follower.registered).count() == 4)
+    })
+    .await;
+    let gone: Vec<usize> = (1..4).map(|by| (at + by) % 5).collect();
+    for gone in &gone {
+        switches[*gone].cut();
+    }
+    let majority = |value| Write::upsert("k", &value).ack(Ack::Majority).within(Duration::from_millis(500));
+    let receipt = leader.write(majority(1)).await.expect("written");
+    assert!(!receipt.enough && receipt.followers == 1, "{receipt:?}");
+    for gone in &gone {
+        leader.unregister_follower(nodes[*gone].node_id()).await.expect("unregistered");
+    }
+    let receipt = leader.write(majority(2)).await.expect("written");
+    assert!(receipt.enough && receipt.followers == 1, "{receipt:?}");
 }
