@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use archipelago_proto::{NodeAnswer, NodeQuestion};
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 
-use super::shared::Shared;
+use super::{shared::Shared, voice};
 
 /// After an attempt that did not succeed, at least.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
@@ -38,10 +38,11 @@ pub(super) async fn keep_fresh(shared: Arc<Shared>) {
 async fn find_out(shared: &Shared) -> bool {
     let asked_at = Instant::now();
     if shared.is_leading() {
-        if shared.leads_for_sure() {
+        let is_sure = voice::is_sure(shared).await;
+        if is_sure {
             shared.fresh_at.send_replace(Some(asked_at));
         }
-        return true;
+        return is_sure;
     }
     let Some(leader) = shared.leader().filter(|leader| *leader.id != *shared.node) else { return false };
     let deadline = shared.options.heartbeat_interval.max(Duration::from_millis(500));

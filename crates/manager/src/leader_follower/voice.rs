@@ -196,15 +196,17 @@ async fn answer_one(
 }
 
 /// Whether nobody else can have been told of later entries by now.
-async fn is_sure(shared: &Shared) -> bool {
+pub(super) async fn is_sure(shared: &Shared) -> bool {
     if shared.lease.is_some() {
         return shared.leads_for_sure();
     }
-    // Without an election only the log knows.
-    let index = shared.index();
+    // Without an election only the log knows: it ends where this node thinks, or took an entry of it meanwhile.
+    let history = || shared.applied.borrow().history;
+    let before = history();
     let known = shared.log_end.load(std::sync::atomic::Ordering::Acquire);
     let state = shared.pipeline.state().await;
-    state.is_ok_and(|state| state.last_sequence == known || shared.index() > index)
+    let has_written = || history().term == before.term && history().index > before.index;
+    state.is_ok_and(|state| state.last_sequence == known || has_written())
 }
 
 fn index(shared: &Shared) -> NodeAnswer {

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use archipelago_manager::leader_follower::{Health, ReadConsistency, ReadError, SessionToken, Write};
-use archipelago_pipeline::MemoryBroker;
+use archipelago_manager::leader_follower::{Health, ReadConsistency, ReadError, Role, SessionToken, Write};
+use archipelago_pipeline::{MemoryBroker, Switch};
 
 use crate::support::*;
 
@@ -88,4 +88,29 @@ async fn keys_are_listed_by_prefix_page_by_page() {
     assert_eq!(first, ["a/1".into(), "a/2".into()]);
     let rest = node.keys("a/", Some("a/2"), 10, ReadConsistency::Eventual).await.expect("listed");
     assert_eq!(rest, ["a/3".into()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_an_election_a_leader_knows_from_the_log_that_it_is_fresh_until_it_is_deposed() {
+    let broker = MemoryBroker::default();
+    let (leader, switch) = {
+        let switch = Switch::new(std::sync::Arc::new(broker.pipeline(NAMESPACE)));
+        let options = builder(&broker, "a").role(Role::Leader).pipeline(switch.clone());
+        (options.start().await.expect("a node"), switch)
+    };
+    until("it leads", || leader.is_leader()).await;
+    let other = builder(&broker, "b").role(Role::Follower).leader_id("a").start().await.expect("a node");
+    leader.write(Write::create("k", &1)).await.expect("written");
+    for node in [&leader, &other] {
+        let bound = ReadConsistency::BoundedStaleness(Duration::from_millis(10));
+        let found = node.read::<u64>("k", bound).await.expect("read");
+        assert_eq!(found.value, Some(1), "{}", node.node_id());
+        assert!(!node.is_stale(), "{}", node.node_id());
+    }
+    switch.cut();
+    other.promote().await.expect("promoted");
+    other.write(Write::update("k", &2)).await.expect("written");
+    let bound = ReadConsistency::BoundedStaleness(Duration::from_millis(10));
+    let refused = leader.read::<u64>("k", bound).await;
+    assert!(matches!(refused, Err(ReadError::TooStale { .. })), "{refused:?}");
 }
