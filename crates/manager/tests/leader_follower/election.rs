@@ -62,7 +62,8 @@ async fn a_leader_that_is_cut_off_is_replaced_and_says_that_it_leads_no_more() {
     let mut notifications = nodes[old].subscribe();
     let began = Instant::now();
     switches[old].cut();
-    let others: Vec<_> = nodes.iter().enumerate().filter(|(at, _)| *at != old).map(|(_, node)| node.clone()).collect();
+    let others: Vec<_> =
+        nodes.iter().enumerate().filter(|(at, _)| *at != old).map(|(_, node)| node.clone()).collect();
     until("another leads", || others.iter().any(|node| node.is_leader())).await;
     let took = began.elapsed();
     assert!(took < Duration::from_secs(5), "{took:?}");
@@ -122,6 +123,17 @@ async fn who_is_not_eligible_never_leads() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_told_to_follow_stands_for_no_election_and_can_be_promoted() {
+    let broker = MemoryBroker::default();
+    let follower = builder(&broker, "a").role(Role::Follower).start().await.expect("a node");
+    assert!(!follower.can_participate_in_election());
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert!(!follower.is_leader());
+    follower.promote().await.expect("promoted");
+    assert!(follower.is_leader());
+}
+
+#[tokio::test(start_paused = true)]
 async fn of_those_that_wait_the_one_with_priority_leads() {
     for seed in 0..20 {
         let broker = MemoryBroker::default();
@@ -139,8 +151,7 @@ async fn without_an_election_whoever_was_told_to_leads_and_the_one_before_is_dep
     let broker = MemoryBroker::default();
     let first = builder(&broker, "a").role(Role::Leader).start().await.expect("a node");
     until("it leads", || first.is_leader()).await;
-    let second =
-        builder(&broker, "b").role(Role::Follower).leader_id("a").start().await.expect("a node");
+    let second = builder(&broker, "b").role(Role::Follower).leader_id("a").start().await.expect("a node");
     first.write(Write::create("k", &1)).await.expect("written");
     assert!(second.wait_for_sequence(first.last_applied_sequence(), DEADLINE).await);
     let mut notifications = first.subscribe();
