@@ -110,6 +110,7 @@ async fn without_an_election_a_leader_knows_from_the_log_that_it_is_fresh_until_
     switch.cut();
     other.promote().await.expect("promoted");
     other.write(Write::update("k", &2)).await.expect("written");
+    tokio::time::sleep(Duration::from_secs(1)).await;
     let bound = ReadConsistency::BoundedStaleness(Duration::from_millis(10));
     let refused = leader.read::<u64>("k", bound).await;
     assert!(matches!(refused, Err(ReadError::TooStale { .. })), "{refused:?}");
