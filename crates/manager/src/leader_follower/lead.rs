@@ -23,6 +23,7 @@ use super::{
     node::{Next, Node},
     state::{self, Group},
     take_over::Halt,
+    voice,
 };
 
 /// How many commands are taken in before what they ask for is sent.
@@ -435,6 +436,8 @@ impl Node {
                 self.stands_back_until = Some(until);
                 self.stands = Some(false);
                 lease.compete(false).await;
+                // Before the lease is free, so that the others do not take this node for lost.
+                voice::say(&self.shared).await;
             }
             lease.release().await;
         }

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use archipelago_manager::leader_follower::{Notification, Role, RoleError, Write, WriteError};
+use archipelago_manager::leader_follower::{
+    LeaderFollowerManager, Notification, Role, RoleError, Write, WriteError,
+};
 use archipelago_pipeline::MemoryBroker;
 use tokio::time::Instant;
 
@@ -45,6 +47,27 @@ async fn a_leader_that_is_closed_hands_over_at_once() {
         let took = began.elapsed();
         assert!(took < Duration::from_millis(300), "handing over took {took:?}");
         nodes[next].write(Write::update("k", &(round + 10))).await.expect("written");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_leader_that_hands_over_nobody_says_that_it_failed() {
+    let broker = MemoryBroker::default();
+    let mut nodes = Vec::new();
+    for name in ["a", "b", "c"] {
+        nodes.push(node(&broker, name).await);
+    }
+    for _ in 0..4 {
+        let old = leader_of(&nodes).await;
+        let mut told: Vec<_> = nodes.iter().map(LeaderFollowerManager::subscribe).collect();
+        nodes[old].demote().await.expect("demoted");
+        for notifications in &mut told {
+            let elected = |it: &Notification| {
+                assert!(!matches!(it, Notification::LeaderFailed { .. }), "{it:?}");
+                matches!(it, Notification::LeaderElected { .. })
+            };
+            heard(notifications, "another is elected", elected).await;
+        }
     }
 }
 
