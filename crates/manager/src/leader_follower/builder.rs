@@ -288,6 +288,7 @@ impl LeaderFollowerBuilder {
             puller: None,
             log: LogView::default(),
             term_start: None,
+            leading: None,
             promoting: None,
             stands_back_until: None,
             marks: super::marks::Marks::default(),

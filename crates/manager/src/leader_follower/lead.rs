@@ -79,9 +79,12 @@ impl Node {
     pub(super) async fn lead(&mut self) -> Result<Next, StoreError> {
         self.puller = None;
         let term = self.state.history().term;
+        self.leading = Some((term, None));
         let mut leading = self.begin(term);
         let end = self.serve(&mut leading).await?;
-        self.end(leading, end).await
+        let ended = self.end(leading, end).await;
+        self.leading = None;
+        ended
     }
 
     fn begin(&mut self, term: u64) -> Leading {
@@ -92,6 +95,7 @@ impl Node {
             standing.leader = Some(me);
             standing.trouble = None;
         });
+        shared.reach.reset();
         shared.peers().wrote(self.state.history().index, Instant::now());
         self.become_role(NodeRole::Leader);
         add(&self.shared.counters.promotions, 1);
@@ -125,6 +129,10 @@ impl Node {
         loop {
             if let Some(halt) = self.halt(Some(leading.term)) {
                 return Ok(End::Halted(halt));
+            }
+            let told = self.shared.peers().furthest().0;
+            if told > leading.term {
+                return Ok(End::Halted(Halt::Deposed { term: told }));
             }
             if leading.is_in_doubt
                 && let Err(halt) = self.resolve(leading).await?
@@ -426,6 +434,11 @@ impl Node {
             }
         }
         self.finish_storing(&mut leading).await?;
+        if let Some((_, Some(deposed_at))) = self.leading {
+            // What stands before the other one's term in the log is written, and nothing else ever will be.
+            leading.answer(deposed_at - 1);
+            leading.flights.clear();
+        }
         let (term, reason) = (leading.term, leading.give_up(&end));
         self.shared.standing.send_modify(|standing| standing.leader = None);
         self.become_role(NodeRole::Follower);

@@ -123,7 +123,7 @@ impl LeaderFollowerManager {
                 Ok(written) => written?,
             },
         };
-        let followers = self.shared().standing.borrow().followers.clone();
+        let followers = self.shared().other_followers();
         let reached = match write.ack {
             Ack::Log => (0, true),
             // Only the leader asks the followers.

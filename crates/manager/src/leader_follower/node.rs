@@ -39,6 +39,8 @@ pub(super) struct Node {
     pub(super) log: LogView,
     /// The newest start of a term that was applied.
     pub(super) term_start: Option<TermStart>,
+    /// The term in which this node leads, and the first entry of a later one, if it came upon one.
+    pub(super) leading: Option<(u64, Option<u64>)>,
     /// Who waits for this node to lead.
     pub(super) promoting: Option<oneshot::Sender<Result<(), RoleError>>>,
     /// It resigned, and lets others go first until then.
@@ -265,6 +267,11 @@ impl Node {
     ) -> Result<(), StoreError> {
         self.state.add(group, batch, encoded, known)?;
         add(&self.shared.counters.entries_applied, (batch.entries.len() - known) as u64);
+        if let Some((term, deposed_at @ None)) = &mut self.leading
+            && batch.term > *term
+        {
+            *deposed_at = Some(batch.first_index);
+        }
         if known == 0
             && let EntryOperation::TermStart { node, session, address } = &batch.entries[0].operation
         {

@@ -39,6 +39,11 @@ impl Reach {
         });
     }
 
+    /// In a new term each follower tells anew: what it had applied before may be in nobody's history by now.
+    pub(super) fn reset(&self) {
+        self.reached.send_modify(BTreeMap::clear);
+    }
+
     /// What was known counts no more: a follower may have begun anew.
     pub(super) fn forget(&self, node: &str) {
         self.reached.send_if_modified(|reached| reached.remove(node).is_some());
@@ -124,7 +129,9 @@ async fn ask_follower(shared: Arc<Shared>, node: String) {
         let patience_ms = u64::try_from(PATIENCE.as_millis()).expect("it is short");
         let question = NodeQuestion::Reach { index: known() + 1, patience_ms };
         match shared.ask(&node, &question, PATIENCE * 2).await {
-            Ok(NodeAnswer::Index { index, .. }) => shared.reach.reached(&node, index),
+            Ok(NodeAnswer::Index { term, index }) if term == shared.standing.borrow().term => {
+                shared.reach.reached(&node, index);
+            }
             Ok(_) => tokio::time::sleep(RETRY_PAUSE).await,
             Err(error) => {
                 tracing::debug!(node, %error, "a follower does not tell how far it is");

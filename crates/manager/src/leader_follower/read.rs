@@ -89,7 +89,7 @@ impl LeaderFollowerManager {
         let deadline = Instant::now() + shared.options.read_timeout;
         match consistency {
             ReadConsistency::Eventual => {}
-            ReadConsistency::Session(token) => self.reach_index(token.index, deadline).await?,
+            ReadConsistency::Session(token) => self.reach_token(token, deadline).await?,
             ReadConsistency::BoundedStaleness(bound) => self.reach_freshness(bound, deadline).await?,
             ReadConsistency::Linearizable => self.reach_now(deadline).await?,
         }
@@ -104,6 +104,9 @@ impl LeaderFollowerManager {
         // Before the row, which is never older than this.
         let history = shared.applied.borrow().history;
         let row = shared.row(key.as_bytes())?;
+        if !shared.applied.borrow().is_whole {
+            return Err(ReadError::Desynced);
+        }
         let version = row.as_ref().map_or(0, |row| row.version);
         let value = match row {
             Some(row) => Some(decode_value(&row.value, &shared.options.limits.for_state())?),
@@ -113,9 +116,10 @@ impl LeaderFollowerManager {
         Ok(Found { value, version, token })
     }
 
-    async fn reach_index(&self, index: u64, deadline: Instant) -> Result<(), ReadError> {
+    async fn reach_token(&self, token: SessionToken, deadline: Instant) -> Result<(), ReadError> {
+        let SessionToken { index, term } = token;
         let mut applied = self.shared().applied.subscribe();
-        let reached = applied.wait_for(|applied| applied.is_whole && applied.history.index >= index);
+        let reached = applied.wait_for(|applied| applied.covers(term, index));
         match timeout_at(deadline, reached).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) => Err(ReadError::Closed),
@@ -169,8 +173,8 @@ impl LeaderFollowerManager {
                 }
             } else if let Some(leader) = shared.leader().filter(|leader| *leader.id != *shared.node) {
                 let asked = shared.ask(&leader.id, &NodeQuestion::ReadIndex, left).await;
-                if let Ok(NodeAnswer::Index { index, .. }) = asked {
-                    return self.reach_index(index, deadline).await;
+                if let Ok(NodeAnswer::Index { term, index }) = asked {
+                    return self.reach_token(SessionToken { index, term }, deadline).await;
                 }
             }
             // Until somebody else leads, or this node does for certain.

@@ -1,6 +1,9 @@
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicU64},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -79,6 +82,14 @@ pub(super) struct AppliedUpTo {
     pub(super) rows: u64,
     /// The state is that of one moment, and may be shown.
     pub(super) is_whole: bool,
+}
+
+impl AppliedUpTo {
+    /// Whether all that stands before and at this entry, which is of a history in which this term had begun, is applied.
+    /// The index alone does not say so: entries that the log lost have the indexes of others.
+    pub(super) fn covers(&self, term: u64, index: u64) -> bool {
+        self.is_whole && self.history.term >= term && self.history.index >= index
+    }
 }
 
 /// The entries of one row of the tail.
@@ -187,9 +198,30 @@ impl Shared {
         self.is_leading() && self.lease.as_ref().is_some_and(|lease| lease.borrow().is_held(Instant::now()))
     }
 
+    /// Whether nobody else can have led up to some moment of this call: what this node has applied is all that anyone was
+    /// told of until then.
+    pub(super) async fn leads_by_now(&self) -> bool {
+        if self.lease.is_some() {
+            return self.leads_for_sure();
+        }
+        // Without an election only the log knows, which then ends where this node thinks.
+        let index = self.index();
+        let known = self.log_end.load(Ordering::Acquire);
+        let state = self.pipeline.state().await;
+        let is_at_end = state.is_ok_and(|state| state.last_sequence == known);
+        // An append that succeeded meanwhile says the same.
+        self.is_leading() && (is_at_end || self.index() > index)
+    }
+
     /// True if the node would lead.
     pub(super) fn is_eligible(&self) -> bool {
         self.options.promotion_eligible && !self.standing.borrow().is_desynced
+    }
+
+    /// The registered followers but this node, which may have been one.
+    pub(super) fn other_followers(&self) -> Vec<String> {
+        let standing = self.standing.borrow();
+        standing.followers.iter().filter(|node| ***node != *self.node).cloned().collect()
     }
 
     /// What is stored of a key.

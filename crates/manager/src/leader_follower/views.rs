@@ -162,13 +162,12 @@ impl LeaderFollowerManager {
         if standing.role != NodeRole::Leader {
             return None;
         }
-        let peers = shared.peers();
-        let mut ids: Vec<String> = standing.followers.clone();
-        ids.extend(peers.iter().map(|peer| peer.beat.node.clone()));
+        let registered = shared.other_followers();
+        let mut ids = registered.clone();
+        ids.extend(shared.peers().iter().map(|peer| peer.beat.node.clone()));
         ids.sort();
         ids.dedup();
-        drop(peers);
-        let followers = ids.into_iter().map(|id| follower(shared, id, &standing.followers)).collect();
+        let followers = ids.into_iter().map(|id| follower(shared, id, &registered)).collect();
         Some(LeaderState { term: standing.term, current_sequence: shared.index(), followers })
     }
 

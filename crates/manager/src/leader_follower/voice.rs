@@ -100,7 +100,7 @@ fn hear_beat(shared: &Shared, from: &str, payload: Bytes) {
     }
     if beat.is_desynced {
         shared.reach.forget(from);
-    } else {
+    } else if beat.term == shared.standing.borrow().term {
         shared.reach.reached(from, beat.index);
     }
     if beat.role == NodeRole::Leader {
@@ -148,7 +148,7 @@ async fn answer_one(
     };
     let (from, question) = question;
     let said = match question {
-        NodeQuestion::Head => match shared.is_leading() && is_sure(shared).await {
+        NodeQuestion::Head => match shared.is_leading() && shared.leads_by_now().await {
             true => index(shared),
             false => not_leader(shared),
         },
@@ -194,20 +194,6 @@ async fn answer_one(
         _ => NodeAnswer::Unable { reason: "this node is too old to answer that".into() },
     };
     answer.send(said.encode()).await;
-}
-
-/// Whether nobody else can have been told of later entries by now.
-pub(super) async fn is_sure(shared: &Shared) -> bool {
-    if shared.lease.is_some() {
-        return shared.leads_for_sure();
-    }
-    // Without an election only the log knows: it ends where this node thinks, or took an entry of it meanwhile.
-    let history = || shared.applied.borrow().history;
-    let before = history();
-    let known = shared.log_end.load(std::sync::atomic::Ordering::Acquire);
-    let state = shared.pipeline.state().await;
-    let has_written = || history().term == before.term && history().index > before.index;
-    state.is_ok_and(|state| state.last_sequence == known || has_written())
 }
 
 fn index(shared: &Shared) -> NodeAnswer {

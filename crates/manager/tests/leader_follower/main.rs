@@ -3,6 +3,7 @@
 mod support;
 
 mod election;
+mod folders;
 mod log_loss;
 mod partition;
 mod reading;

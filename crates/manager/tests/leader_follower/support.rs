@@ -28,10 +28,7 @@ pub(crate) async fn node(broker: &MemoryBroker, name: &str) -> LeaderFollowerMan
 }
 
 /// A node that can be cut off.
-pub(crate) async fn switched(
-    broker: &MemoryBroker,
-    name: &str,
-) -> (LeaderFollowerManager, Switch) {
+pub(crate) async fn switched(broker: &MemoryBroker, name: &str) -> (LeaderFollowerManager, Switch) {
     let switch = Switch::new(std::sync::Arc::new(broker.pipeline(NAMESPACE)));
     let node = builder(broker, name).pipeline(switch.clone()).start().await.expect("a node");
     (node, switch)
