@@ -135,3 +135,8 @@ pub mod prelude {
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// The same for the page of the leader-follower mode.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/LEADER_FOLLOWER.md")]
+struct LeaderFollowerPage;
