@@ -104,9 +104,8 @@ impl Node {
         Ok(())
     }
 
-    async fn close(&self) -> Outcome {
+    fn tell_no_more(&self) {
         self.running.lock().expect("nobody panics with it").telling.abort();
-        Ok(self.manager().close().await?)
     }
 }
 
@@ -380,8 +379,9 @@ async fn run(broker: Broker) -> Outcome {
     }
     troubled?;
     check(&desk, &placed, began).await?;
+    desk.nodes.iter().for_each(Node::tell_no_more);
     for node in &desk.nodes {
-        node.close().await?;
+        node.manager().close().await?;
     }
     Ok(())
 }
