@@ -36,7 +36,7 @@
 //! | `manager`, `builder`, `options` | [`LeaderFollowerManager`], [`LeaderFollowerBuilder`]: what users call |
 //! | `write`, `read`, `session` | [`Write`], [`ReadConsistency`], [`SessionToken`] |
 //! | `router`, `client` | [`ReadRouter`]: reads over several nodes; [`SessionClient`]: one who reads what it wrote |
-//! | `node` | the owner of the state; `follow`, `take_over`, `lead`: what it is at the moment |
+//! | `node` | the owner of the state; `follow`, `take_over`, `lead`: what it is at the moment. Of `lead`, `admit` takes writes in, and `append` brings them to the log and the store |
 //! | `state` | what is applied, and how it lies in the store |
 //! | `puller` | the messages of the log, whatever becomes of it |
 //! | `recovery` | what the log does not bring, from others |

@@ -1,8 +1,6 @@
 use std::time::Duration;
 
-use archipelago_manager::leader_follower::{
-    LeaderFollowerManager, Notification, ReadConsistency, Write,
-};
+use archipelago_manager::leader_follower::{LeaderFollowerManager, Notification, ReadConsistency, Write};
 use archipelago_pipeline::MemoryBroker;
 
 use crate::support::*;
