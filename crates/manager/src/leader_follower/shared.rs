@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     pub(super) pipeline: Arc<dyn Pipeline>,
     pub(super) standing: watch::Sender<Standing>,
     pub(super) applied: watch::Sender<AppliedUpTo>,
+    /// The last entry that the store may show, which is set before it does; `u64::MAX` while the state is taken anew.
+    pub(super) shown: AtomicU64,
     /// `None` if there is no election.
     pub(super) lease: Option<watch::Receiver<LeaseView>>,
     pub(super) peers: Mutex<Peers>,
@@ -132,6 +134,7 @@ impl Shared {
             pipeline,
             standing: watch::Sender::new(standing),
             applied: watch::Sender::new(applied),
+            shown: AtomicU64::new(if applied.is_whole { applied.history.index } else { u64::MAX }),
             lease,
             peers: Mutex::new(peers),
             fresh_at: watch::Sender::new(None),

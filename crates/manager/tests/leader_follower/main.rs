@@ -8,5 +8,7 @@ mod log_loss;
 mod partition;
 mod reading;
 mod resync;
+mod routing;
+mod sessions;
 mod starting;
 mod writing;
