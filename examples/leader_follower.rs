@@ -249,7 +249,7 @@ async fn trouble(desk: &Desk, began: Instant) -> Outcome {
     // One that was on its way may still be acknowledged.
     let took = desk.more(CLERKS + 1).await?;
     let next = desk.leading().await?;
-    tell(began, &format!("{} takes orders: nobody did for {took:.0?}", next.name));
+    tell(began, &format!("{} takes orders: nobody did for {} ms", next.name, took.as_millis()));
     if took > LEASE * 3 {
         return Err(format!("with a lease of {LEASE:?} that must not take {took:?}").into());
     }
