@@ -210,8 +210,8 @@ impl LeaderFollowerManager {
                 return Err(no_leader());
             }
             if shared.is_leading() {
-                if timeout_at(deadline, self.confirm_leading()).await.unwrap_or(false) {
-                    return Ok(());
+                if let Ok(Some(token)) = timeout_at(deadline, self.confirm_leading()).await {
+                    return self.reach_token(token, deadline).await;
                 }
             } else if let Some(leader) = shared.leader().filter(|leader| *leader.id != *shared.node) {
                 let asked = shared.ask(&leader.id, &NodeQuestion::ReadIndex, left).await;
@@ -226,11 +226,11 @@ impl LeaderFollowerManager {
         }
     }
 
-    /// Makes sure that this node leads at some moment during this call: what it has applied then is all that anyone was
-    /// told of.
-    pub(super) async fn confirm_leading(&self) -> bool {
+    /// Makes sure that this node leads at some moment during this call, and gives what a read has to see that began
+    /// before it; nothing if it is not certain.
+    pub(super) async fn confirm_leading(&self) -> Option<SessionToken> {
         let shared = self.shared();
-        match self.lease() {
+        let is_certain = match self.lease() {
             Some(lease) => lease.confirm().await && shared.is_leading(),
             None => {
                 // Without an election only the log can say: it takes an entry from whoever knows its end.
@@ -238,6 +238,10 @@ impl LeaderFollowerManager {
                 let push = Command::Push { operation: Operation::Nothing, reply };
                 self.send(push).await.is_ok() && matches!(written.await, Ok(Ok(_)))
             }
-        }
+        };
+        // Not what this node has applied: a follower may have had from the log, and shown, what the broker has not
+        // acknowledged here yet, and no later read may fall behind that.
+        let term = shared.standing.borrow().term;
+        is_certain.then(|| SessionToken { index: shared.sent.load(Ordering::Acquire), term })
     }
 }

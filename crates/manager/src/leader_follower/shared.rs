@@ -50,6 +50,8 @@ pub(crate) struct Shared {
     pub(super) tell: Notify,
     pub(super) reach: Reach,
     pub(super) tail: Mutex<VecDeque<TailSpan>>,
+    /// The last entry that this node has sent to the log while it leads. Others may show it before this node does.
+    pub(super) sent: AtomicU64,
     /// The last message of the log, as far as this node knows while it leads.
     pub(super) log_end: AtomicU64,
     pub(super) counters: Counters,
@@ -142,6 +144,7 @@ impl Shared {
             tell: Notify::new(),
             reach: Reach::default(),
             tail: Mutex::new(tail),
+            sent: AtomicU64::new(0),
             log_end: AtomicU64::new(0),
             counters: Counters::default(),
             notifications: RwLock::new(Some(broadcast::Sender::new(crate::NOTIFICATIONS_MAX))),

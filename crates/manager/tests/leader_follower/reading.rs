@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use archipelago_manager::leader_follower::{Health, ReadConsistency, ReadError, Role, SessionToken, Write};
-use archipelago_pipeline::{MemoryBroker, Switch};
+use archipelago_pipeline::{Fault, MemoryBroker, Switch};
 use tokio::time::Instant;
 
 use crate::support::*;
@@ -146,4 +146,35 @@ async fn an_idle_follower_shows_a_write_within_100_ms() {
         }
         assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_linearizable_read_falls_behind_what_another_one_has_shown() {
+    let broker = MemoryBroker::default();
+    let nodes = [node(&broker, "a").await, node(&broker, "b").await];
+    let at = leader_of(&nodes).await;
+    let (leader, follower) = (nodes[at].clone(), nodes[1 - at].clone());
+    leader.write(Write::create("k", &1)).await.expect("written");
+    // The log has the next write, and the leader does not know: followers are ahead of it.
+    broker.fault_next(Fault::LoseAck);
+    let writing = {
+        let leader = leader.clone();
+        tokio::spawn(async move { leader.write(Write::update("k", &2).within(DEADLINE)).await })
+    };
+    within("the follower has it", async {
+        while follower.read::<u64>("k", ReadConsistency::Eventual).await.expect("read").value != Some(2) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+    assert!(!writing.is_finished());
+    let shown = follower.read::<u64>("k", ReadConsistency::Linearizable).await.expect("read");
+    assert_eq!(shown.value, Some(2));
+    loop {
+        match leader.read::<u64>("k", ReadConsistency::Linearizable).await {
+            Ok(found) => break assert_eq!(found.value, Some(2), "a later read shows an older value"),
+            Err(error) => assert!(error.is_retryable(), "{error}"),
+        }
+    }
+    writing.await.expect("no panic").expect("written");
 }

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use archipelago_proto::EntryBatch;
 use archipelago_store::StoreError;
@@ -21,6 +21,7 @@ impl Node {
 
     async fn send_batch(&mut self, leading: &mut Leading, batch: EntryBatch) {
         let encoded = batch.encode();
+        self.shared.sent.fetch_max(batch.last_index(), Ordering::AcqRel);
         let sent = match leading.is_in_doubt {
             true => None,
             false => {

@@ -56,6 +56,7 @@ impl Node {
             standing.leader = Some(me);
             standing.trouble = None;
         });
+        shared.sent.store(self.state.history().index, Ordering::Release);
         shared.reach.reset();
         shared.peers().wrote(self.state.history().index, Instant::now());
         self.become_role(NodeRole::Leader);
