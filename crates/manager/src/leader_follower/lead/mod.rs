@@ -21,6 +21,7 @@ use super::{
     metrics::add,
     node::{Next, Node},
     take_over::Halt,
+    voice,
 };
 use leading::{Leading, checked, stored};
 
@@ -179,6 +180,8 @@ impl Node {
                 self.stands_back_until = Some(until);
                 self.stands = Some(false);
                 lease.compete(false).await;
+                // Before the lease is free, so that the others do not take this node for lost.
+                voice::say(&self.shared).await;
             }
             lease.release().await;
         }
