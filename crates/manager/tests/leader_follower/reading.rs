@@ -22,15 +22,19 @@ async fn a_linearizable_read_sees_every_write_acknowledged_before_it_on_any_node
 #[tokio::test(start_paused = true)]
 async fn what_a_follower_has_shown_before_its_leader_knew_is_shown_by_the_leader_too() {
     let broker = MemoryBroker::default();
-    let nodes = [node(&broker, "a").await, node(&broker, "b").await, node(&broker, "c").await];
+    let patience = Duration::from_secs(30);
+    let mut nodes = Vec::new();
+    for name in ["a", "b", "c"] {
+        nodes.push(builder(&broker, name).read_timeout(patience).start().await.expect("a node"));
+    }
     let at = leader_of(&nodes).await;
     let (leader, follower) = (nodes[at].clone(), nodes[(at + 1) % 3].clone());
     leader.write(Write::upsert("k", &1)).await.expect("written");
     expect_equal(&nodes).await;
-    broker.fault_next([Fault::LoseAck]);
+    broker.fault_next(Fault::LoseAck);
     let writing = tokio::spawn({
         let leader = leader.clone();
-        async move { leader.write(Write::upsert("k", &2)).await }
+        async move { leader.write(Write::upsert("k", &2).within(patience)).await }
     });
     within("the follower has it before the leader", async {
         while follower.read::<u64>("k", ReadConsistency::Eventual).await.expect("read").value != Some(2) {
