@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     pub(super) pipeline: Arc<dyn Pipeline>,
     pub(super) standing: watch::Sender<Standing>,
     pub(super) applied: watch::Sender<AppliedUpTo>,
+    /// The last entry that the store may show, which is set before it does; `u64::MAX` while the state is taken anew.
+    pub(super) shown: AtomicU64,
     /// `None` if there is no election.
     pub(super) lease: Option<watch::Receiver<LeaseView>>,
     pub(super) peers: Mutex<Peers>,
@@ -48,11 +50,10 @@ pub(crate) struct Shared {
     pub(super) tell: Notify,
     pub(super) reach: Reach,
     pub(super) tail: Mutex<VecDeque<TailSpan>>,
+    /// The last entry that this node has sent to the log while it leads. Others may show it before this node does.
+    pub(super) sent: AtomicU64,
     /// The last message of the log, as far as this node knows while it leads.
     pub(super) log_end: AtomicU64,
-    /// The last entry that this node, while it leads, has sent to the log: followers may have applied it before this node
-    /// learns that it is there.
-    pub(super) sent: AtomicU64,
     pub(super) counters: Counters,
     /// `None` once the node is closed, so that listeners learn of it.
     notifications: RwLock<Option<broadcast::Sender<Notification>>>,
@@ -135,6 +136,7 @@ impl Shared {
             pipeline,
             standing: watch::Sender::new(standing),
             applied: watch::Sender::new(applied),
+            shown: AtomicU64::new(if applied.is_whole { applied.history.index } else { u64::MAX }),
             lease,
             peers: Mutex::new(peers),
             fresh_at: watch::Sender::new(None),
@@ -142,8 +144,8 @@ impl Shared {
             tell: Notify::new(),
             reach: Reach::default(),
             tail: Mutex::new(tail),
-            log_end: AtomicU64::new(0),
             sent: AtomicU64::new(0),
+            log_end: AtomicU64::new(0),
             counters: Counters::default(),
             notifications: RwLock::new(Some(broadcast::Sender::new(crate::NOTIFICATIONS_MAX))),
             closing: CancellationToken::new(),

@@ -10,7 +10,9 @@ use tokio::{
     time::{Instant, MissedTickBehavior, timeout},
 };
 
-use super::{LeaderFollowerManager, command::Command, give, manager::Weak, metrics::add, shared::Shared};
+use super::{
+    LeaderFollowerManager, SessionToken, command::Command, give, manager::Weak, metrics::add, shared::Shared,
+};
 
 /// How many questions are answered at a time; more wait.
 const ANSWERS_MAX: usize = 256;
@@ -39,7 +41,8 @@ pub(super) async fn tell(shared: Arc<Shared>) {
     }
 }
 
-async fn say(shared: &Shared) {
+/// Says how the node is now.
+pub(super) async fn say(shared: &Shared) {
     let announced = shared.pipeline.announce(&shared.node, shared.beat().encode());
     match timeout(ANNOUNCE_TIMEOUT, announced).await {
         Ok(Ok(())) => {}
@@ -152,7 +155,10 @@ async fn answer_one(
             false => not_leader(shared),
         },
         NodeQuestion::ReadIndex => match manager.upgrade() {
-            Some(manager) if shared.is_leading() && manager.confirm_leading().await => index(shared),
+            Some(manager) if shared.is_leading() => match manager.confirm_leading().await {
+                Some(SessionToken { index, term }) => NodeAnswer::Index { term, index },
+                None => not_leader(shared),
+            },
             _ => not_leader(shared),
         },
         NodeQuestion::Write(write) => match manager.upgrade() {

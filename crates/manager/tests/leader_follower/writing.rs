@@ -213,3 +213,34 @@ async fn followers_come_and_go_while_writes_go_on() {
     assert!(state.followers.iter().all(|follower| follower.id == "d" || follower.registered));
     assert!(state.followers.iter().all(|follower| follower.id != "d" || !follower.registered));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_that_is_away_counts_for_majorities_until_it_is_unregistered() {
+    let broker = MemoryBroker::default();
+    let (mut nodes, mut switches) = (Vec::new(), Vec::new());
+    for name in ["a", "b", "c", "d", "e"] {
+        let (node, switch) = switched(&broker, name).await;
+        nodes.push(node);
+        switches.push(switch);
+    }
+    let at = leader_of(&nodes).await;
+    let leader = &nodes[at];
+    until("all are registered", || {
+        leader
+            .leader_state()
+            .is_some_and(|state| state.followers.iter().filter(|follower| follower.registered).count() == 4)
+    })
+    .await;
+    let gone: Vec<usize> = (1..4).map(|by| (at + by) % 5).collect();
+    for gone in &gone {
+        switches[*gone].cut();
+    }
+    let majority = |value| Write::upsert("k", &value).ack(Ack::Majority).within(Duration::from_millis(500));
+    let receipt = leader.write(majority(1)).await.expect("written");
+    assert!(!receipt.enough && receipt.followers == 1, "{receipt:?}");
+    for gone in &gone {
+        leader.unregister_follower(nodes[*gone].node_id()).await.expect("unregistered");
+    }
+    let receipt = leader.write(majority(2)).await.expect("written");
+    assert!(receipt.enough && receipt.followers == 1, "{receipt:?}");
+}

@@ -21,6 +21,7 @@ use super::{
     metrics::add,
     node::{Next, Node},
     take_over::Halt,
+    voice,
 };
 use leading::{Leading, checked, stored};
 
@@ -55,8 +56,8 @@ impl Node {
             standing.leader = Some(me);
             standing.trouble = None;
         });
-        shared.reach.reset();
         shared.sent.store(self.state.history().index, Ordering::Release);
+        shared.reach.reset();
         shared.peers().wrote(self.state.history().index, Instant::now());
         self.become_role(NodeRole::Leader);
         add(&self.shared.counters.promotions, 1);
@@ -182,6 +183,8 @@ impl Node {
                 self.stands_back_until = Some(until);
                 self.stands = Some(false);
                 lease.compete(false).await;
+                // Before the lease is free, so that the others do not take this node for lost.
+                voice::say(&self.shared).await;
             }
             lease.release().await;
         }
