@@ -174,6 +174,9 @@ impl Node {
         self.shared.standing.send_modify(|standing| standing.leader = None);
         self.become_role(NodeRole::Follower);
         add(&self.shared.counters.demotions, 1);
+        tracing::info!(node = %self.shared.node, term, %reason, "leads no more");
+        // Before the lease is given up, which takes its time if the broker does not answer.
+        self.shared.notify(Notification::Demoted { term, reason });
         if let Some(lease) = &self.lease {
             if resigns {
                 let until = Instant::now() + self.shared.options.lease * 2;
@@ -185,8 +188,6 @@ impl Node {
             }
             lease.release().await;
         }
-        tracing::info!(node = %self.shared.node, term, %reason, "leads no more");
-        self.shared.notify(Notification::Demoted { term, reason });
         Ok(match end {
             End::Asked(reply) => {
                 let _ = reply.send(Ok(()));
