@@ -41,7 +41,8 @@ pub(super) async fn tell(shared: Arc<Shared>) {
     }
 }
 
-async fn say(shared: &Shared) {
+/// Says how the node is now.
+pub(super) async fn say(shared: &Shared) {
     let announced = shared.pipeline.announce(&shared.node, shared.beat().encode());
     match timeout(ANNOUNCE_TIMEOUT, announced).await {
         Ok(Ok(())) => {}

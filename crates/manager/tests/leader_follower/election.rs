@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use archipelago_manager::leader_follower::{Notification, Role, RoleError, Write, WriteError};
+use archipelago_manager::leader_follower::{
+    LeaderFollowerManager, Notification, Role, RoleError, Write, WriteError,
+};
 use archipelago_pipeline::MemoryBroker;
 use tokio::time::Instant;
 
@@ -45,6 +47,27 @@ async fn a_leader_that_is_closed_hands_over_at_once() {
         let took = began.elapsed();
         assert!(took < Duration::from_millis(300), "handing over took {took:?}");
         nodes[next].write(Write::update("k", &(round + 10))).await.expect("written");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_leader_that_hands_over_nobody_says_that_it_failed() {
+    let broker = MemoryBroker::default();
+    let mut nodes = Vec::new();
+    for name in ["a", "b", "c"] {
+        nodes.push(node(&broker, name).await);
+    }
+    for _ in 0..4 {
+        let old = leader_of(&nodes).await;
+        let mut told: Vec<_> = nodes.iter().map(LeaderFollowerManager::subscribe).collect();
+        nodes[old].demote().await.expect("demoted");
+        for notifications in &mut told {
+            let elected = |it: &Notification| {
+                assert!(!matches!(it, Notification::LeaderFailed { .. }), "{it:?}");
+                matches!(it, Notification::LeaderElected { .. })
+            };
+            heard(notifications, "another is elected", elected).await;
+        }
     }
 }
 
@@ -120,6 +143,17 @@ async fn who_is_not_eligible_never_leads() {
     assert!(matches!(refused, Err(RoleError::NotEligible { .. })), "{refused:?}");
     let other = node(&broker, "b").await;
     assert_eq!(leader_of(&[observer, other]).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_told_to_follow_stands_for_no_election_and_can_be_promoted() {
+    let broker = MemoryBroker::default();
+    let follower = builder(&broker, "a").role(Role::Follower).start().await.expect("a node");
+    assert!(!follower.can_participate_in_election());
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert!(!follower.is_leader());
+    follower.promote().await.expect("promoted");
+    assert!(follower.is_leader());
 }
 
 #[tokio::test(start_paused = true)]

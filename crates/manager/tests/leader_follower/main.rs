@@ -3,7 +3,9 @@
 mod support;
 
 mod election;
+mod folders;
 mod log_loss;
+mod partition;
 mod reading;
 mod resync;
 mod routing;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::{
     super::{WriteError, command::Command, metrics::add, node::Node},
     End,
-    leading::{Leading, Reply},
+    leading::{Leading, Reply, Waiter},
 };
 
 /// How many commands are taken in before what they ask for is sent.
@@ -26,7 +26,7 @@ impl Node {
                 Command::Write { write, reply } => self.propose(leading, write, reply)?,
                 Command::Push { operation, reply } => {
                     let index = leading.proposer.push(operation);
-                    leading.waiters.push_back((index, reply));
+                    leading.waiters.push_back(Waiter { index, reply, refused: None });
                 }
                 Command::Promote { reply } => drop(reply.send(Ok(()))),
                 Command::Demote { reply } => return Ok(Some(End::Asked(reply))),
@@ -69,19 +69,22 @@ impl Node {
         match proposed {
             Ok(index) => {
                 add(&shared.counters.writes, 1);
-                leading.waiters.push_back((index, reply));
+                leading.waiters.push_back(Waiter { index, reply, refused: None });
             }
             Err(refusal) => {
                 add(&shared.counters.writes_refused, 1);
                 let key = key.to_string();
-                let _ = reply.send(Err(match refusal {
+                let refused = match refusal {
                     Refusal::Exists { version } => WriteError::AlreadyExists { key, version },
                     Refusal::Missing => WriteError::NotFound { key },
                     Refusal::Version { found } => {
                         let expected = expected_version.unwrap_or_default();
                         WriteError::VersionMismatch { key, expected, found }
                     }
-                }));
+                };
+                let index = leading.proposer.index();
+                leading.waiters.push_back(Waiter { index, reply, refused: Some(refused) });
+                leading.answer(self.state.history().index);
             }
         }
         Ok(())

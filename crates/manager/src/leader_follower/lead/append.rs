@@ -21,6 +21,7 @@ impl Node {
 
     async fn send_batch(&mut self, leading: &mut Leading, batch: EntryBatch) {
         let encoded = batch.encode();
+        // Before a follower can have it.
         self.shared.sent.fetch_max(batch.last_index(), Ordering::AcqRel);
         let sent = match leading.is_in_doubt {
             true => None,

@@ -38,11 +38,20 @@ pub(super) struct Leading {
     /// Acknowledged, and not being stored yet.
     pub(super) decided: Vec<Flight>,
     pub(super) committing: Option<Committing>,
-    /// Who waits for which entry.
-    pub(super) waiters: VecDeque<(u64, Reply)>,
+    /// Who waits until which entry is stored.
+    pub(super) waiters: VecDeque<Waiter>,
     /// An append did not succeed, or that is not known: nothing more is sent before the log was read.
     pub(super) is_in_doubt: bool,
     pub(super) checking: Option<Checking>,
+}
+
+/// Who waits until an entry is stored.
+pub(super) struct Waiter {
+    pub(super) index: u64,
+    pub(super) reply: Reply,
+    /// It is not told of a write of its own, but that it was refused for what was written up to there: which nobody may
+    /// hear of before it is sure to stay.
+    pub(super) refused: Option<WriteError>,
 }
 
 /// What is being stored.
@@ -114,10 +123,10 @@ impl Leading {
     /// Tells those who waited for entries up to this one.
     pub(super) fn answer(&mut self, index: u64) {
         let term = self.term;
-        while self.waiters.front().is_some_and(|(waited, _)| *waited <= index) {
-            let (index, reply) = self.waiters.pop_front().expect("there is one");
+        while self.waiters.front().is_some_and(|waiter| waiter.index <= index) {
+            let Waiter { index, reply, refused } = self.waiters.pop_front().expect("there is one");
             // Whoever gave up waiting is told nothing; the write stands.
-            let _ = reply.send(Ok(Written { term, index }));
+            let _ = reply.send(refused.map_or(Ok(Written { term, index }), Err));
         }
     }
 
@@ -128,8 +137,8 @@ impl Leading {
             End::Asked(_) => "it was asked to hand over".to_owned(),
         };
         let sent = self.flights.back().map_or(0, |flight| flight.batch.last_index());
-        for (index, reply) in self.waiters.drain(..) {
-            let _ = reply.send(Err(match index <= sent {
+        for Waiter { index, reply, refused } in self.waiters.drain(..) {
+            let _ = reply.send(Err(match refused.is_none() && index <= sent {
                 true => WriteError::OutcomeUnknown { deadline: Duration::ZERO },
                 false => WriteError::NotWritten { reason: reason.clone() },
             }));

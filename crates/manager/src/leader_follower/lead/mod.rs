@@ -21,6 +21,7 @@ use super::{
     metrics::add,
     node::{Next, Node},
     take_over::Halt,
+    voice,
 };
 use leading::{Leading, checked, stored};
 
@@ -173,17 +174,20 @@ impl Node {
         self.shared.standing.send_modify(|standing| standing.leader = None);
         self.become_role(NodeRole::Follower);
         add(&self.shared.counters.demotions, 1);
+        tracing::info!(node = %self.shared.node, term, %reason, "leads no more");
+        // Before the lease is given up, which takes its time if the broker does not answer.
+        self.shared.notify(Notification::Demoted { term, reason });
         if let Some(lease) = &self.lease {
             if resigns {
                 let until = Instant::now() + self.shared.options.lease * 2;
                 self.stands_back_until = Some(until);
                 self.stands = Some(false);
                 lease.compete(false).await;
+                // Before the lease is free, so that the others do not take this node for lost.
+                voice::say(&self.shared).await;
             }
             lease.release().await;
         }
-        tracing::info!(node = %self.shared.node, term, %reason, "leads no more");
-        self.shared.notify(Notification::Demoted { term, reason });
         Ok(match end {
             End::Asked(reply) => {
                 let _ = reply.send(Ok(()));
