@@ -256,9 +256,11 @@ impl State {
     pub(super) fn prepare(&self, group: &mut Group) -> Batch {
         let mut batch = std::mem::take(&mut group.batch);
         for (key, row) in &group.application.rows {
+            // A store may keep the key for long, and with it the message that it is a part of.
+            let key = key.detached().as_bytes().clone();
             match row {
-                Some(row) => batch.put(Table::Entities, key.as_bytes().clone(), row.encode()),
-                None => batch.remove(Table::Entities, key.as_bytes().clone()),
+                Some(row) => batch.put(Table::Entities, key, row.encode()),
+                None => batch.remove(Table::Entities, key),
             }
         }
         let oldest = group.history.index.saturating_sub(self.shared.options.tail_entries_max);
