@@ -250,7 +250,7 @@ impl LeaderFollowerBuilder {
         let store = self.store.ok_or_else(|| missing("store"))?;
         let pipeline = self.pipeline.ok_or_else(|| missing("pipeline"))?;
         check_options(&self.options, &node_id, &self.namespace)?;
-        let loaded = tokio::task::spawn_blocking({
+        let loaded = state::aside(&*store, {
             let (store, node_id, namespace) = (store.clone(), node_id.clone(), self.namespace.clone());
             move || state::load(&*store, &node_id, &namespace)
         });
