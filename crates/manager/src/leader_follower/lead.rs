@@ -54,6 +54,8 @@ struct Leading {
     committing: Option<Committing>,
     /// Who waits for which entry.
     waiters: VecDeque<(u64, Reply)>,
+    /// Who is to be refused once this entry is stored.
+    refused: VecDeque<(u64, Reply, WriteError)>,
     /// An append did not succeed, or that is not known: nothing more is sent before the log was read.
     is_in_doubt: bool,
     checking: Option<BoxFuture<'static, (u64, Result<LogState, PipelineError>)>>,
@@ -112,6 +114,7 @@ impl Node {
             decided: Vec::new(),
             committing: None,
             waiters: VecDeque::new(),
+            refused: VecDeque::new(),
             is_in_doubt: false,
             checking: None,
         }
@@ -131,7 +134,7 @@ impl Node {
                 return Ok(End::Halted(halt));
             }
             let until = self.lease.as_ref().and_then(|lease| lease.held()).map(|held| held.until);
-            let takes_more = leading.waiters.len() < self.shared.options.writes_waiting_max;
+            let takes_more = leading.waiters.len() + leading.refused.len() < self.shared.options.writes_waiting_max;
             tokio::select! {
                 biased;
                 () = self.shared.closing.cancelled() => {}
@@ -156,6 +159,7 @@ impl Node {
             }
             self.send(leading).await;
             self.store(leading)?;
+            self.answer_refused(leading);
             self.shared.log_end.store(leading.expected, Ordering::Release);
         }
     }
@@ -221,17 +225,44 @@ impl Node {
             Err(refusal) => {
                 add(&shared.counters.writes_refused, 1);
                 let key = key.to_string();
-                let _ = reply.send(Err(match refusal {
+                let error = match refusal {
                     Refusal::Exists { version } => WriteError::AlreadyExists { key, version },
                     Refusal::Missing => WriteError::NotFound { key },
                     Refusal::Version { found } => {
                         let expected = expected_version.unwrap_or_default();
                         WriteError::VersionMismatch { key, expected, found }
                     }
-                }));
+                };
+                if self.lease.is_none() && leading.proposer.is_empty() {
+                    // Only an entry behind what it rests on shows that this node still leads.
+                    leading.proposer.push(Operation::Nothing);
+                }
+                leading.refused.push_back((leading.proposer.index(), reply, error));
             }
         }
         Ok(())
+    }
+
+    /// A refusal tells of the state as a read does: so it waits until all that it rests on is stored, and this node is
+    /// known to lead after that.
+    fn answer_refused(&self, leading: &mut Leading) {
+        let index = self.state.history().index;
+        let count = leading.refused.partition_point(|(rests_on, _, _)| *rests_on <= index);
+        if count == 0 {
+            return;
+        }
+        let refused: Vec<_> = leading.refused.drain(..count).collect();
+        let (lease, token) = (self.lease.clone(), self.token);
+        tokio::spawn(async move {
+            let leads = match lease {
+                Some(lease) => lease.confirm(token).await,
+                None => true,
+            };
+            for (_, reply, error) in refused {
+                let unsure = || WriteError::NotWritten { reason: "it is not sure who leads".to_owned() };
+                let _ = reply.send(Err(if leads { error } else { unsure() }));
+            }
+        });
     }
 
     fn check(&self, key: &Text, value: Option<&Bytes>) -> Result<(), EncodeError> {
@@ -511,6 +542,9 @@ impl Leading {
             End::Asked(_) => "it was asked to hand over".to_owned(),
         };
         let sent = self.flights.back().map_or(0, |flight| flight.batch.last_index());
+        for (_, reply, _) in self.refused.drain(..) {
+            let _ = reply.send(Err(WriteError::NotWritten { reason: reason.clone() }));
+        }
         for (index, reply) in self.waiters.drain(..) {
             let _ = reply.send(Err(match index <= sent {
                 true => WriteError::OutcomeUnknown { deadline: Duration::ZERO },

@@ -104,6 +104,10 @@ impl LeaderFollowerManager {
         // Before the row, which is never older than this.
         let history = shared.applied.borrow().history;
         let row = shared.row(key.as_bytes())?;
+        // The taking of a state may have begun in between.
+        if !shared.applied.borrow().is_whole {
+            return Err(ReadError::Desynced);
+        }
         let version = row.as_ref().map_or(0, |row| row.version);
         let value = match row {
             Some(row) => Some(decode_value(&row.value, &shared.options.limits.for_state())?),
@@ -185,7 +189,10 @@ impl LeaderFollowerManager {
     pub(super) async fn confirm_leading(&self) -> bool {
         let shared = self.shared();
         match self.lease() {
-            Some(lease) => lease.confirm().await && shared.is_leading(),
+            Some(lease) => {
+                let token = shared.token.load(std::sync::atomic::Ordering::Acquire);
+                shared.is_leading() && lease.confirm(token).await && shared.is_leading()
+            }
             None => {
                 // Without an election only the log can say: it takes an entry from whoever knows its end.
                 let (reply, written) = oneshot::channel();

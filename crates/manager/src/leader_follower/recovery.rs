@@ -60,7 +60,7 @@ impl Node {
     }
 
     /// Whom to ask for entries up to `to`: the leader, or else the most advanced.
-    fn source(&self, to: u64) -> Option<String> {
+    pub(super) fn source(&self, to: u64) -> Option<String> {
         let within = self.shared.options.heartbeat_timeout;
         let leader = self.shared.leader();
         let alive = self.shared.peers().alive(within);
@@ -262,6 +262,8 @@ impl Node {
             }
             let mut group = self.state.group();
             group.take_page(&self.state, after.as_ref(), &page)?;
+            // Before the first of its rows can be read.
+            self.shared.applied.send_modify(|applied| applied.is_whole = false);
             rows += page.rows.len() as u64;
             after = page.rows.last().map(|(key, _, _)| key.clone()).or(after);
             let (is_last, index_after) = (page.is_last, page.index_after);

@@ -1,6 +1,6 @@
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicU64},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::{AtomicU64, Ordering}},
     time::Duration,
 };
 
@@ -45,6 +45,9 @@ pub(crate) struct Shared {
     pub(super) tell: Notify,
     pub(super) reach: Reach,
     pub(super) tail: Mutex<VecDeque<TailSpan>>,
+    /// The fencing token of the lease with which this node leads, or is to.
+    pub(super) token: AtomicU64,
+    pub(super) started: Instant,
     /// The last message of the log, as far as this node knows while it leads.
     pub(super) log_end: AtomicU64,
     pub(super) counters: Counters,
@@ -128,6 +131,8 @@ impl Shared {
             tell: Notify::new(),
             reach: Reach::default(),
             tail: Mutex::new(tail),
+            token: AtomicU64::new(0),
+            started: Instant::now(),
             log_end: AtomicU64::new(0),
             counters: Counters::default(),
             notifications: RwLock::new(Some(broadcast::Sender::new(crate::NOTIFICATIONS_MAX))),
@@ -184,7 +189,9 @@ impl Shared {
 
     /// It leads, and by its own clock nobody else can yet. Without an election nobody knows but the log.
     pub(super) fn leads_for_sure(&self) -> bool {
-        self.is_leading() && self.lease.as_ref().is_some_and(|lease| lease.borrow().is_held(Instant::now()))
+        let token = self.token.load(Ordering::Acquire);
+        self.is_leading()
+            && self.lease.as_ref().is_some_and(|lease| lease.borrow().is_held(token, Instant::now()))
     }
 
     /// True if the node would lead.
