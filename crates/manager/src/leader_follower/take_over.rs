@@ -12,6 +12,7 @@ use super::{
     Notification, RoleError,
     metrics::add,
     node::{Next, Node, TermStart},
+    puller::Pulled,
     shared::TailSpan,
 };
 
@@ -225,7 +226,12 @@ impl Node {
                 let Some(puller) = &mut self.puller else { continue 'log };
                 if let Ok(pulled) = tokio::time::timeout(LOOK_INTERVAL, puller.next()).await {
                     let before = self.state.history().index;
+                    let is_down = matches!(pulled, Pulled::Down(_));
                     self.apply(pulled).await?;
+                    if is_down {
+                        // It may be gone again, and nobody else makes it.
+                        continue 'log;
+                    }
                     came_at = Instant::now();
                     if self.state.history().index > before {
                         progress_at = came_at;

@@ -6,4 +6,5 @@ mod election;
 mod log_loss;
 mod reading;
 mod resync;
+mod taking_over;
 mod writing;

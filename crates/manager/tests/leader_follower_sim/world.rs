@@ -192,6 +192,7 @@ impl World {
             .read_timeout(options.read_timeout)
             .tail_entries_max(options.tail_entries_max)
             .resync_threshold(options.resync_threshold)
+            .page_bytes(options.page_bytes)
             .in_flight_max(options.in_flight_max)
             .writes_waiting_max(options.writes_waiting_max)
             .start()
