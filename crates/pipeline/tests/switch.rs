@@ -214,7 +214,10 @@ async fn what_is_sent_over_a_held_link_arrives_late_and_in_order() {
     switch.release();
     assert_eq!(ack.await.expect("an acknowledgement").sequence, 2);
     for expected in ["1", "2"] {
-        assert_eq!(subscription.next().await.expect("a message").payload.as_deref(), Some(expected.as_bytes()));
+        assert_eq!(
+            subscription.next().await.expect("a message").payload.as_deref(),
+            Some(expected.as_bytes())
+        );
     }
 }
 

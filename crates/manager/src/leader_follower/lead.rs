@@ -134,7 +134,8 @@ impl Node {
                 return Ok(End::Halted(halt));
             }
             let until = self.lease.as_ref().and_then(|lease| lease.held()).map(|held| held.until);
-            let takes_more = leading.waiters.len() + leading.refused.len() < self.shared.options.writes_waiting_max;
+            let takes_more =
+                leading.waiters.len() + leading.refused.len() < self.shared.options.writes_waiting_max;
             tokio::select! {
                 biased;
                 () = self.shared.closing.cancelled() => {}

@@ -373,7 +373,8 @@ impl LeaseHandle {
     /// its own.
     pub(super) async fn confirm(&self, token: u64) -> bool {
         let (reply, confirmed) = oneshot::channel();
-        self.requests.send(LeaseRequest::Confirm { token, reply }).await.is_ok() && confirmed.await.unwrap_or(false)
+        self.requests.send(LeaseRequest::Confirm { token, reply }).await.is_ok()
+            && confirmed.await.unwrap_or(false)
     }
 
     pub(super) async fn compete(&self, competes: bool) {

@@ -90,9 +90,8 @@ impl Node {
         let knows_all = self.shared.started.elapsed() > options.heartbeat_interval;
         self.shared.tell.notify_one();
         while began.elapsed() < HEAR_TIMEOUT && !self.shared.closing.is_cancelled() {
-            let has_spoken = |node: &String| {
-                self.shared.peers().get(node).is_some_and(|peer| peer.heard_at > began)
-            };
+            let has_spoken =
+                |node: &String| self.shared.peers().get(node).is_some_and(|peer| peer.heard_at > began);
             if knows_all && expected.iter().all(has_spoken) {
                 return;
             }
@@ -251,7 +250,8 @@ impl Node {
             return Ok(None);
         }
         if let Some(source) = self.source(told) {
-            let reason = format!("{source:?} has entries up to {told}, and its tail does not reach back to {have}");
+            let reason =
+                format!("{source:?} has entries up to {told}, and its tail does not reach back to {have}");
             self.resync(&reason).await?;
             return Ok(Some(reason));
         }

@@ -160,9 +160,8 @@ impl Strike<'_> {
     }
 
     fn leader(&self) -> Option<usize> {
-        let leads = |host: &crate::host::Host| {
-            host.life.as_ref().is_some_and(|life| life.manager.is_leader())
-        };
+        let leads =
+            |host: &crate::host::Host| host.life.as_ref().is_some_and(|life| life.manager.is_leader());
         self.world.hosts().iter().position(leads)
     }
 
@@ -177,7 +176,9 @@ impl Strike<'_> {
     }
 
     fn fault(&mut self) -> Fault {
-        *[Fault::Unavailable, Fault::LoseMessage, Fault::LoseAck].choose(self.random).expect("there are three")
+        *[Fault::Unavailable, Fault::LoseMessage, Fault::LoseAck]
+            .choose(self.random)
+            .expect("there are three")
     }
 
     fn link(&mut self, kind: Kind, node: usize) -> bool {

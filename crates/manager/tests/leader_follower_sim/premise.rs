@@ -58,8 +58,7 @@ impl Premise {
         let hosts = world.hosts();
         let has = hosts[node].has();
         let others = hosts.iter().enumerate().filter(|(other, _)| *other != node);
-        self.allows_stop(node)
-            && others.filter_map(|(_, other)| other.gives()).any(|others| others >= has)
+        self.allows_stop(node) && others.filter_map(|(_, other)| other.gives()).any(|others| others >= has)
     }
 
     /// Whether the log may lose something now; if so, it is to be lost at once.

@@ -120,7 +120,8 @@ impl Pipeline for Tap {
         payload: Bytes,
         expected_last: u64,
     ) -> Result<Appending, PipelineError> {
-        let batch = EntryBatch::decode(payload.clone(), &Limits::default()).expect("a leader appends entries");
+        let batch =
+            EntryBatch::decode(payload.clone(), &Limits::default()).expect("a leader appends entries");
         let (at_ns, node) = (self.clock.now_ns(), self.node.clone());
         // At once, so that appends stay in the order in which they were sent.
         let Appending { sequence, ack } = self.inner.append(origin, payload, expected_last).await?;

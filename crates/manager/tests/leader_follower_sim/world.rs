@@ -197,12 +197,14 @@ impl World {
             .writes_waiting_max(options.writes_waiting_max)
             .start()
             .await;
-        let manager = started.expect("a node starts, whatever its disk holds and whether or not there is a broker");
+        let manager =
+            started.expect("a node starts, whatever its disk holds and whether or not there is a broker");
         self.note(format!("{} starts, with {} applied", plan.name, manager.last_applied_sequence()));
         let (world, mut notifications) = (Arc::clone(self), manager.subscribe());
         tokio::spawn(async move {
             while let Some(what) = notifications.next().await {
-                if !matches!(what, Notification::EventApplied { .. } | Notification::FollowersChanged { .. }) {
+                if !matches!(what, Notification::EventApplied { .. } | Notification::FollowersChanged { .. })
+                {
                     world.note(format!("{} tells {what:?}", plan.name));
                 }
                 let at_ns = world.clock.now_ns();
@@ -255,9 +257,9 @@ impl World {
                 loop {
                     let leading: Vec<_> = managers.iter().filter(|manager| manager.is_leader()).collect();
                     if let [leader] = leading[..]
-                        && managers.iter().all(|other| {
-                            other.leader().is_some_and(|known| known.id == leader.node_id())
-                        })
+                        && managers
+                            .iter()
+                            .all(|other| other.leader().is_some_and(|known| known.id == leader.node_id()))
                     {
                         // Of a key that nobody else writes.
                         let write = Write::upsert("the end", &format!("round {round}"));

@@ -5,7 +5,11 @@ use std::{fmt::Debug, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
-use tokio::{sync::{Mutex, watch}, task::AbortHandle, time::Instant};
+use tokio::{
+    sync::{Mutex, watch},
+    task::AbortHandle,
+    time::Instant,
+};
 
 use self::lease::SwitchLease;
 use crate::{
