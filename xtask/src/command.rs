@@ -61,6 +61,8 @@ Examples:
   cargo xtask soak --only wipe-stream,wipe-files --rounds 20
   cargo xtask soak --only deletes --entities 1000000 --rounds 1
   cargo xtask soak -- --help      every option, from the program itself
+  cargo xtask soak leader --only pause,partition --rounds 50
+  cargo xtask soak leader --help  the same for the leader-follower mode
 
 Builds the program of crates/soak in release mode and runs it with the nats-server that the tests use. docs/TESTING.md
 says what is checked.

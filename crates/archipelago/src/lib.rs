@@ -20,6 +20,34 @@
 //! # }
 //! ```
 //!
+//! Where there must be no conflicts, one node at a time writes, and another takes over when it is gone:
+//!
+//! ```
+//! use archipelago::{
+//!     leader_follower::{ReadConsistency, Write},
+//!     prelude::*,
+//! };
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let broker = MemoryBroker::default();
+//! let node = LeaderFollowerManager::builder()
+//!     .node_id("paris")
+//!     .namespace("orders")
+//!     .store(MemoryStore::new())
+//!     .pipeline(broker.pipeline("orders"))
+//!     .start()
+//!     .await?;
+//! node.promote().await?; // or wait: nodes elect one of them by themselves
+//! node.write(Write::create("order/7", "two lamps")).await?;
+//! let found = node.read::<String>("order/7", ReadConsistency::Linearizable).await?;
+//! assert_eq!(found.value.as_deref(), Some("two lamps"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `docs/MODES.md` compares the two. A namespace is of one mode for ever.
+//!
 //! This crate is the façade: the few types that users name, out of crates that can be used by themselves.
 //!
 //! | feature | default | what it adds |
@@ -39,6 +67,7 @@
 //! | [`store`], `store_fjall` | `archipelago-store`, `archipelago-store-fjall` | where a replica keeps its state |
 //! | [`pipeline`], `pipeline_nats` | `archipelago-pipeline`, `archipelago-pipeline-nats` | what carries events, and keeps snapshots |
 //! | [`manager`] | `archipelago-manager` | the managers, and the subscriber |
+//! | [`leader_follower`] | a part of it | all that belongs to [`LeaderFollowerManager`]; its types have names of their own there |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -67,6 +96,9 @@ pub use archipelago_store_fjall as store_fjall;
 
 pub use archipelago_conflict::{ConflictResolver, ConflictStrategy, Custom, Sibling, Strategy};
 pub use archipelago_crdt::Value;
+#[doc(no_inline)]
+pub use archipelago_manager::leader_follower;
+pub use archipelago_manager::leader_follower::LeaderFollowerManager;
 pub use archipelago_manager::subscriber::{
     BatchDelivery, Checkpoint, CheckpointMode, CheckpointStore, EventDelivery, EventSubscriber, ReplayFrom,
 };
@@ -92,8 +124,8 @@ pub mod prelude {
     #[cfg(feature = "fjall")]
     pub use crate::FjallStore;
     pub use crate::{
-        Durability, EventSubscriber, MemoryBroker, MemoryStore, MultiMasterManager, Notification, Strategy,
-        Value, WriteReceipt,
+        Durability, EventSubscriber, LeaderFollowerManager, MemoryBroker, MemoryStore, MultiMasterManager,
+        Notification, Strategy, Value, WriteReceipt,
     };
     #[cfg(feature = "nats")]
     pub use crate::{NatsConfig, NatsPipeline};
@@ -103,3 +135,8 @@ pub mod prelude {
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// The same for the page of the leader-follower mode.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/LEADER_FOLLOWER.md")]
+struct LeaderFollowerPage;

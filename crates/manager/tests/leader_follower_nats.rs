@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use archipelago_manager::leader_follower::{LeaderFollowerManager, ReadConsistency, Write, WriteError};
-use archipelago_pipeline_nats::{NatsConfig, NatsPipeline};
+use archipelago_pipeline_nats::{NatsConfig, NatsPipeline, ReadFrom};
 use archipelago_store::MemoryStore;
+use archipelago_store_fjall::FjallStore;
 use archipelago_testkit::nats::NatsServer;
 
 const NAMESPACE: &str = "orders";
@@ -117,4 +118,54 @@ async fn a_broker_that_is_killed_and_one_that_forgot_everything_cost_no_write() 
     }
     expect_equal(&nodes).await;
     assert_eq!(nodes[0].key_count(), 80);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_reads_from_a_mirror_has_what_the_others_have_and_knows_how_fresh_it_is() {
+    let server = NatsServer::start().await.expect("a server");
+    let nodes = three(&server).await;
+    let leader = leader_of(&nodes).await;
+    create(&nodes, "first").await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let relayed = |from| {
+        let (server, folder) = (&server, folder.path().join("far"));
+        async move {
+            let config = NatsConfig::new(server.url(), NAMESPACE).read_from(from);
+            LeaderFollowerManager::builder()
+                .node_id("relayed")
+                .namespace(NAMESPACE)
+                .store(FjallStore::open(folder).expect("an own folder"))
+                .pipeline(NatsPipeline::connect(config).await.expect("connecting"))
+                .lease(Duration::from_secs(1))
+                .promotion_eligible(false)
+                .start()
+                .await
+                .expect("a node")
+        }
+    };
+    let mirror = ReadFrom::Mirror { name: "far".into(), origin_domain: None };
+    let far = relayed(mirror).await;
+    for number in 0..50 {
+        create(&nodes, &format!("k{number}")).await;
+    }
+    let found = far.read::<String>("k49", ReadConsistency::Linearizable).await.expect("read");
+    assert_eq!(found.value.as_deref(), Some("k49"));
+    far.read::<String>("k49", ReadConsistency::BoundedStaleness(Duration::ZERO)).await.expect("fresh");
+    nodes[leader].demote().await.expect("demoted");
+    create(&nodes, "after").await;
+    let mut all = nodes.clone();
+    all.push(far.clone());
+    expect_equal(&all).await;
+    // Back to the log itself, from where it stands: sequences are the same.
+    let applied = far.metrics().entries_applied;
+    assert!(applied >= 52, "{applied}");
+    all.pop();
+    far.close().await.expect("closed");
+    drop(far);
+    let near = relayed(ReadFrom::Origin).await;
+    create(&nodes, "later").await;
+    all.push(near.clone());
+    expect_equal(&all).await;
+    let applied = near.metrics().entries_applied;
+    assert!(applied <= 5, "{applied} were applied again");
 }

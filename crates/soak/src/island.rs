@@ -21,13 +21,15 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How many entities are asked for at once.
 const PAGE: usize = 500;
 
+type MasterLink = Link<Request, Answer>;
+
 #[derive(Debug)]
 pub(crate) struct Island {
     /// The name that people read; a twin's differs from its master's.
     pub(crate) label: String,
     options: MasterOptions,
     /// `None` while it is killed.
-    link: watch::Sender<Option<Arc<Link>>>,
+    link: watch::Sender<Option<Arc<MasterLink>>>,
     /// Each write of the load holds it for reading: whoever holds it for writing holds the load off.
     pub(crate) gate: Arc<RwLock<()>>,
 }
@@ -72,7 +74,7 @@ impl Island {
         if self.link.borrow().is_some() {
             return Ok(());
         }
-        let link = Link::spawn().map_err(Failure::broken("start a process"))?;
+        let link = spawn()?;
         self.started(link.call(Request::Start(self.options.clone())).await)?;
         self.link.send_replace(Some(Arc::new(link)));
         Ok(())
@@ -80,7 +82,7 @@ impl Island {
 
     /// Starts it, and kills it again `after` that, wherever it is in its start.
     pub(crate) async fn restart_and_kill(&self, after: Duration) -> Outcome {
-        let link = Link::spawn().map_err(Failure::broken("start a process"))?;
+        let link = spawn()?;
         let _ = tokio::time::timeout(after, link.call(Request::Start(self.options.clone()))).await;
         link.kill().await.map_err(Failure::broken("kill a master"))
     }
@@ -95,7 +97,7 @@ impl Island {
         Err(Failure::Broken(format!("{} does not start on {:?}: {reason}", self.label, self.folder())))
     }
 
-    fn link(&self) -> Outcome<Arc<Link>> {
+    fn link(&self) -> Outcome<Arc<MasterLink>> {
         let link = self.link.borrow().clone();
         link.ok_or_else(|| Failure::Broken(format!("{} does not run", self.label)))
     }
@@ -229,7 +231,12 @@ impl Island {
     }
 }
 
-fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+/// A master tells nothing without being asked.
+fn spawn() -> Outcome<MasterLink> {
+    Link::spawn(&["master"], drop).map_err(Failure::broken("start a process"))
+}
+
+pub(crate) fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;

@@ -10,18 +10,23 @@
 //! | `fleet` | the masters and their broker; waiting until they agree, comparing what they hold |
 //! | `load` | the writers |
 //! | `ledger` | what was acknowledged, kept outside of the masters, and what they must therefore hold |
-//! | `island`, `link` | the parent's end of a master's process |
+//! | `island` | the parent's end of a master's process |
 //! | `master` | the child: one master |
 //! | `protocol` | what is asked and answered between the two |
+//! | `leader` | `soak leader`, the same for the nodes of a leader-follower namespace |
+//! | `link`, `child` | the two ends of the pipes between this program and a child of it |
+//! | `interrupt`, `failure` | what ends a run before its time |
 //! | `report`, `progress` | what a person, or a program, is told |
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program talks to its user")]
 
 mod actions;
+mod child;
 mod failure;
 mod fleet;
 mod interrupt;
 mod island;
+mod leader;
 mod ledger;
 mod link;
 mod load;
@@ -39,7 +44,7 @@ use tracing_subscriber::EnvFilter;
 
 use options::Options;
 
-/// `soak <options>`, or as a child `soak master`.
+/// `soak <options>`, `soak leader <options>`, or as a child `soak master`, `soak leader-node`.
 #[derive(Debug, Parser)]
 #[command(name = "soak", version, args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -54,6 +59,10 @@ enum Command {
     /// One master: one JSON object a line on standard input and output.
     #[command(hide = true)]
     Master,
+    /// One node of a leader-follower namespace, likewise.
+    #[command(hide = true)]
+    LeaderNode,
+    Leader(leader::options::Options),
 }
 
 fn main() -> ExitCode {
@@ -70,6 +79,8 @@ fn main() -> ExitCode {
     let code = runtime.block_on(async {
         match cli.command {
             Some(Command::Master) => master::serve().await,
+            Some(Command::LeaderNode) => leader::node::serve().await,
+            Some(Command::Leader(options)) => leader::run::run(options).await,
             None => run::run(cli.options).await,
         }
     });

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    io::{BufRead, Write as _},
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -17,15 +16,14 @@ use archipelago::{
 };
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
 
-use crate::protocol::{
-    AckWanted, Actor, Amounts, Answer, CRDTS, Counted, Held, HeldValue, MasterOptions, Numbered, Op,
-    Reclaimable, Request, Status, Told, Write, Written, now_unix_ms, number_of, value_of,
+use crate::{
+    child::{self, Numbered, answer},
+    protocol::{
+        AckWanted, Actor, Amounts, Answer, CRDTS, Counted, Held, HeldValue, MasterOptions, Op, Reclaimable,
+        Request, Status, Told, Write, Written, now_unix_ms, number_of, value_of,
+    },
 };
-
-/// How many requests are read ahead.
-const REQUESTS_MAX: usize = 256;
 
 /// How many writes of a `Fill` or `Clear` are under way at once: enough to share the syncs of the disk.
 const BULK_WRITES: usize = 512;
@@ -52,8 +50,7 @@ struct Tally {
 
 /// Does what standard input asks until it ends.
 pub(crate) async fn serve() -> ExitCode {
-    let (requests, mut queue) = mpsc::channel(REQUESTS_MAX);
-    std::thread::spawn(move || read(&requests));
+    let mut queue = child::requests();
     let mut master: Option<Arc<Master>> = None;
     while let Some(Numbered { number, body }) = queue.recv().await {
         match (body, &master) {
@@ -72,28 +69,6 @@ pub(crate) async fn serve() -> ExitCode {
         }
     }
     ExitCode::SUCCESS
-}
-
-/// Reads on a thread of its own, so that the end of the input ends the process whatever else it is busy with: it cannot
-/// outlive the parent.
-fn read(requests: &mpsc::Sender<Numbered<Request>>) {
-    for line in std::io::stdin().lock().lines() {
-        let request = line.ok().and_then(|line| serde_json::from_str(&line).ok());
-        let Some(request) = request else { break };
-        if requests.blocking_send(request).is_err() {
-            break;
-        }
-    }
-    std::process::exit(0);
-}
-
-fn answer(number: u64, body: Answer) {
-    let Ok(mut line) = serde_json::to_vec(&Numbered { number, body }) else { return };
-    line.push(b'\n');
-    let mut stdout = std::io::stdout().lock();
-    if stdout.write_all(&line).and_then(|()| stdout.flush()).is_err() {
-        std::process::exit(0);
-    }
 }
 
 impl Master {

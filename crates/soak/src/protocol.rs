@@ -24,13 +24,6 @@ pub(crate) struct MasterOptions {
     pub(crate) heartbeat_ms: u64,
 }
 
-/// A request or an answer, with the number that ties them together.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Numbered<T> {
-    pub(crate) number: u64,
-    pub(crate) body: T,
-}
-
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Request {

@@ -27,6 +27,7 @@
 //! | `search` | [`search`]: the search for a minimal [`Counterexample`] |
 //! | `folder_image` | [`FolderImage`]: what a crash leaves of the files of a store |
 //! | `stored_master` | [`StoredMaster`]: whether the rows of a master fit together |
+//! | `tcp_proxy` | [`TcpProxy`]: a relay that cuts a client off from its server |
 //! | [`nats`] | a real nats-server with JetStream, started, broken and mended by a test |
 //!
 //! Invariant: nothing outlives the test process, whether it ends, panics or is killed.
@@ -46,6 +47,7 @@ pub mod nats;
 mod search;
 mod sibling_laws;
 mod stored_master;
+mod tcp_proxy;
 
 pub use proptest;
 
@@ -55,3 +57,4 @@ pub use merge_laws::{MergeLaws, merge_laws};
 pub use search::{Counterexample, assert_law, search};
 pub use sibling_laws::sibling_laws;
 pub use stored_master::{Inconsistency, StoredMaster};
+pub use tcp_proxy::TcpProxy;

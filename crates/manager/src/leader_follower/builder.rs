@@ -296,9 +296,12 @@ impl LeaderFollowerBuilder {
             puller: None,
             log: LogView::default(),
             term_start: None,
+            leading: None,
             promoting: None,
             stands_back_until: None,
             marks: super::marks::Marks::default(),
+            missed: None,
+            reads_mirror: None,
             stands: None,
         };
         let running = Arc::new(Running {

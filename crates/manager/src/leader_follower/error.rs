@@ -115,6 +115,16 @@ impl WriteError {
         }
     }
 
+    /// True if it says what the key has.
+    pub(crate) fn tells_of_the_key(&self) -> bool {
+        matches!(
+            self,
+            WriteError::AlreadyExists { .. }
+                | WriteError::NotFound { .. }
+                | WriteError::VersionMismatch { .. }
+        )
+    }
+
     /// What the leader said about a write of this key.
     pub(crate) fn refused(key: &str, expected: Option<u64>, refusal: WriteRefusal, waited: Duration) -> Self {
         let key = key.to_owned();
@@ -187,19 +197,31 @@ pub enum ReadError {
         /// What the store said.
         reason: String,
     },
-    /// The manager is closed.
+    /// The node did not answer. Only said of [other nodes](super::RoutedNode). Worth trying again, or elsewhere.
+    #[error("no answer: {reason}")]
+    Unreachable {
+        /// What happened.
+        reason: String,
+    },
+    /// The manager is closed. Read from another node.
     #[error("the manager is closed")]
     Closed,
 }
 
 impl ReadError {
-    /// True if the same read may succeed later, or on another node.
+    /// True if another node may answer the same read.
+    pub fn may_succeed_elsewhere(&self) -> bool {
+        !matches!(self, ReadError::Value(_))
+    }
+
+    /// True if the same read may succeed later on this node.
     pub fn is_retryable(&self) -> bool {
         matches!(
             self,
             ReadError::Behind { .. }
                 | ReadError::TooStale { .. }
                 | ReadError::NoLeader { .. }
+                | ReadError::Unreachable { .. }
                 | ReadError::Desynced
         )
     }

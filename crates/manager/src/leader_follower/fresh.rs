@@ -38,19 +38,20 @@ pub(super) async fn keep_fresh(shared: Arc<Shared>) {
 async fn find_out(shared: &Shared) -> bool {
     let asked_at = Instant::now();
     if shared.is_leading() {
-        if shared.leads_for_sure() {
+        let leads = shared.leads_by_now().await;
+        if leads {
             shared.fresh_at.send_replace(Some(asked_at));
         }
-        return true;
+        return leads;
     }
     let Some(leader) = shared.leader().filter(|leader| *leader.id != *shared.node) else { return false };
     let deadline = shared.options.heartbeat_interval.max(Duration::from_millis(500));
-    let Ok(NodeAnswer::Index { index, .. }) = shared.ask(&leader.id, &NodeQuestion::Head, deadline).await
+    let Ok(NodeAnswer::Index { term, index }) = shared.ask(&leader.id, &NodeQuestion::Head, deadline).await
     else {
         return false;
     };
     let mut applied = shared.applied.subscribe();
-    let caught_up = applied.wait_for(|applied| applied.is_whole && applied.history.index >= index);
+    let caught_up = applied.wait_for(|applied| applied.covers(term, index));
     if !matches!(timeout(APPLY_TIMEOUT, caught_up).await, Ok(Ok(_))) {
         return false;
     }

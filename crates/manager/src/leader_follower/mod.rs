@@ -36,7 +36,8 @@
 //! | `manager`, `builder`, `options` | [`LeaderFollowerManager`], [`LeaderFollowerBuilder`]: what users call |
 //! | `write`, `read`, `session` | [`Write`], [`ReadConsistency`], [`SessionToken`] |
 //! | `router`, `client` | [`ReadRouter`]: reads over several nodes; [`SessionClient`]: one who reads what it wrote |
-//! | `node` | the owner of the state; `follow`, `take_over`, `lead`: what it is at the moment |
+//! | `routed`, `route` | [`RoutedNode`]: what both need of a node; in which order nodes are asked |
+//! | `node` | the owner of the state; `follow`, `take_over`, `lead`: what it is at the moment. Of `lead`, `admit` takes writes in, and `append` brings them to the log and the store |
 //! | `state` | what is applied, and how it lies in the store |
 //! | `puller` | the messages of the log, whatever becomes of it |
 //! | `recovery` | what the log does not bring, from others |
@@ -56,6 +57,7 @@
 //! - Every queue is bounded: commands, writes under way, messages in flight, messages read ahead, answers, the tail.
 
 mod builder;
+mod client;
 mod command;
 mod error;
 mod follow;
@@ -74,6 +76,9 @@ mod puller;
 mod reach;
 mod read;
 mod recovery;
+mod route;
+mod routed;
+mod router;
 mod session;
 mod shared;
 mod state;
@@ -84,12 +89,15 @@ mod write;
 
 pub use archipelago_proto::NodeRole;
 pub use builder::LeaderFollowerBuilder;
+pub use client::SessionClient;
 pub use error::{CloseError, LeaderInfo, ReadError, RoleError, WriteError};
 pub use manager::LeaderFollowerManager;
 pub use metrics::Metrics;
 pub use notification::{Notification, Notifications};
 pub use options::{OnFollower, Role};
 pub use read::{Found, ReadConsistency};
+pub use routed::{NodeStatus, RoutedNode};
+pub use router::{LeaderReads, ReadRouter, RouteError, RouterMetrics, Routing};
 pub use session::{InvalidToken, SessionToken};
 pub(crate) use state::META_PREFIX;
 pub use views::{FollowerLag, FollowerState, FollowerView, Health, LeaderState};

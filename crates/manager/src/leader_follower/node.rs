@@ -41,11 +41,17 @@ pub(super) struct Node {
     pub(super) log: LogView,
     /// The newest start of a term that was applied.
     pub(super) term_start: Option<TermStart>,
+    /// The term in which this node leads, and the first entry of a later one, if it came upon one.
+    pub(super) leading: Option<(u64, Option<u64>)>,
     /// Who waits for this node to lead.
     pub(super) promoting: Option<oneshot::Sender<Result<(), RoleError>>>,
     /// It resigned, and lets others go first until then.
     pub(super) stands_back_until: Option<tokio::time::Instant>,
     pub(super) marks: Marks,
+    /// A leader that is gone, and since when, of which nobody was told yet.
+    pub(super) missed: Option<(LeaderInfo, tokio::time::Instant)>,
+    /// Whether the log is read from a mirror, once that is known.
+    pub(super) reads_mirror: Option<bool>,
     /// What the keeper of the lease was told last: whether to try for it.
     pub(super) stands: Option<bool>,
 }
@@ -205,6 +211,7 @@ impl Node {
                 if self.log.id.as_ref() != Some(&log.id) {
                     self.marks.clear();
                 }
+                self.reads_mirror = Some(log.mirror_lag.is_some());
                 self.log = LogView {
                     id: Some(log.id),
                     sequence: after,
@@ -267,6 +274,11 @@ impl Node {
     ) -> Result<(), StoreError> {
         self.state.add(group, batch, encoded, known)?;
         add(&self.shared.counters.entries_applied, (batch.entries.len() - known) as u64);
+        if let Some((term, deposed_at @ None)) = &mut self.leading
+            && batch.term > *term
+        {
+            *deposed_at = Some(batch.first_index);
+        }
         if known == 0
             && let EntryOperation::TermStart { node, session, address } = &batch.entries[0].operation
         {
@@ -328,6 +340,7 @@ impl Node {
                 standing.term = standing.term.max(term);
                 standing.leader = Some(leader.clone());
             });
+            self.tell_of_missed();
             self.shared.notify(Notification::LeaderElected { leader, term });
         }
         let followers: Vec<String> = self.state.followers().iter().map(Text::to_string).collect();

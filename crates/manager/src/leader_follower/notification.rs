@@ -51,6 +51,15 @@ pub enum Notification {
         /// Why, for a person to read.
         reason: String,
     },
+    /// A state is being taken: told after each page.
+    ResyncProgress {
+        /// Whose.
+        from: String,
+        /// How many rows were taken.
+        rows: u64,
+        /// How many there are.
+        rows_total: u64,
+    },
     /// This node took the state of another one, and has caught up.
     Resynced {
         /// Whose.

@@ -23,6 +23,8 @@ pub(super) struct Peer {
     pub(super) heard_at: Instant,
 }
 
+/// No namespace comes to so many terms; whoever tells of more is not believed.
+const TERM_MAX: u64 = 1 << 62;
 /// How many other nodes are remembered; more are not listened to.
 const PEERS_MAX: usize = 4_096;
 /// How many moments of writing are remembered.
@@ -41,7 +43,7 @@ impl Peers {
 
     /// Takes in what a node says. True if it was not known.
     pub(super) fn hear(&mut self, beat: NodeBeat, now: Instant) -> bool {
-        if beat.node == self.me {
+        if beat.node == self.me || beat.term > TERM_MAX {
             return false;
         }
         let is_new = !self.heard.contains_key(&beat.node);

@@ -83,11 +83,14 @@ impl Task {
         loop {
             match self.pull().await {
                 Ok(()) => return,
-                Err(error @ PipelineError::LogMissing { .. }) => {
-                    if self.sender.send(Pulled::Down(error.to_string())).await.is_err() {
-                        return;
+                // Whoever leads puts back what it held. A mirror has nobody else who makes it.
+                Err(PipelineError::LogMissing { .. }) => {
+                    if let Err(error) = self.pipeline.open().await {
+                        if self.sender.send(Pulled::Down(error.to_string())).await.is_err() {
+                            return;
+                        }
+                        tokio::time::sleep(MISSING_PAUSE).await;
                     }
-                    tokio::time::sleep(MISSING_PAUSE).await;
                 }
                 Err(error) if error.is_loss() => {}
                 Err(error) => {

@@ -1,10 +1,11 @@
 //! Reads, and how they get the consistency that they ask for.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
-use archipelago_proto::{EntityId, NodeAnswer, NodeQuestion, Operation, decode_value};
+use archipelago_proto::{DecodeError, EntityId, Limits, NodeAnswer, NodeQuestion, Operation, decode_value};
 use archipelago_store::Table;
-use serde::de::DeserializeOwned;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{
     sync::oneshot,
     time::{Instant, timeout_at},
@@ -30,7 +31,7 @@ pub enum ReadConsistency {
 }
 
 /// What a read found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Found<T> {
     /// The value, if the key has one.
@@ -39,6 +40,24 @@ pub struct Found<T> {
     pub version: u64,
     /// What this read has seen, for later reads of the same session.
     pub token: SessionToken,
+}
+
+impl<T> Found<T> {
+    /// What a node found, told by somebody else: for [nodes that are reached some other way](super::RoutedNode).
+    pub fn new(value: Option<T>, version: u64, token: SessionToken) -> Self {
+        Found { value, version, token }
+    }
+}
+
+impl Found<Bytes> {
+    /// The same, with the value decoded.
+    ///
+    /// # Errors
+    /// If it is not of this type.
+    pub fn decode<T: DeserializeOwned>(self) -> Result<Found<T>, DecodeError> {
+        let decode = |value: Bytes| decode_value(&value, &Limits::default().for_state());
+        Ok(Found { value: self.value.map(decode).transpose()?, version: self.version, token: self.token })
+    }
 }
 
 impl LeaderFollowerManager {
@@ -52,8 +71,32 @@ impl LeaderFollowerManager {
         key: impl Into<EntityId>,
         consistency: ReadConsistency,
     ) -> Result<Found<T>, ReadError> {
-        self.reach(consistency).await?;
-        self.read_here(&key.into())
+        self.read_within(key, consistency, self.shared().options.read_timeout).await
+    }
+
+    /// As [`read`](Self::read), waiting for so long at most. With nothing to wait, only what is here already is read: that
+    /// of a [linearizable](ReadConsistency::Linearizable) read never is.
+    ///
+    /// # Errors
+    /// [`ReadError`]. Nothing is shown that is older than what was asked for.
+    pub async fn read_within<T: DeserializeOwned>(
+        &self,
+        key: impl Into<EntityId>,
+        consistency: ReadConsistency,
+        patience: Duration,
+    ) -> Result<Found<T>, ReadError> {
+        Ok(self.read_encoded(&key.into(), consistency, patience).await?.decode()?)
+    }
+
+    /// As [`read_within`](Self::read_within), with the value as it was encoded.
+    pub(super) async fn read_encoded(
+        &self,
+        key: &EntityId,
+        consistency: ReadConsistency,
+        patience: Duration,
+    ) -> Result<Found<Bytes>, ReadError> {
+        self.reach(consistency, patience).await?;
+        self.read_here(key)
     }
 
     /// The keys that begin with `prefix`, behind `after`, in order of their bytes, up to `limit`.
@@ -68,7 +111,7 @@ impl LeaderFollowerManager {
         consistency: ReadConsistency,
     ) -> Result<Vec<EntityId>, ReadError> {
         use std::ops::Bound;
-        self.reach(consistency).await?;
+        self.reach(consistency, self.shared().options.read_timeout).await?;
         let after = after.filter(|after| *after >= prefix);
         let from = match after {
             Some(after) => Bound::Excluded(after.as_bytes()),
@@ -81,17 +124,17 @@ impl LeaderFollowerManager {
     }
 
     /// Waits until this node has what such a read takes.
-    async fn reach(&self, consistency: ReadConsistency) -> Result<(), ReadError> {
+    async fn reach(&self, consistency: ReadConsistency, patience: Duration) -> Result<(), ReadError> {
         let shared = self.shared();
         if self.is_closed() {
             return Err(ReadError::Closed);
         }
-        let deadline = Instant::now() + shared.options.read_timeout;
+        let deadline = Instant::now() + patience;
         match consistency {
             ReadConsistency::Eventual => {}
-            ReadConsistency::Session(token) => self.reach_index(token.index, deadline).await?,
+            ReadConsistency::Session(token) => self.reach_token(token, deadline).await?,
             ReadConsistency::BoundedStaleness(bound) => self.reach_freshness(bound, deadline).await?,
-            ReadConsistency::Linearizable => self.reach_now(deadline).await?,
+            ReadConsistency::Linearizable => self.reach_now(deadline, patience).await?,
         }
         match shared.applied.borrow().is_whole {
             true => Ok(()),
@@ -99,27 +142,27 @@ impl LeaderFollowerManager {
         }
     }
 
-    fn read_here<T: DeserializeOwned>(&self, key: &EntityId) -> Result<Found<T>, ReadError> {
+    fn read_here(&self, key: &EntityId) -> Result<Found<Bytes>, ReadError> {
         let shared = self.shared();
         // Before the row, which is never older than this.
         let history = shared.applied.borrow().history;
         let row = shared.row(key.as_bytes())?;
-        // The taking of a state may have begun in between.
-        if !shared.applied.borrow().is_whole {
+        let shown = shared.shown.load(Ordering::SeqCst);
+        if shown == u64::MAX || !shared.applied.borrow().is_whole {
             return Err(ReadError::Desynced);
         }
         let version = row.as_ref().map_or(0, |row| row.version);
-        let value = match row {
-            Some(row) => Some(decode_value(&row.value, &shared.options.limits.for_state())?),
-            None => None,
-        };
-        let token = SessionToken { index: history.index.max(version), term: history.term };
-        Ok(Found { value, version, token })
+        // A row may be stored and not be known to be applied yet. Whoever saw that there is none has seen all that the
+        // store may show: the removal is in it.
+        let seen = if row.is_some() { version } else { shown };
+        let token = SessionToken { index: history.index.max(seen), term: history.term };
+        Ok(Found { value: row.map(|row| row.value), version, token })
     }
 
-    async fn reach_index(&self, index: u64, deadline: Instant) -> Result<(), ReadError> {
+    async fn reach_token(&self, token: SessionToken, deadline: Instant) -> Result<(), ReadError> {
+        let SessionToken { index, term } = token;
         let mut applied = self.shared().applied.subscribe();
-        let reached = applied.wait_for(|applied| applied.is_whole && applied.history.index >= index);
+        let reached = applied.wait_for(|applied| applied.covers(term, index));
         match timeout_at(deadline, reached).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) => Err(ReadError::Closed),
@@ -155,10 +198,9 @@ impl LeaderFollowerManager {
         }
     }
 
-    async fn reach_now(&self, deadline: Instant) -> Result<(), ReadError> {
+    async fn reach_now(&self, deadline: Instant, patience: Duration) -> Result<(), ReadError> {
         let shared = self.shared();
-        let no_leader =
-            || ReadError::NoLeader { leader: shared.leader(), deadline: shared.options.read_timeout };
+        let no_leader = || ReadError::NoLeader { leader: shared.leader(), deadline: patience };
         loop {
             if shared.closing.is_cancelled() {
                 return Err(ReadError::Closed);
@@ -168,13 +210,13 @@ impl LeaderFollowerManager {
                 return Err(no_leader());
             }
             if shared.is_leading() {
-                if timeout_at(deadline, self.confirm_leading()).await.unwrap_or(false) {
-                    return Ok(());
+                if let Ok(Some(token)) = timeout_at(deadline, self.confirm_leading()).await {
+                    return self.reach_token(token, deadline).await;
                 }
             } else if let Some(leader) = shared.leader().filter(|leader| *leader.id != *shared.node) {
                 let asked = shared.ask(&leader.id, &NodeQuestion::ReadIndex, left).await;
-                if let Ok(NodeAnswer::Index { index, .. }) = asked {
-                    return self.reach_index(index, deadline).await;
+                if let Ok(NodeAnswer::Index { term, index }) = asked {
+                    return self.reach_token(SessionToken { index, term }, deadline).await;
                 }
             }
             // Until somebody else leads, or this node does for certain.
@@ -184,13 +226,13 @@ impl LeaderFollowerManager {
         }
     }
 
-    /// Makes sure that this node leads at some moment during this call: what it has applied then is all that anyone was
-    /// told of.
-    pub(super) async fn confirm_leading(&self) -> bool {
+    /// Makes sure that this node leads at some moment during this call, and gives what a read has to see that began
+    /// before it; nothing if it is not certain.
+    pub(super) async fn confirm_leading(&self) -> Option<SessionToken> {
         let shared = self.shared();
-        match self.lease() {
+        let is_certain = match self.lease() {
             Some(lease) => {
-                let token = shared.token.load(std::sync::atomic::Ordering::Acquire);
+                let token = shared.token.load(Ordering::Acquire);
                 shared.is_leading() && lease.confirm(token).await && shared.is_leading()
             }
             None => {
@@ -199,6 +241,10 @@ impl LeaderFollowerManager {
                 let push = Command::Push { operation: Operation::Nothing, reply };
                 self.send(push).await.is_ok() && matches!(written.await, Ok(Ok(_)))
             }
-        }
+        };
+        // Not what this node has applied: a follower may have had from the log, and shown, what the broker has not
+        // acknowledged here yet, and no later read may fall behind that.
+        let term = shared.standing.borrow().term;
+        is_certain.then(|| SessionToken { index: shared.sent.load(Ordering::Acquire), term })
     }
 }

@@ -38,6 +38,17 @@ impl Node {
         }
         if self.source(to).is_none() {
             // Nobody who has them can be asked now. The log may still be written by someone who has.
+            let is_news = self
+                .shared
+                .standing
+                .send_if_modified(|standing| !std::mem::replace(&mut standing.is_desynced, true));
+            if is_news {
+                let reason = format!(
+                    "the log lacks the entries {} to {to}, and no node that is heard has them",
+                    have + 1
+                );
+                self.shared.notify(Notification::FollowerDesynced { sequence: have, reason });
+            }
             self.wait(self.shared.options.heartbeat_interval).await;
             self.pull();
             return Ok(());
@@ -262,9 +273,11 @@ impl Node {
             }
             let mut group = self.state.group();
             group.take_page(&self.state, after.as_ref(), &page)?;
-            // Before the first of its rows can be read.
+            // Before anything of it is stored: from here on the rows are of different moments.
             self.shared.applied.send_modify(|applied| applied.is_whole = false);
             rows += page.rows.len() as u64;
+            let rows_total = page.rows_total.max(rows);
+            self.shared.notify(Notification::ResyncProgress { from: source.to_owned(), rows, rows_total });
             after = page.rows.last().map(|(key, _, _)| key.clone()).or(after);
             let (is_last, index_after) = (page.is_last, page.index_after);
             let base = base.get_or_insert_with(|| StatePage { rows: Vec::new(), ..page });

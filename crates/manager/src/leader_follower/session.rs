@@ -21,10 +21,16 @@ impl SessionToken {
         self.index
     }
 
-    /// The later of two.
+    /// What stands for both: who has applied as much shows what either has seen.
     #[must_use]
     pub fn max(self, other: SessionToken) -> SessionToken {
-        Ord::max(self, other)
+        // Each on its own: of two histories the one with the later term counts, though it may be the shorter one yet.
+        SessionToken { index: self.index.max(other.index), term: self.term.max(other.term) }
+    }
+
+    /// True if this stands for the other one, too.
+    pub(super) fn covers(self, other: SessionToken) -> bool {
+        self.index >= other.index && self.term >= other.term
     }
 }
 
@@ -73,6 +79,14 @@ impl TryFrom<String> for SessionToken {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_two_histories_neither_is_forgotten() {
+        let lost = SessionToken { index: 12, term: 2 };
+        let counts = SessionToken { index: 10, term: 3 };
+        assert!(lost.max(counts).covers(lost) && lost.max(counts).covers(counts));
+        assert!(!lost.covers(counts) && !counts.covers(lost));
+    }
 
     #[test]
     fn a_token_survives_a_header() {

@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     pub(super) pipeline: Arc<dyn Pipeline>,
     pub(super) standing: watch::Sender<Standing>,
     pub(super) applied: watch::Sender<AppliedUpTo>,
+    /// The last entry that the store may show, which is set before it does; `u64::MAX` while the state is taken anew.
+    pub(super) shown: AtomicU64,
     /// `None` if there is no election.
     pub(super) lease: Option<watch::Receiver<LeaseView>>,
     pub(super) peers: Mutex<Peers>,
@@ -51,6 +53,8 @@ pub(crate) struct Shared {
     /// The fencing token of the lease with which this node leads, or is to.
     pub(super) token: AtomicU64,
     pub(super) started: Instant,
+    /// The last entry that this node has sent to the log while it leads. Others may show it before this node does.
+    pub(super) sent: AtomicU64,
     /// The last message of the log, as far as this node knows while it leads.
     pub(super) log_end: AtomicU64,
     pub(super) counters: Counters,
@@ -85,6 +89,14 @@ pub(super) struct AppliedUpTo {
     pub(super) rows: u64,
     /// The state is that of one moment, and may be shown.
     pub(super) is_whole: bool,
+}
+
+impl AppliedUpTo {
+    /// Whether all that stands before and at this entry, which is of a history in which this term had begun, is applied.
+    /// The index alone does not say so: entries that the log lost have the indexes of others.
+    pub(super) fn covers(&self, term: u64, index: u64) -> bool {
+        self.is_whole && self.history.term >= term && self.history.index >= index
+    }
 }
 
 /// The entries of one row of the tail.
@@ -127,6 +139,7 @@ impl Shared {
             pipeline,
             standing: watch::Sender::new(standing),
             applied: watch::Sender::new(applied),
+            shown: AtomicU64::new(if applied.is_whole { applied.history.index } else { u64::MAX }),
             lease,
             peers: Mutex::new(peers),
             fresh_at: watch::Sender::new(None),
@@ -136,6 +149,7 @@ impl Shared {
             tail: Mutex::new(tail),
             token: AtomicU64::new(0),
             started: Instant::now(),
+            sent: AtomicU64::new(0),
             log_end: AtomicU64::new(0),
             counters: Counters::default(),
             notifications: RwLock::new(Some(broadcast::Sender::new(crate::NOTIFICATIONS_MAX))),
@@ -197,9 +211,32 @@ impl Shared {
             && self.lease.as_ref().is_some_and(|lease| lease.borrow().is_held(token, Instant::now()))
     }
 
+    /// Whether nobody else can have led up to some moment of this call: what this node has applied is all that anyone was
+    /// told of until then.
+    pub(super) async fn leads_by_now(&self) -> bool {
+        if self.lease.is_some() {
+            return self.leads_for_sure();
+        }
+        // Without an election only the log knows, which then ends where this node thinks.
+        let before = self.applied.borrow().history;
+        let known = self.log_end.load(Ordering::Acquire);
+        let state = self.pipeline.state().await;
+        let is_at_end = state.is_ok_and(|state| state.last_sequence == known);
+        // An append that succeeded meanwhile says the same, in the same term.
+        let after = self.applied.borrow().history;
+        let has_written = after.index > before.index && after.term == before.term;
+        self.is_leading() && (is_at_end || has_written)
+    }
+
     /// True if the node would lead.
     pub(super) fn is_eligible(&self) -> bool {
         self.options.promotion_eligible && !self.standing.borrow().is_desynced
+    }
+
+    /// The registered followers but this node, which may have been one.
+    pub(super) fn other_followers(&self) -> Vec<String> {
+        let standing = self.standing.borrow();
+        standing.followers.iter().filter(|node| ***node != *self.node).cloned().collect()
     }
 
     /// What is stored of a key.

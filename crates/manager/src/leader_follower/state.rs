@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeSet, VecDeque},
     ops::Bound,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use archipelago_engine::leader_follower::{Application, Applied, History, KeyRow};
@@ -272,7 +272,10 @@ impl State {
         for (span, encoded) in &group.tail {
             batch.put(Table::Tail, span.first_index.to_be_bytes().to_vec(), encoded.clone());
         }
-        batch.put(Table::Meta, STATE_ROW, encode(&self.row_with(group)));
+        let row = self.row_with(group);
+        batch.put(Table::Meta, STATE_ROW, encode(&row));
+        let shown = if row.settles_at.is_none() { row.history.index } else { u64::MAX };
+        self.shared.shown.store(shown, Ordering::SeqCst);
         batch
     }
 
@@ -299,7 +302,10 @@ impl State {
                 tail.pop_front();
             }
             for (span, _) in &group.tail {
-                tail.retain(|other| other.first_index != span.first_index);
+                // What is written anew replaces what was there; mostly nothing was, and the tail is long.
+                if tail.back().is_some_and(|last| last.first_index >= span.first_index) {
+                    tail.retain(|other| other.first_index != span.first_index);
+                }
                 tail.push_back(*span);
             }
         }

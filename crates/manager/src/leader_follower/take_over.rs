@@ -112,6 +112,9 @@ impl Node {
             if let Some(reason) = self.fetch_what_was_told_of().await? {
                 return Ok(Err(Halt::Unfit { reason }));
             }
+            if self.reads_mirror == Some(true) {
+                return Ok(Err(Halt::Unfit { reason: "it reads from a mirror of the log".into() }));
+            }
             if !self.state.is_whole() {
                 return Ok(Err(Halt::Unfit { reason: "it lacks entries".into() }));
             }
@@ -186,6 +189,16 @@ impl Node {
         }
     }
 
+    /// Waits until something keeps this node from leading.
+    async fn halted(&self, term: Option<u64>) -> Halt {
+        loop {
+            if let Some(halt) = self.halt(term) {
+                return halt;
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    }
+
     /// Applies all that the log holds. A log that is gone is made anew. `term` is that in which this node leads, if it
     /// does.
     pub(super) async fn read_to_end(&mut self, term: Option<u64>) -> Result<Result<(), Halt>, StoreError> {
@@ -199,7 +212,12 @@ impl Node {
                 let reason = "it cannot read the log to its end".to_owned();
                 return Ok(Err(Halt::Unfit { reason }));
             }
-            let end = match self.shared.pipeline.open().await {
+            let opened = tokio::select! {
+                opened = self.shared.pipeline.open() => opened,
+                // A broker that does not answer must not keep a leader from noticing that it is none.
+                halt = self.halted(term) => return Ok(Err(halt)),
+            };
+            let end = match opened {
                 Ok(end) => end,
                 Err(error) => {
                     self.trouble(Some(error.to_string()));

@@ -6,7 +6,7 @@ use archipelago_proto::NodeRole;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::{LeaderFollowerManager, LeaderInfo, Metrics, shared::Shared};
+use super::{LeaderFollowerManager, LeaderInfo, Metrics, Role, shared::Shared};
 
 /// How a node is at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -148,9 +148,11 @@ impl LeaderFollowerManager {
         }
     }
 
-    /// True if this node may be elected: it is eligible, elects at all, and lacks nothing that the log no longer holds.
+    /// True if this node may be elected: its role is [`Role::Automatic`], it is eligible, there is an election at all, and
+    /// it lacks nothing that the log no longer holds.
     pub fn can_participate_in_election(&self) -> bool {
-        self.shared().lease.is_some() && self.shared().is_eligible()
+        let shared = self.shared();
+        shared.lease.is_some() && shared.options.role == Role::Automatic && shared.is_eligible()
     }
 
     /// What this node knows as the leader; `None` if it is not.
@@ -160,13 +162,12 @@ impl LeaderFollowerManager {
         if standing.role != NodeRole::Leader {
             return None;
         }
-        let peers = shared.peers();
-        let mut ids: Vec<String> = standing.followers.clone();
-        ids.extend(peers.iter().map(|peer| peer.beat.node.clone()));
+        let registered = shared.other_followers();
+        let mut ids = registered.clone();
+        ids.extend(shared.peers().iter().map(|peer| peer.beat.node.clone()));
         ids.sort();
         ids.dedup();
-        drop(peers);
-        let followers = ids.into_iter().map(|id| follower(shared, id, &standing.followers)).collect();
+        let followers = ids.into_iter().map(|id| follower(shared, id, &registered)).collect();
         Some(LeaderState { term: standing.term, current_sequence: shared.index(), followers })
     }
 

@@ -10,7 +10,9 @@ use tokio::{
     time::{Instant, MissedTickBehavior, timeout},
 };
 
-use super::{LeaderFollowerManager, command::Command, give, manager::Weak, metrics::add, shared::Shared};
+use super::{
+    LeaderFollowerManager, SessionToken, command::Command, give, manager::Weak, metrics::add, shared::Shared,
+};
 
 /// How many questions are answered at a time; more wait.
 const ANSWERS_MAX: usize = 256;
@@ -39,7 +41,8 @@ pub(super) async fn tell(shared: Arc<Shared>) {
     }
 }
 
-async fn say(shared: &Shared) {
+/// Says how the node is now.
+pub(super) async fn say(shared: &Shared) {
     let announced = shared.pipeline.announce(&shared.node, shared.beat().encode());
     match timeout(ANNOUNCE_TIMEOUT, announced).await {
         Ok(Ok(())) => {}
@@ -99,7 +102,7 @@ fn hear_beat(shared: &Shared, from: &str, payload: Bytes) {
     }
     if beat.is_desynced {
         shared.reach.forget(from);
-    } else {
+    } else if beat.term == shared.standing.borrow().term {
         shared.reach.reached(from, beat.index);
     }
     if beat.role == NodeRole::Leader {
@@ -149,12 +152,15 @@ async fn answer_one(
     };
     let (from, question) = question;
     let said = match question {
-        NodeQuestion::Head => match shared.is_leading() && is_sure(shared).await {
+        NodeQuestion::Head => match shared.is_leading() && shared.leads_by_now().await {
             true => index(shared),
             false => not_leader(shared),
         },
         NodeQuestion::ReadIndex => match manager.upgrade() {
-            Some(manager) if shared.is_leading() && manager.confirm_leading().await => index(shared),
+            Some(manager) if shared.is_leading() => match manager.confirm_leading().await {
+                Some(SessionToken { index, term }) => NodeAnswer::Index { term, index },
+                None => not_leader(shared),
+            },
             _ => not_leader(shared),
         },
         NodeQuestion::Write(write) => match manager.upgrade() {
@@ -195,18 +201,6 @@ async fn answer_one(
         _ => NodeAnswer::Unable { reason: "this node is too old to answer that".into() },
     };
     answer.send(said.encode()).await;
-}
-
-/// Whether nobody else can have been told of later entries by now.
-async fn is_sure(shared: &Shared) -> bool {
-    if shared.lease.is_some() {
-        return shared.leads_for_sure();
-    }
-    // Without an election only the log knows.
-    let index = shared.index();
-    let known = shared.log_end.load(std::sync::atomic::Ordering::Acquire);
-    let state = shared.pipeline.state().await;
-    state.is_ok_and(|state| state.last_sequence == known || shared.index() > index)
 }
 
 fn index(shared: &Shared) -> NodeAnswer {

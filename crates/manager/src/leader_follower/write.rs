@@ -122,8 +122,21 @@ impl Write {
         self
     }
 
+    /// How far it must come before it is acknowledged.
+    pub fn acknowledgement(&self) -> Ack {
+        self.ack
+    }
+
+    /// For how long it is waited for.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
     /// As it travels to the leader.
-    pub(crate) fn content(&self) -> Result<ForwardedWrite, EncodeError> {
+    ///
+    /// # Errors
+    /// If the value cannot be encoded.
+    pub fn content(&self) -> Result<ForwardedWrite, EncodeError> {
         Ok(ForwardedWrite {
             key: self.key.clone(),
             value: self.value.clone()?,
@@ -134,7 +147,7 @@ impl Write {
 }
 
 /// A write that is in the log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct WriteReceipt {
     /// The index of the write: each entry of the namespace has one, without gaps and for ever.

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use archipelago_manager::leader_follower::{Notification, Role, RoleError, Write, WriteError};
+use archipelago_manager::leader_follower::{
+    LeaderFollowerManager, Notification, Role, RoleError, Write, WriteError,
+};
 use archipelago_pipeline::MemoryBroker;
 use tokio::time::Instant;
 
@@ -49,6 +51,27 @@ async fn a_leader_that_is_closed_hands_over_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_a_leader_that_hands_over_nobody_says_that_it_failed() {
+    let broker = MemoryBroker::default();
+    let mut nodes = Vec::new();
+    for name in ["a", "b", "c"] {
+        nodes.push(node(&broker, name).await);
+    }
+    for _ in 0..4 {
+        let old = leader_of(&nodes).await;
+        let mut told: Vec<_> = nodes.iter().map(LeaderFollowerManager::subscribe).collect();
+        nodes[old].demote().await.expect("demoted");
+        for notifications in &mut told {
+            let elected = |it: &Notification| {
+                assert!(!matches!(it, Notification::LeaderFailed { .. }), "{it:?}");
+                matches!(it, Notification::LeaderElected { .. })
+            };
+            heard(notifications, "another is elected", elected).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_leader_that_is_cut_off_is_replaced_and_says_that_it_leads_no_more() {
     let broker = MemoryBroker::default();
     let (mut nodes, mut switches) = (Vec::new(), Vec::new());
@@ -62,7 +85,8 @@ async fn a_leader_that_is_cut_off_is_replaced_and_says_that_it_leads_no_more() {
     let mut notifications = nodes[old].subscribe();
     let began = Instant::now();
     switches[old].cut();
-    let others: Vec<_> = nodes.iter().enumerate().filter(|(at, _)| *at != old).map(|(_, node)| node.clone()).collect();
+    let others: Vec<_> =
+        nodes.iter().enumerate().filter(|(at, _)| *at != old).map(|(_, node)| node.clone()).collect();
     until("another leads", || others.iter().any(|node| node.is_leader())).await;
     let took = began.elapsed();
     assert!(took < Duration::from_secs(5), "{took:?}");
@@ -122,6 +146,17 @@ async fn who_is_not_eligible_never_leads() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_told_to_follow_stands_for_no_election_and_can_be_promoted() {
+    let broker = MemoryBroker::default();
+    let follower = builder(&broker, "a").role(Role::Follower).start().await.expect("a node");
+    assert!(!follower.can_participate_in_election());
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert!(!follower.is_leader());
+    follower.promote().await.expect("promoted");
+    assert!(follower.is_leader());
+}
+
+#[tokio::test(start_paused = true)]
 async fn of_those_that_wait_the_one_with_priority_leads() {
     for seed in 0..20 {
         let broker = MemoryBroker::default();
@@ -139,8 +174,7 @@ async fn without_an_election_whoever_was_told_to_leads_and_the_one_before_is_dep
     let broker = MemoryBroker::default();
     let first = builder(&broker, "a").role(Role::Leader).start().await.expect("a node");
     until("it leads", || first.is_leader()).await;
-    let second =
-        builder(&broker, "b").role(Role::Follower).leader_id("a").start().await.expect("a node");
+    let second = builder(&broker, "b").role(Role::Follower).leader_id("a").start().await.expect("a node");
     first.write(Write::create("k", &1)).await.expect("written");
     assert!(second.wait_for_sequence(first.last_applied_sequence(), DEADLINE).await);
     let mut notifications = first.subscribe();

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use archipelago_manager::leader_follower::{LeaderFollowerManager, Notification, Write};
+use archipelago_manager::leader_follower::{LeaderFollowerManager, Notification, ReadConsistency, Write};
 use archipelago_pipeline::MemoryBroker;
 
 use crate::support::*;
@@ -148,5 +148,50 @@ async fn a_node_with_entries_that_nobody_else_ever_had_gives_them_up_and_keeps_t
     let entries: usize = orphans.iter().map(|batch| batch.entries.len()).sum();
     assert!(entries >= 3, "{entries}");
     assert_eq!(nodes[leader].key_count(), 30);
-    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_applied_what_does_not_count_shows_none_of_it_to_who_asks_for_more_than_that() {
+    let broker = MemoryBroker::default();
+    let (mut nodes, mut switches) = (Vec::new(), Vec::new());
+    for name in ["a", "b", "c"] {
+        let (node, switch) = switched(&broker, name).await;
+        nodes.push(node);
+        switches.push(switch);
+    }
+    let old = leader_of(&nodes).await;
+    write_some(&nodes[old], 0, 10).await;
+    expect_equal(&nodes).await;
+    let others = [(old + 1) % 3, (old + 2) % 3];
+    for at in others {
+        switches[at].cut();
+    }
+    // More than the next leader will have written when it is asked.
+    write_some(&nodes[old], 10, 40).await;
+    switches[old].cut();
+    broker.truncate_tail(NAMESPACE, 30);
+    for at in others {
+        switches[at].heal();
+    }
+    let left = others.map(|at| nodes[at].clone());
+    let new = leader_of(&left).await;
+    let receipt = left[new].write(Write::create("new", &1)).await.expect("written");
+    assert!(receipt.sequence < nodes[old].last_applied_sequence());
+    switches[old].heal();
+    for consistency in [
+        ReadConsistency::Linearizable,
+        ReadConsistency::Session(receipt.token),
+        ReadConsistency::BoundedStaleness(Duration::ZERO),
+    ] {
+        for (key, there) in [("k39", false), ("new", true)] {
+            let found = loop {
+                match nodes[old].read::<u64>(key, consistency).await {
+                    Ok(found) => break found,
+                    Err(error) => assert!(error.is_retryable(), "{error}"),
+                }
+            };
+            assert_eq!(found.value.is_some(), there, "{key} {consistency:?}");
+        }
+    }
+    expect_equal(&nodes).await;
 }

@@ -3,8 +3,13 @@
 mod support;
 
 mod election;
+mod folders;
 mod log_loss;
+mod partition;
 mod reading;
 mod resync;
+mod routing;
+mod sessions;
+mod starting;
 mod taking_over;
 mod writing;

@@ -7,9 +7,8 @@ use archipelago_store::MemoryStore;
 use crate::support::*;
 
 async fn write_some(leader: &LeaderFollowerManager, from: u64, to: u64) {
-    let writes = (from..to).map(|number| {
-        leader.write(Write::upsert(format!("k{}", number % 700), &number).within(DEADLINE))
-    });
+    let writes = (from..to)
+        .map(|number| leader.write(Write::upsert(format!("k{}", number % 700), &number).within(DEADLINE)));
     for outcome in futures::future::join_all(writes).await {
         outcome.expect("written");
     }
@@ -110,12 +109,8 @@ async fn an_old_store_goes_on_from_its_checkpoint_without_replaying() {
 #[tokio::test(start_paused = true)]
 async fn a_log_keeps_as_many_entries_as_it_is_told_to() {
     let broker = MemoryBroker::default();
-    let leader = builder(&broker, "a")
-        .log_entries_max(2_000)
-        .tail_entries_max(500)
-        .start()
-        .await
-        .expect("a node");
+    let leader =
+        builder(&broker, "a").log_entries_max(2_000).tail_entries_max(500).start().await.expect("a node");
     leader.promote().await.expect("promoted");
     for round in 0..100 {
         write_some(&leader, round * 100, round * 100 + 100).await;

@@ -1,12 +1,18 @@
 //! What these tests share.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use archipelago_manager::leader_follower::{
     LeaderFollowerBuilder, LeaderFollowerManager, Notification, Notifications,
 };
 use archipelago_pipeline::{MemoryBroker, Switch};
 use archipelago_store::MemoryStore;
+use archipelago_testkit::history::Recorder;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use tokio_util::sync::CancellationToken;
 
 /// How long anything that must happen is waited for.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
@@ -28,10 +34,7 @@ pub(crate) async fn node(broker: &MemoryBroker, name: &str) -> LeaderFollowerMan
 }
 
 /// A node that can be cut off.
-pub(crate) async fn switched(
-    broker: &MemoryBroker,
-    name: &str,
-) -> (LeaderFollowerManager, Switch) {
+pub(crate) async fn switched(broker: &MemoryBroker, name: &str) -> (LeaderFollowerManager, Switch) {
     let switch = Switch::new(std::sync::Arc::new(broker.pipeline(NAMESPACE)));
     let node = builder(broker, name).pipeline(switch.clone()).start().await.expect("a node");
     (node, switch)
@@ -103,4 +106,51 @@ pub(crate) async fn heard(
         }
     })
     .await
+}
+
+/// Three nodes that can be cut off, and which of them leads.
+pub(crate) async fn three_switched(
+    broker: &MemoryBroker,
+) -> (Vec<LeaderFollowerManager>, Vec<Switch>, usize) {
+    let (mut nodes, mut switches) = (Vec::new(), Vec::new());
+    for name in ["a", "b", "c"] {
+        let (node, switch) = switched(broker, name).await;
+        nodes.push(node);
+        switches.push(switch);
+    }
+    let leader = leader_of(&nodes).await;
+    (nodes, switches, leader)
+}
+
+/// Notes what clients do, by the clock of the runtime, and never two things at once.
+pub(crate) fn recorder() -> Recorder {
+    let (began, last) = (tokio::time::Instant::now(), AtomicU64::new(0));
+    Recorder::with_clock(move || {
+        let now = u64::try_from(began.elapsed().as_nanos()).expect("a test is short");
+        let before = last.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |last| Some(now.max(last + 1)));
+        now.max(before.expect("it is never refused") + 1)
+    })
+}
+
+/// Cuts nodes off, mends that, and has others lead, until told to stop. Then all are connected again.
+pub(crate) async fn make_trouble(
+    nodes: Vec<LeaderFollowerManager>,
+    switches: Vec<Switch>,
+    seed: u64,
+    stop: CancellationToken,
+) {
+    let mut random = StdRng::seed_from_u64(seed);
+    while !stop.is_cancelled() {
+        let at = random.random_range(0..nodes.len());
+        match random.random_range(0..6) {
+            0 | 1 => switches[at].cut(),
+            2 | 3 => switches.iter().for_each(Switch::heal),
+            // Whether or not it can be done just now.
+            4 => drop(tokio::time::timeout(Duration::from_secs(1), nodes[at].promote()).await),
+            _ => drop(nodes[at].demote().await),
+        }
+        let pause = Duration::from_millis(random.random_range(10..2_000));
+        let _ = tokio::time::timeout(pause, stop.cancelled()).await;
+    }
+    switches.iter().for_each(Switch::heal);
 }

@@ -86,9 +86,9 @@ async fn an_acknowledgement_by_followers_is_one() {
     let at = leader_of(&nodes).await;
     let leader = nodes[at].clone();
     until("all are registered", || {
-        leader.leader_state().is_some_and(|state| {
-            state.followers.iter().filter(|follower| follower.registered).count() == 2
-        })
+        leader
+            .leader_state()
+            .is_some_and(|state| state.followers.iter().filter(|follower| follower.registered).count() == 2)
     })
     .await;
     for ack in [Ack::Followers(1), Ack::Majority, Ack::Followers(2)] {
@@ -98,11 +98,43 @@ async fn an_acknowledgement_by_followers_is_one() {
     let cut = (at + 1) % 3;
     switches[cut].cut();
     let short = Duration::from_millis(500);
-    let receipt = leader.write(Write::upsert("k", &2).ack(Ack::Majority).within(short)).await.expect("written");
+    let receipt =
+        leader.write(Write::upsert("k", &2).ack(Ack::Majority).within(short)).await.expect("written");
     assert!(receipt.enough && receipt.followers == 1, "{receipt:?}");
     let receipt =
         leader.write(Write::upsert("k", &3).ack(Ack::Followers(2)).within(short)).await.expect("written");
     assert!(!receipt.enough && receipt.followers == 1, "{receipt:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_refused_for_what_another_leader_may_not_know_or_may_have_changed() {
+    let broker = MemoryBroker::default();
+    let (mut nodes, mut switches) = (Vec::new(), Vec::new());
+    for name in ["paris", "lima", "oslo"] {
+        let (node, switch) = switched(&broker, name).await;
+        nodes.push(node);
+        switches.push(switch);
+    }
+    let at = leader_of(&nodes).await;
+    let old = nodes[at].clone();
+    old.write(Write::create("here", &1)).await.expect("written");
+    switches[at].cut();
+    let under_way = tokio::spawn({
+        let old = old.clone();
+        async move { old.write(Write::create("lost", &1)).await }
+    });
+    tokio::task::yield_now().await;
+    let about_lost = old.write(Write::create("lost", &2)).await;
+    let about_here = old.write(Write::create("here", &2)).await;
+    for answer in [&about_lost, &about_here] {
+        let told = answer.as_ref().is_err_and(|error| matches!(error, WriteError::AlreadyExists { .. }));
+        assert!(!told, "{answer:?}");
+    }
+    let _ = under_way.await;
+    nodes.remove(at);
+    let new = leader_of(&nodes).await;
+    nodes[new].write(Write::delete("here")).await.expect("written");
+    nodes[new].write(Write::create("lost", &3)).await.expect("it was never written");
 }
 
 #[tokio::test(start_paused = true)]
@@ -113,7 +145,9 @@ async fn whatever_the_broker_does_to_appends_each_acknowledged_write_is_there_on
         let leader = nodes[leader].clone();
         for number in 0..40_u64 {
             if (number + seed) % 5 == 0 {
-                broker.fault_next([Fault::LoseMessage, Fault::LoseAck, Fault::Unavailable][(seed % 3) as usize]);
+                broker.fault_next(
+                    [Fault::LoseMessage, Fault::LoseAck, Fault::Unavailable][(seed % 3) as usize],
+                );
             }
             let write = Write::create(format!("k{number}"), &number).within(Duration::from_secs(60));
             match leader.write(write).await {
@@ -178,4 +212,57 @@ async fn followers_come_and_go_while_writes_go_on() {
     let state = leader.leader_state().expect("it leads");
     assert!(state.followers.iter().all(|follower| follower.id == "d" || follower.registered));
     assert!(state.followers.iter().all(|follower| follower.id != "d" || !follower.registered));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_that_is_away_counts_for_majorities_until_it_is_unregistered() {
+    let broker = MemoryBroker::default();
+    let (mut nodes, mut switches) = (Vec::new(), Vec::new());
+    for name in ["a", "b", "c", "d", "e"] {
+        let (node, switch) = switched(&broker, name).await;
+        nodes.push(node);
+        switches.push(switch);
+    }
+    let at = leader_of(&nodes).await;
+    let leader = &nodes[at];
+    until("all are registered", || {
+        leader
+            .leader_state()
+            .is_some_and(|state| state.followers.iter().filter(|follower| follower.registered).count() == 4)
+    })
+    .await;
+    let gone: Vec<usize> = (1..4).map(|by| (at + by) % 5).collect();
+    for gone in &gone {
+        switches[*gone].cut();
+    }
+    let majority = |value| Write::upsert("k", &value).ack(Ack::Majority).within(Duration::from_millis(500));
+    let receipt = leader.write(majority(1)).await.expect("written");
+    assert!(!receipt.enough && receipt.followers == 1, "{receipt:?}");
+    for gone in &gone {
+        leader.unregister_follower(nodes[*gone].node_id()).await.expect("unregistered");
+    }
+    let receipt = leader.write(majority(2)).await.expect("written");
+    assert!(receipt.enough && receipt.followers == 1, "{receipt:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_was_passed_on_is_acknowledged_by_followers_too() {
+    let broker = MemoryBroker::default();
+    let mut nodes = Vec::new();
+    for name in ["a", "b", "c"] {
+        nodes.push(builder(&broker, name).on_follower(OnFollower::Forward).start().await.expect("a node"));
+    }
+    let leader = leader_of(&nodes).await;
+    until("all are registered", || {
+        let state = nodes[leader].leader_state();
+        state.is_some_and(|state| state.followers.iter().filter(|follower| follower.registered).count() == 2)
+    })
+    .await;
+    expect_equal(&nodes).await;
+    let follower = &nodes[(leader + 1) % 3];
+    for (ack, enough) in [(Ack::Majority, true), (Ack::Followers(2), true), (Ack::Followers(3), false)] {
+        let write = Write::upsert("k", &1).ack(ack).within(Duration::from_secs(1));
+        let receipt = follower.write(write).await.expect("written");
+        assert_eq!(receipt.enough, enough, "{ack:?} {receipt:?}");
+    }
 }

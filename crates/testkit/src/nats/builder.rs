@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use super::{NatsServer, NatsServerError};
+use super::{NatsServer, NatsServerError, cluster::Membership};
 
 /// The settings of a [`NatsServer`] to be.
 #[derive(Debug, Clone, Default)]
@@ -9,6 +9,7 @@ pub struct NatsServerBuilder {
     pub(crate) credentials: Option<Credentials>,
     pub(crate) max_payload_bytes: Option<u32>,
     pub(crate) store_dir: Option<PathBuf>,
+    pub(crate) membership: Option<Membership>,
 }
 
 #[derive(Debug, Clone)]
@@ -34,6 +35,12 @@ impl NatsServerBuilder {
     /// temporary folder that is removed then.
     pub fn store_dir(mut self, store_dir: impl Into<PathBuf>) -> Self {
         self.store_dir = Some(store_dir.into());
+        self
+    }
+
+    /// Makes it one of a cluster.
+    pub(crate) fn member_of(mut self, membership: Membership) -> Self {
+        self.membership = Some(membership);
         self
     }
 

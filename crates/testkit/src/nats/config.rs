@@ -19,6 +19,15 @@ pub(crate) fn render(settings: &NatsServerBuilder, port: u16, store_dir: &Path, 
         let (user, password) = (quote(&given.user), quote(&given.password));
         config.push_str(&format!("authorization {{ user: {user}, password: {password} }}\n"));
     }
+    if let Some(membership) = &settings.membership {
+        let routes = membership.route_ports.iter().map(|port| quote(&format!("nats://127.0.0.1:{port}")));
+        let routes = routes.collect::<Vec<_>>().join(", ");
+        config.push_str(&format!(
+            "server_name: {}\ncluster {{ name: test, listen: \"127.0.0.1:{}\", no_advertise: true, routes: [{routes}] }}\n",
+            quote(&membership.name),
+            membership.route_port,
+        ));
+    }
     config
 }
 

@@ -7,6 +7,7 @@
 
 mod binary;
 mod builder;
+mod cluster;
 mod config;
 mod error;
 mod process;
@@ -16,5 +17,6 @@ mod watchdog;
 
 pub use binary::find_binary;
 pub use builder::NatsServerBuilder;
+pub use cluster::NatsCluster;
 pub use error::NatsServerError;
 pub use server::NatsServer;

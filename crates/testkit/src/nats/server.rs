@@ -77,6 +77,11 @@ impl NatsServer {
         self.port
     }
 
+    /// The folder that JetStream stores in, the same through its restarts.
+    pub fn store_dir(&self) -> &Path {
+        &self.store_dir
+    }
+
     /// Ends the server in good order (`SIGTERM`), paused or not, and waits until it has. If it does not run,
     /// nothing happens.
     ///

@@ -1,0 +1,48 @@
+//! The child's end of its pipes: one JSON object a line on standard input and output.
+
+use std::io::{BufRead, Write as _};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::sync::mpsc;
+
+/// How many requests are read ahead.
+const REQUESTS_MAX: usize = 256;
+
+/// The number of what a child tells without being asked.
+pub(crate) const UNASKED: u64 = 0;
+
+/// A request or an answer, with the number that ties them together.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Numbered<T> {
+    pub(crate) number: u64,
+    pub(crate) body: T,
+}
+
+/// What is asked, until the parent is gone: then the process ends.
+pub(crate) fn requests<Q: DeserializeOwned + Send + 'static>() -> mpsc::Receiver<Numbered<Q>> {
+    let (requests, queue) = mpsc::channel(REQUESTS_MAX);
+    std::thread::spawn(move || read(&requests));
+    queue
+}
+
+/// Reads on a thread of its own, so that the end of the input ends the process whatever else it is busy with: it cannot
+/// outlive the parent.
+fn read<Q: DeserializeOwned>(requests: &mpsc::Sender<Numbered<Q>>) {
+    for line in std::io::stdin().lock().lines() {
+        let request = line.ok().and_then(|line| serde_json::from_str(&line).ok());
+        let Some(request) = request else { break };
+        if requests.blocking_send(request).is_err() {
+            break;
+        }
+    }
+    std::process::exit(0);
+}
+
+pub(crate) fn answer<A: Serialize>(number: u64, body: A) {
+    let Ok(mut line) = serde_json::to_vec(&Numbered { number, body }) else { return };
+    line.push(b'\n');
+    let mut stdout = std::io::stdout().lock();
+    if stdout.write_all(&line).and_then(|()| stdout.flush()).is_err() {
+        std::process::exit(0);
+    }
+}
