@@ -194,3 +194,47 @@ async fn who_looks_at_the_log_after_a_fault_appends_everything_once() {
     }
     assert!(failures > 100, "{failures}");
 }
+
+#[tokio::test]
+async fn what_is_sent_over_a_held_link_arrives_late_and_in_order() {
+    let (_broker, switch, other) = cut_off_and_other().await;
+    let mut subscription = switch.subscribe(0).await.expect("subscribing");
+    switch.hold();
+    let first = switch.append("a", "1".into(), 0).await.expect("it is sent");
+    let second = switch.append("a", "2".into(), first.sequence).await.expect("it is sent");
+    // Nobody waits for the first any more; it arrives all the same.
+    drop(first);
+    let mut ack = second.ack;
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(other.state().await.expect("a log").last_sequence, 0, "nothing gets through");
+    assert!((&mut ack).now_or_never().is_none());
+    assert!(subscription.next().now_or_never().is_none());
+    switch.release();
+    assert_eq!(ack.await.expect("an acknowledgement").sequence, 2);
+    for expected in ["1", "2"] {
+        assert_eq!(
+            subscription.next().await.expect("a message").payload.as_deref(),
+            Some(expected.as_bytes())
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_late_append_of_a_deposed_writer_is_refused_and_one_that_meets_a_cut_is_lost() {
+    let (_broker, switch, other) = cut_off_and_other().await;
+    switch.hold();
+    let late = switch.append("a", "late".into(), 0).await.expect("it is sent");
+    other.append("b", "b".into(), 0).await.expect("sent").ack.await.expect("stored");
+    switch.release();
+    let refused = late.ack.await;
+    assert!(matches!(refused, Err(PipelineError::WrongLastSequence { .. })), "{refused:?}");
+    switch.hold();
+    let lost = switch.append("a", "lost".into(), 1).await.expect("it is sent");
+    switch.cut();
+    switch.release();
+    switch.heal();
+    assert!(matches!(lost.ack.await, Err(PipelineError::AckTimeout { .. })));
+    assert_eq!(other.state().await.expect("a log").last_sequence, 1);
+}

@@ -211,6 +211,13 @@ impl LeaderFollowerBuilder {
         self
     }
 
+    /// About how many bytes of entries, or of a state, another node is asked for at a time; one batch, or one row, in any
+    /// case. Default 512 KiB.
+    pub fn page_bytes(mut self, bytes: u64) -> Self {
+        self.options.page_bytes = bytes;
+        self
+    }
+
     /// How many entries the log keeps: a leader trims what is older. Whoever needs those takes the state of another node.
     /// Default 1,000,000.
     pub fn log_entries_max(mut self, entries: u64) -> Self {
@@ -250,7 +257,7 @@ impl LeaderFollowerBuilder {
         let store = self.store.ok_or_else(|| missing("store"))?;
         let pipeline = self.pipeline.ok_or_else(|| missing("pipeline"))?;
         check_options(&self.options, &node_id, &self.namespace)?;
-        let loaded = tokio::task::spawn_blocking({
+        let loaded = state::aside(&*store, {
             let (store, node_id, namespace) = (store.clone(), node_id.clone(), self.namespace.clone());
             move || state::load(&*store, &node_id, &namespace)
         });
@@ -282,6 +289,7 @@ impl LeaderFollowerBuilder {
             state: loaded.into_state(shared.clone()),
             shared: shared.clone(),
             lease: lease.clone(),
+            token: 0,
             clock: self.clock,
             random,
             commands,

@@ -4,7 +4,7 @@ use std::{ops::Bound, sync::Arc};
 
 use archipelago_engine::leader_follower::KeyRow;
 use archipelago_proto::{EntityId, NodeAnswer, StatePage};
-use archipelago_store::{StoreError, Table};
+use archipelago_store::{Store, StoreError, Table};
 use bytes::Bytes;
 
 use super::{metrics::add, shared::Shared, state};
@@ -16,8 +16,8 @@ const GIVE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// Batches of entries behind `after`.
 pub(super) async fn tail(shared: &Arc<Shared>, after: u64, bytes_max: u64) -> NodeAnswer {
-    let shared = shared.clone();
-    blocking(move || {
+    let (shared, store) = (shared.clone(), shared.store.clone());
+    blocking(&store, move || {
         let spans: Vec<_> = {
             let tail = shared.tail();
             if tail.front().is_none_or(|span| span.first_index > after.saturating_add(1)) {
@@ -47,11 +47,11 @@ pub(super) async fn tail(shared: &Arc<Shared>, after: u64, bytes_max: u64) -> No
 
 /// A page of the rows behind `after`.
 pub(super) async fn state(shared: &Arc<Shared>, after: Option<EntityId>, bytes_max: u64) -> NodeAnswer {
-    let shared = shared.clone();
+    let (shared, store) = (shared.clone(), shared.store.clone());
     if !shared.applied.borrow().is_whole {
         return NodeAnswer::Unable { reason: format!("{:?} takes the state anew itself", shared.node) };
     }
-    blocking(move || {
+    blocking(&store, move || {
         let Some(before) = state::stored(&*shared.store)? else {
             return Ok(NodeAnswer::Unable { reason: "there is no state".into() });
         };
@@ -106,9 +106,11 @@ pub(super) async fn state(shared: &Arc<Shared>, after: Option<EntityId>, bytes_m
     .await
 }
 
-async fn blocking(read: impl FnOnce() -> Result<NodeAnswer, StoreError> + Send + 'static) -> NodeAnswer {
-    let read = tokio::task::spawn_blocking(read).await;
-    match read {
+async fn blocking(
+    store: &Arc<dyn Store>,
+    read: impl FnOnce() -> Result<NodeAnswer, StoreError> + Send + 'static,
+) -> NodeAnswer {
+    match state::aside(&**store, read).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => NodeAnswer::Unable { reason: error.to_string() },
         Err(error) => NodeAnswer::Unable { reason: error.to_string() },

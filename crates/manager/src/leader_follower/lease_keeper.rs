@@ -42,8 +42,8 @@ pub(super) struct Held {
 }
 
 impl LeaseView {
-    pub(super) fn is_held(&self, now: Instant) -> bool {
-        self.held.is_some_and(|held| now < held.until)
+    pub(super) fn is_held(&self, token: u64, now: Instant) -> bool {
+        self.held.is_some_and(|held| held.token == token && now < held.until)
     }
 }
 
@@ -54,8 +54,8 @@ pub(super) enum LeaseRequest {
     Seize { reply: oneshot::Sender<bool> },
     /// Give it up.
     Release { reply: oneshot::Sender<()> },
-    /// Make sure that it is held: by a renewal that begins after this request.
-    Confirm { reply: oneshot::Sender<bool> },
+    /// Make sure that it is held with this token: by a renewal that begins after this request.
+    Confirm { token: u64, reply: oneshot::Sender<bool> },
 }
 
 /// What the holder writes into the lease, for people to read as well.
@@ -186,17 +186,17 @@ impl LeaseKeeper {
                 self.release().await;
                 let _ = reply.send(());
             }
-            LeaseRequest::Confirm { reply } => self.confirm(reply).await,
+            LeaseRequest::Confirm { token, reply } => self.confirm(token, reply).await,
         }
     }
 
     /// All who asked by now are answered by one renewal.
-    async fn confirm(&mut self, reply: oneshot::Sender<bool>) {
-        let mut replies = vec![reply];
+    async fn confirm(&mut self, token: u64, reply: oneshot::Sender<bool>) {
+        let mut replies = vec![(token, reply)];
         let mut other = None;
         while let Ok(request) = self.requests.try_recv() {
             match request {
-                LeaseRequest::Confirm { reply } => replies.push(reply),
+                LeaseRequest::Confirm { token, reply } => replies.push((token, reply)),
                 request => {
                     other = Some(request);
                     break;
@@ -204,8 +204,9 @@ impl LeaseKeeper {
             }
         }
         let confirmed = self.held().is_some() && self.renew().await;
-        for reply in replies {
-            let _ = reply.send(confirmed);
+        let held = self.held().filter(|_| confirmed).map(|held| held.token);
+        for (token, reply) in replies {
+            let _ = reply.send(held == Some(token));
         }
         if let Some(other) = other {
             Box::pin(self.handle(other)).await;
@@ -368,10 +369,12 @@ pub(super) struct LeaseHandle {
 }
 
 impl LeaseHandle {
-    /// Whether this node holds the lease now, which is no opinion of its own.
-    pub(super) async fn confirm(&self) -> bool {
+    /// Whether this node holds the lease now, and has held it since it acquired it with this token, which is no opinion of
+    /// its own.
+    pub(super) async fn confirm(&self, token: u64) -> bool {
         let (reply, confirmed) = oneshot::channel();
-        self.requests.send(LeaseRequest::Confirm { reply }).await.is_ok() && confirmed.await.unwrap_or(false)
+        self.requests.send(LeaseRequest::Confirm { token, reply }).await.is_ok()
+            && confirmed.await.unwrap_or(false)
     }
 
     pub(super) async fn compete(&self, competes: bool) {

@@ -31,6 +31,8 @@ pub(super) struct Node {
     pub(super) state: State,
     /// `None` if there is no election.
     pub(super) lease: Option<LeaseHandle>,
+    /// The fencing token of the lease with which it leads, or is to.
+    pub(super) token: u64,
     pub(super) clock: Arc<dyn WallClock>,
     pub(super) random: StdRng,
     pub(super) commands: mpsc::Receiver<Command>,

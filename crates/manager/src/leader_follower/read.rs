@@ -231,7 +231,10 @@ impl LeaderFollowerManager {
     pub(super) async fn confirm_leading(&self) -> Option<SessionToken> {
         let shared = self.shared();
         let is_certain = match self.lease() {
-            Some(lease) => lease.confirm().await && shared.is_leading(),
+            Some(lease) => {
+                let token = shared.token.load(Ordering::Acquire);
+                shared.is_leading() && lease.confirm(token).await && shared.is_leading()
+            }
             None => {
                 // Without an election only the log can say: it takes an entry from whoever knows its end.
                 let (reply, written) = oneshot::channel();

@@ -71,7 +71,7 @@ impl Node {
     }
 
     /// Whom to ask for entries up to `to`: the leader, or else the most advanced.
-    fn source(&self, to: u64) -> Option<String> {
+    pub(super) fn source(&self, to: u64) -> Option<String> {
         let within = self.shared.options.heartbeat_timeout;
         let leader = self.shared.leader();
         let alive = self.shared.peers().alive(within);

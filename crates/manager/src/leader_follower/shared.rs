@@ -50,6 +50,9 @@ pub(crate) struct Shared {
     pub(super) tell: Notify,
     pub(super) reach: Reach,
     pub(super) tail: Mutex<VecDeque<TailSpan>>,
+    /// The fencing token of the lease with which this node leads, or is to.
+    pub(super) token: AtomicU64,
+    pub(super) started: Instant,
     /// The last entry that this node has sent to the log while it leads. Others may show it before this node does.
     pub(super) sent: AtomicU64,
     /// The last message of the log, as far as this node knows while it leads.
@@ -144,6 +147,8 @@ impl Shared {
             tell: Notify::new(),
             reach: Reach::default(),
             tail: Mutex::new(tail),
+            token: AtomicU64::new(0),
+            started: Instant::now(),
             sent: AtomicU64::new(0),
             log_end: AtomicU64::new(0),
             counters: Counters::default(),
@@ -201,7 +206,9 @@ impl Shared {
 
     /// It leads, and by its own clock nobody else can yet. Without an election nobody knows but the log.
     pub(super) fn leads_for_sure(&self) -> bool {
-        self.is_leading() && self.lease.as_ref().is_some_and(|lease| lease.borrow().is_held(Instant::now()))
+        let token = self.token.load(Ordering::Acquire);
+        self.is_leading()
+            && self.lease.as_ref().is_some_and(|lease| lease.borrow().is_held(token, Instant::now()))
     }
 
     /// Whether nobody else can have led up to some moment of this call: what this node has applied is all that anyone was

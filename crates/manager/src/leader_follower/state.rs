@@ -422,9 +422,19 @@ pub(super) async fn commit(
     batch: Batch,
     durability: Durability,
 ) -> Result<(), StoreError> {
-    if store.strongest_durability() == Durability::Memory {
-        return store.commit(batch, durability);
+    let shared = store.clone();
+    let committed = aside(&*store, move || shared.commit(batch, durability)).await;
+    committed.map_err(|error| StoreError::Io { action: "commit", source: error.into() })?
+}
+
+/// Uses a store where it does not keep other tasks waiting. One in memory is used at once: it never blocks, and so a
+/// simulation on one thread stays in one order.
+pub(super) async fn aside<T: Send + 'static>(
+    store: &dyn Store,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, tokio::task::JoinError> {
+    match store.strongest_durability() {
+        Durability::Memory => Ok(work()),
+        _ => tokio::task::spawn_blocking(work).await,
     }
-    let committing = tokio::task::spawn_blocking(move || store.commit(batch, durability));
-    committing.await.map_err(|error| StoreError::Io { action: "commit", source: error.into() })?
 }

@@ -1,6 +1,6 @@
 //! A node that is to lead: it reads the log to its end, puts back what the log lost, and starts its term.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use archipelago_pipeline::PipelineError;
 use archipelago_proto::{Entry, EntryBatch, NodeRole, Operation, Text};
@@ -12,6 +12,7 @@ use super::{
     Notification, RoleError,
     metrics::add,
     node::{Next, Node, TermStart},
+    puller::Pulled,
     shared::TailSpan,
 };
 
@@ -23,6 +24,10 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 const STALL_TIMEOUT: Duration = Duration::from_secs(2);
 /// A candidate that makes no progress for so long gives way to others.
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long it is waited for others to say how far they are.
+const HEAR_TIMEOUT: Duration = Duration::from_millis(100);
+/// How often it is looked whether all have.
+const HEAR_INTERVAL: Duration = Duration::from_millis(5);
 /// How many batches that are put back are on their way at a time.
 const PUT_BACK_MAX: usize = 32;
 
@@ -54,7 +59,10 @@ impl std::fmt::Display for Halt {
 impl Node {
     /// Begins to lead, or gives way.
     pub(super) async fn take_over(&mut self, token: u64) -> Result<Next, StoreError> {
+        self.token = token;
+        self.shared.token.store(token, Ordering::Release);
         self.become_role(NodeRole::Candidate);
+        self.hear_others().await;
         let halt = match self.claim(token).await? {
             Ok(()) => return Ok(Next::Lead),
             Err(halt) => halt,
@@ -69,6 +77,28 @@ impl Node {
         Ok(if halt == Halt::Closing { Next::Stop } else { Next::Follow })
     }
 
+    /// Lets all who can be heard say how far they are: they do at the word of a candidate. What the log lost may be known to
+    /// any of them.
+    async fn hear_others(&self) {
+        let (began, options) = (Instant::now(), &self.shared.options);
+        let mut expected: Vec<String> = self.state.followers().iter().map(Text::to_string).collect();
+        expected.extend(
+            self.shared.peers().alive(options.heartbeat_timeout).into_iter().map(|peer| peer.beat.node),
+        );
+        expected.retain(|node| **node != *self.shared.node);
+        // One that has just come does not know yet who is there.
+        let knows_all = self.shared.started.elapsed() > options.heartbeat_interval;
+        self.shared.tell.notify_one();
+        while began.elapsed() < HEAR_TIMEOUT && !self.shared.closing.is_cancelled() {
+            let has_spoken =
+                |node: &String| self.shared.peers().get(node).is_some_and(|peer| peer.heard_at > began);
+            if knows_all && expected.iter().all(has_spoken) {
+                return;
+            }
+            self.wait(HEAR_INTERVAL).await;
+        }
+    }
+
     async fn claim(&mut self, token: u64) -> Result<Result<(), Halt>, StoreError> {
         let mut claimed = None;
         loop {
@@ -79,7 +109,9 @@ impl Node {
             if claimed.is_some() && self.term_start == claimed {
                 return Ok(Ok(()));
             }
-            self.fetch_what_was_told_of().await?;
+            if let Some(reason) = self.fetch_what_was_told_of().await? {
+                return Ok(Err(Halt::Unfit { reason }));
+            }
             if self.reads_mirror == Some(true) {
                 return Ok(Err(Halt::Unfit { reason: "it reads from a mirror of the log".into() }));
             }
@@ -143,7 +175,12 @@ impl Node {
         let newest = self.state.history().term;
         if self.shared.closing.is_cancelled() {
             Some(Halt::Closing)
-        } else if self.lease.as_ref().is_some_and(|lease| lease.held().is_none()) {
+        } else if self
+            .lease
+            .as_ref()
+            .is_some_and(|lease| lease.held().is_none_or(|held| held.token != self.token))
+        {
+            // One that was lost and acquired again is another one: somebody may have led in between.
             Some(Halt::LeaseLost)
         } else if term.is_some_and(|term| newest > term) {
             Some(Halt::Deposed { term: newest })
@@ -206,7 +243,12 @@ impl Node {
                 let Some(puller) = &mut self.puller else { continue 'log };
                 if let Ok(pulled) = tokio::time::timeout(LOOK_INTERVAL, puller.next()).await {
                     let before = self.state.history().index;
+                    let is_down = matches!(pulled, Pulled::Down(_));
                     self.apply(pulled).await?;
+                    if is_down {
+                        // It may be gone again, and nobody else makes it.
+                        continue 'log;
+                    }
                     came_at = Instant::now();
                     if self.state.history().index > before {
                         progress_at = came_at;
@@ -217,18 +259,25 @@ impl Node {
         }
     }
 
-    /// Has what other nodes told of and the log does not hold.
-    async fn fetch_what_was_told_of(&mut self) -> Result<(), StoreError> {
+    /// Has what other nodes told of and the log does not hold. Gives what keeps this node from leading, if somebody has it
+    /// who cannot give it entry by entry.
+    async fn fetch_what_was_told_of(&mut self) -> Result<Option<String>, StoreError> {
         let (term, told, _) = self.shared.peers().furthest();
         let have = self.state.history().index;
         if told <= have || self.fetch(told).await? {
-            return Ok(());
+            return Ok(None);
+        }
+        if let Some(source) = self.source(told) {
+            let reason =
+                format!("{source:?} has entries up to {told}, and its tail does not reach back to {have}");
+            self.resync(&reason).await?;
+            return Ok(Some(reason));
         }
         let have = self.state.history().index;
         tracing::error!(node = %self.shared.node, have, told, "entries that were told of are nowhere to be had");
         self.shared.notify(Notification::EntriesMissing { have, told });
         self.shared.peers().give_up_furthest(term, have);
-        Ok(())
+        Ok(None)
     }
 
     /// Appends what is in the tail and not in the log.

@@ -120,9 +120,11 @@ fn hear_beat(shared: &Shared, from: &str, payload: Bytes) {
             is_news
         });
     }
+    let is_candidate = beat.role == NodeRole::Candidate;
     let is_new = shared.peers().hear(beat, Instant::now());
-    if is_new {
-        // It is new here, so this node is new to it.
+    let is_one_too = shared.standing.borrow().role == NodeRole::Candidate;
+    if is_new || is_candidate && !is_one_too {
+        // It is new here, so this node is new to it; or it needs to know how far others are.
         shared.tell.notify_one();
     }
 }

@@ -11,4 +11,5 @@ mod resync;
 mod routing;
 mod sessions;
 mod starting;
+mod taking_over;
 mod writing;

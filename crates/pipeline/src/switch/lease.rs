@@ -25,15 +25,15 @@ impl Lease for SwitchLease {
     }
 
     async fn acquire(&self, value: Bytes, over: Option<u64>) -> Result<Option<u64>, PipelineError> {
-        self.switch.next_cut()?.or(self.inner.acquire(value, over)).await
+        self.switch.next_cut()?.or(self.switch.both_ways(self.inner.acquire(value, over))).await
     }
 
     async fn renew(&self, revision: u64, value: Bytes) -> Result<Option<u64>, PipelineError> {
-        self.switch.next_cut()?.or(self.inner.renew(revision, value)).await
+        self.switch.next_cut()?.or(self.switch.both_ways(self.inner.renew(revision, value))).await
     }
 
     async fn release(&self, revision: u64) -> Result<(), PipelineError> {
-        self.switch.next_cut()?.or(self.inner.release(revision)).await
+        self.switch.next_cut()?.or(self.switch.both_ways(self.inner.release(revision))).await
     }
 
     async fn watch(&self) -> Result<Box<dyn LeaseWatch>, PipelineError> {
@@ -52,12 +52,12 @@ impl LeaseWatch for SwitchLeaseWatch {
     async fn next(&mut self) -> Result<Option<LeaseEntry>, PipelineError> {
         loop {
             // A dropped switch leaves its watches as they are.
-            if self.link.wait_for(|link| !link.cut).await.is_err() && self.link.borrow().cut {
+            if self.link.wait_for(LinkState::is_open).await.is_err() && self.link.borrow().cut {
                 return Err(PipelineError::Closed);
             }
             tokio::select! {
                 biased;
-                Ok(_) = self.link.wait_for(|link| link.cut) => {}
+                Ok(_) = self.link.wait_for(|link| !link.is_open()) => {}
                 entry = self.inner.next() => return entry,
             }
         }

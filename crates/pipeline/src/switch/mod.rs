@@ -5,7 +5,11 @@ use std::{fmt::Debug, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
-use tokio::{sync::watch, task::AbortHandle, time::Instant};
+use tokio::{
+    sync::{Mutex, watch},
+    task::AbortHandle,
+    time::Instant,
+};
 
 use self::lease::SwitchLease;
 use crate::{
@@ -20,6 +24,10 @@ use crate::{
 /// down; what is said beside the log is lost, and who watches a lease learns nothing. After [`Switch::heal`], subscriptions go on with the message after the last that they delivered.
 /// Acknowledgements that were outstanding at a cut fail with [`PipelineError::AckTimeout`] at once, without the wait
 /// that a real partition would bring: their messages may or may not be stored. So do changes of a lease.
+///
+/// While it is [held](Switch::hold), nothing fails and nothing gets through, in either direction, as of a network that
+/// stalls or a process that is paused. After [`Switch::release`] all of it arrives, late and in order: what was sent
+/// reaches the broker then, whether or not anybody waits for it any more.
 #[derive(Clone, Debug)]
 pub struct Switch {
     inner: Arc<dyn Pipeline>,
@@ -31,13 +39,22 @@ struct Link {
     state: watch::Sender<LinkState>,
     status: watch::Sender<PipelineStatus>,
     forwarding: AbortHandle,
+    /// Appends that were sent while the link was held take it one after the other.
+    late: Arc<Mutex<()>>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct LinkState {
     cut: bool,
+    held: bool,
     /// How many cuts there were: an acknowledgement does not survive one.
     cuts: u64,
+}
+
+impl LinkState {
+    fn is_open(&self) -> bool {
+        !self.cut && !self.held
+    }
 }
 
 impl Drop for Link {
@@ -53,7 +70,7 @@ impl Switch {
     ///
     /// If called outside of a tokio runtime: a task passes on the inner status.
     pub fn new(inner: Arc<dyn Pipeline>) -> Switch {
-        let state = watch::Sender::new(LinkState { cut: false, cuts: 0 });
+        let state = watch::Sender::new(LinkState { cut: false, held: false, cuts: 0 });
         let mut inner_status = inner.status();
         let status = watch::Sender::new(inner_status.borrow_and_update().clone());
         let (links, statuses) = (state.subscribe(), status.clone());
@@ -71,7 +88,7 @@ impl Switch {
             }
         })
         .abort_handle();
-        Switch { inner, link: Arc::new(Link { state, status, forwarding }) }
+        Switch { inner, link: Arc::new(Link { state, status, forwarding, late: Arc::default() }) }
     }
 
     /// Cuts the link. Does nothing if it is cut.
@@ -79,7 +96,7 @@ impl Switch {
         let was_whole = self.link.state.send_if_modified(|link| {
             let was_whole = !link.cut;
             if was_whole {
-                *link = LinkState { cut: true, cuts: link.cuts + 1 };
+                *link = LinkState { cut: true, cuts: link.cuts + 1, ..*link };
             }
             was_whole
         });
@@ -101,10 +118,25 @@ impl Switch {
         self.link.state.borrow().cut
     }
 
+    /// Holds back all that travels from now on. Does nothing if it is held.
+    pub fn hold(&self) {
+        self.link.state.send_modify(|link| link.held = true);
+    }
+
+    /// Lets all that was held back arrive. Does nothing if nothing is.
+    pub fn release(&self) {
+        self.link.state.send_modify(|link| link.held = false);
+    }
+
+    /// True while all that travels is held back.
+    pub fn is_held(&self) -> bool {
+        self.link.state.borrow().held
+    }
+
     /// The next cut, if the link is whole.
     fn next_cut(&self) -> Result<NextCut, PipelineError> {
         let link = self.link.state.subscribe();
-        let LinkState { cut, cuts } = *link.borrow();
+        let LinkState { cut, cuts, .. } = *link.borrow();
         match cut {
             true => Err(PipelineError::Unavailable { reason: CUT_OFF.to_owned() }),
             false => Ok(NextCut { link, cuts, since: Instant::now() }),
@@ -120,9 +152,47 @@ impl Switch {
         tokio::select! {
             biased;
             _ = link.wait_for(|link| link.cut) => Err(PipelineError::Unavailable { reason: CUT_OFF.to_owned() }),
-            answer = call => answer,
+            answer = self.both_ways(call) => answer,
         }
     }
+
+    /// Has a call sent and its answer arrive while nothing is held back.
+    async fn both_ways<T>(&self, call: impl Future<Output = T>) -> T {
+        released(self.link.state.subscribe()).await;
+        let answer = call.await;
+        released(self.link.state.subscribe()).await;
+        answer
+    }
+
+    /// Sends an append that arrives once the link is released, even if nobody waits for its answer; not if the link is cut
+    /// before.
+    fn append_late(&self, origin: &str, payload: Bytes, expected_last: u64) -> PendingAck {
+        let (inner, late) = (self.inner.clone(), self.link.late.clone());
+        let (mut link, since) = (self.link.state.subscribe(), Instant::now());
+        let (origin, cuts) = (origin.to_owned(), link.borrow().cuts);
+        let task = tokio::spawn(async move {
+            let _turn = late.lock().await;
+            let may_go = link.wait_for(|link| !link.held || link.cuts > cuts).await.is_ok();
+            let is_cut = link.borrow().cuts > cuts;
+            if !may_go || is_cut {
+                return Err(PipelineError::AckTimeout { deadline: since.elapsed() });
+            }
+            inner.append(&origin, payload, expected_last).await
+        });
+        async move {
+            match task.await {
+                Ok(appending) => appending?.ack.await,
+                Err(_) => Err(PipelineError::Closed),
+            }
+        }
+        .boxed()
+    }
+}
+
+/// Waits until nothing is held back.
+async fn released(mut link: watch::Receiver<LinkState>) {
+    // A dropped switch leaves what it had as it is.
+    let _ = link.wait_for(|link| !link.held).await;
 }
 
 /// A cut that may come. What is asked before it is not answered any more, even if the link is healed at once.
@@ -138,12 +208,17 @@ impl NextCut {
         mut self,
         answer: impl Future<Output = Result<T, PipelineError>>,
     ) -> Result<T, PipelineError> {
+        let link = self.link.clone();
         tokio::select! {
             biased;
             Ok(_) = self.link.wait_for(|link| link.cuts > self.cuts) => {
                 Err(PipelineError::AckTimeout { deadline: self.since.elapsed() })
             }
-            answer = answer => answer,
+            answer = async {
+                let answer = answer.await;
+                released(link).await;
+                answer
+            } => answer,
         }
     }
 }
@@ -174,6 +249,11 @@ impl Pipeline for Switch {
         expected_last: u64,
     ) -> Result<Appending, PipelineError> {
         let cut = self.next_cut()?;
+        let is_one_message = self.payload_bytes_good().is_some_and(|bytes| payload.len() <= bytes);
+        if is_one_message && (self.is_held() || self.link.late.try_lock().is_err()) {
+            let ack = self.append_late(origin, payload, expected_last);
+            return Ok(Appending { sequence: expected_last + 1, ack: cut.or(ack).boxed() });
+        }
         let appending = self.inner.append(origin, payload, expected_last);
         let Appending { sequence, ack } = self.unless_cut(appending).await?;
         Ok(Appending { sequence, ack: cut.or(ack).boxed() })
@@ -229,13 +309,13 @@ impl Subscription for SwitchSubscription {
     async fn next(&mut self) -> Result<Incoming, PipelineError> {
         loop {
             // A dropped switch leaves its subscriptions as they are.
-            if self.link.wait_for(|link| !link.cut).await.is_err() && self.link.borrow().cut {
+            if self.link.wait_for(LinkState::is_open).await.is_err() && self.link.borrow().cut {
                 return Err(PipelineError::Closed);
             }
             tokio::select! {
                 biased;
                 // `next` is cancel safe, so the message that a cut keeps from being seen comes after the heal.
-                Ok(_) = self.link.wait_for(|link| link.cut) => {}
+                Ok(_) = self.link.wait_for(|link| !link.is_open()) => {}
                 message = self.inner.next() => return message,
             }
         }
@@ -251,10 +331,18 @@ struct SwitchListener {
 impl Listener for SwitchListener {
     async fn next(&mut self) -> Result<Heard, PipelineError> {
         loop {
-            let heard = self.inner.next().await?;
-            // Heard through a cut link, it is as if it had never been said.
-            if !self.link.borrow().cut {
-                return Ok(heard);
+            let _ = self.link.wait_for(|link| !link.held).await;
+            let link = self.link.clone();
+            tokio::select! {
+                biased;
+                Ok(_) = self.link.wait_for(|link| link.held) => {}
+                heard = self.inner.next() => {
+                    let heard = heard?;
+                    // Heard through a cut link, it is as if it had never been said.
+                    if !link.borrow().cut {
+                        return Ok(heard);
+                    }
+                }
             }
         }
     }

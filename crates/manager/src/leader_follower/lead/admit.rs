@@ -82,12 +82,36 @@ impl Node {
                         WriteError::VersionMismatch { key, expected, found }
                     }
                 };
+                if self.lease.is_none() && leading.proposer.is_empty() {
+                    // Only an entry behind what it rests on shows that this node still leads.
+                    leading.proposer.push(Operation::Nothing);
+                }
                 let index = leading.proposer.index();
                 leading.waiters.push_back(Waiter { index, reply, refused: Some(refused) });
                 leading.answer(self.state.history().index);
             }
         }
         Ok(())
+    }
+
+    /// A refusal tells of the state as a read does. All that it rests on is stored; it is told once this node is known to
+    /// lead after that.
+    pub(super) fn answer_refused(&self, leading: &mut Leading) {
+        if leading.refused.is_empty() {
+            return;
+        }
+        let refused = std::mem::take(&mut leading.refused);
+        let (lease, token) = (self.lease.clone(), self.token);
+        tokio::spawn(async move {
+            let leads = match lease {
+                Some(lease) => lease.confirm(token).await,
+                None => true,
+            };
+            for (reply, error) in refused {
+                let unsure = || WriteError::NotWritten { reason: "it is not sure who leads".to_owned() };
+                let _ = reply.send(Err(if leads { error } else { unsure() }));
+            }
+        });
     }
 
     fn check(&self, key: &Text, value: Option<&Bytes>) -> Result<(), EncodeError> {

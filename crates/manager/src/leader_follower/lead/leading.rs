@@ -40,6 +40,8 @@ pub(super) struct Leading {
     pub(super) committing: Option<Committing>,
     /// Who waits until which entry is stored.
     pub(super) waiters: VecDeque<Waiter>,
+    /// Who is to be refused once this node is known to lead still.
+    pub(super) refused: Vec<(Reply, WriteError)>,
     /// An append did not succeed, or that is not known: nothing more is sent before the log was read.
     pub(super) is_in_doubt: bool,
     pub(super) checking: Option<Checking>,
@@ -73,6 +75,7 @@ impl Leading {
             decided: Vec::new(),
             committing: None,
             waiters: VecDeque::new(),
+            refused: Vec::new(),
             is_in_doubt: false,
             checking: None,
         }
@@ -125,8 +128,11 @@ impl Leading {
         let term = self.term;
         while self.waiters.front().is_some_and(|waiter| waiter.index <= index) {
             let Waiter { index, reply, refused } = self.waiters.pop_front().expect("there is one");
-            // Whoever gave up waiting is told nothing; the write stands.
-            let _ = reply.send(refused.map_or(Ok(Written { term, index }), Err));
+            match refused {
+                Some(refused) => self.refused.push((reply, refused)),
+                // Whoever gave up waiting is told nothing; the write stands.
+                None => drop(reply.send(Ok(Written { term, index }))),
+            }
         }
     }
 
@@ -137,6 +143,9 @@ impl Leading {
             End::Asked(_) => "it was asked to hand over".to_owned(),
         };
         let sent = self.flights.back().map_or(0, |flight| flight.batch.last_index());
+        for (reply, _) in self.refused.drain(..) {
+            let _ = reply.send(Err(WriteError::NotWritten { reason: reason.clone() }));
+        }
         for Waiter { index, reply, refused } in self.waiters.drain(..) {
             let _ = reply.send(Err(match refused.is_none() && index <= sent {
                 true => WriteError::OutcomeUnknown { deadline: Duration::ZERO },

@@ -117,6 +117,7 @@ impl Node {
             }
             self.send(leading).await;
             self.store(leading)?;
+            self.answer_refused(leading);
             self.shared.log_end.store(leading.expected, Ordering::Release);
         }
     }

@@ -1,0 +1,96 @@
+use std::time::Duration;
+
+use archipelago_manager::leader_follower::OnFollower;
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+
+use crate::faults::Kind;
+
+/// What a seed decides before anything runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Scenario {
+    pub(crate) seed: u64,
+    pub(crate) nodes: Vec<NodePlan>,
+    pub(crate) clients: u64,
+    pub(crate) keys: u64,
+    /// The longest rest of a client between two operations.
+    pub(crate) rest_max: Duration,
+    /// The longest way to the broker or back.
+    pub(crate) latency_max: Duration,
+    pub(crate) lease: Duration,
+    pub(crate) heartbeat: Duration,
+    /// For how long things break.
+    pub(crate) trouble: Duration,
+    /// The longest rest between two faults.
+    pub(crate) fault_rest_max: Duration,
+    /// Which faults there are, each as often as it is here.
+    pub(crate) faults: Vec<Kind>,
+    pub(crate) options: Options,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct NodePlan {
+    pub(crate) name: String,
+    pub(crate) is_eligible: bool,
+    pub(crate) priority: u8,
+    pub(crate) on_follower: OnFollower,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) tail_entries_max: u64,
+    pub(crate) resync_threshold: u64,
+    pub(crate) page_bytes: u64,
+    pub(crate) in_flight_max: usize,
+    pub(crate) writes_waiting_max: usize,
+    pub(crate) read_timeout: Duration,
+}
+
+impl Scenario {
+    pub(crate) fn draw(seed: u64) -> Scenario {
+        let mut random = StdRng::seed_from_u64(seed);
+        let count = random.random_range(3..=5);
+        let nodes = (0..count).map(|place| NodePlan {
+            name: ["a", "b", "c", "d", "e"][place].to_owned(),
+            // Two can always lead.
+            is_eligible: place < 2 || random.random_bool(0.7),
+            priority: if random.random_bool(0.7) { 100 } else { random.random_range(0..=100) },
+            on_follower: if random.random_bool(0.5) { OnFollower::Forward } else { OnFollower::Refuse },
+        });
+        let nodes = nodes.collect();
+        let ms = Duration::from_millis;
+        let mut faults = Vec::new();
+        for kind in Kind::ALL {
+            if random.random_bool(0.5) {
+                faults.extend(std::iter::repeat_n(kind, random.random_range(1..=5)));
+            }
+        }
+        if faults.is_empty() {
+            faults.push(Kind::Cut);
+        }
+        fn one_of<T: Copy>(random: &mut StdRng, of: &[T]) -> T {
+            *of.choose(random).expect("there is one")
+        }
+        let random = &mut random;
+        Scenario {
+            seed,
+            nodes,
+            clients: random.random_range(2..=4),
+            keys: random.random_range(2..=6),
+            rest_max: one_of(random, &[ms(10), ms(50), ms(200)]),
+            latency_max: one_of(random, &[ms(0), ms(2), ms(10), ms(40)]),
+            lease: one_of(random, &[ms(500), ms(1_000), ms(2_000)]),
+            heartbeat: one_of(random, &[ms(100), ms(250), ms(500)]),
+            trouble: ms(random.random_range(5_000..15_000)),
+            fault_rest_max: one_of(random, &[ms(200), ms(600), ms(1_500)]),
+            faults,
+            options: Options {
+                tail_entries_max: one_of(random, &[5, 40, 100_000]),
+                resync_threshold: one_of(random, &[3, 30, 1_000]),
+                page_bytes: one_of(random, &[1, 150, 512 * 1_024]),
+                in_flight_max: one_of(random, &[1, 1, 3, 64]),
+                writes_waiting_max: one_of(random, &[1, 4, 1_024]),
+                read_timeout: one_of(random, &[ms(500), ms(3_000)]),
+            },
+        }
+    }
+}

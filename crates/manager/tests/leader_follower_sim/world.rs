@@ -1,0 +1,311 @@
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use archipelago_manager::{
+    WallClock,
+    leader_follower::{LeaderFollowerManager, Notification, Write},
+};
+use archipelago_pipeline::{MemoryBroker, MemoryConfig, Switch};
+use archipelago_testkit::history::Recorder;
+use tokio::time::Instant;
+
+use crate::{
+    disk::Disk,
+    host::{Host, Life},
+    scenario::Scenario,
+    tap::{Arrivals, Tap},
+};
+
+pub(crate) const NAMESPACE: &str = "orders";
+
+/// Counts from the beginning of the run. No two moments are the same, so what ended before something else began is known
+/// to have.
+#[derive(Clone, Debug)]
+pub(crate) struct Clock {
+    began: Instant,
+    last_ns: Arc<Mutex<u64>>,
+}
+
+impl Clock {
+    fn new() -> Clock {
+        Clock { began: Instant::now(), last_ns: Arc::default() }
+    }
+
+    pub(crate) fn now_ns(&self) -> u64 {
+        let now = u64::try_from(self.began.elapsed().as_nanos()).expect("a run does not last for centuries");
+        let mut last = self.last_ns.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = now.max(*last + 1);
+        *last
+    }
+}
+
+impl WallClock for Clock {
+    fn now_unix_ms(&self) -> u64 {
+        1_750_000_000_000 + self.now_ns() / 1_000_000
+    }
+}
+
+/// What a node told of itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) node: String,
+    pub(crate) at_ns: u64,
+    pub(crate) what: Notification,
+}
+
+/// The broker, the nodes, and what is known of them.
+pub(crate) struct World {
+    pub(crate) scenario: Scenario,
+    pub(crate) broker: MemoryBroker,
+    pub(crate) recorder: Recorder,
+    pub(crate) arrivals: Arrivals,
+    pub(crate) clock: Clock,
+    hosts: Mutex<Vec<Host>>,
+    told: Mutex<Vec<Told>>,
+    trace: Mutex<Vec<String>>,
+    faults: Mutex<BTreeMap<&'static str, u64>>,
+    troubled: Mutex<bool>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl World {
+    pub(crate) fn new(scenario: Scenario) -> Arc<World> {
+        let clock = Clock::new();
+        let config = MemoryConfig {
+            fault_seed: scenario.seed,
+            ack_timeout: Duration::from_secs(1),
+            epoch: SystemTime::UNIX_EPOCH + Duration::from_secs(1_750_000_000),
+            ..MemoryConfig::default()
+        };
+        let recorder = Recorder::with_clock({
+            let clock = clock.clone();
+            move || clock.now_ns()
+        });
+        let world = World {
+            broker: MemoryBroker::new(config),
+            recorder,
+            arrivals: Arrivals::default(),
+            clock,
+            hosts: Mutex::new(scenario.nodes.iter().cloned().map(Host::new).collect()),
+            told: Mutex::default(),
+            trace: Mutex::default(),
+            faults: Mutex::default(),
+            troubled: Mutex::new(true),
+            scenario,
+        };
+        world.note(format!("{:#?}", world.scenario));
+        Arc::new(world)
+    }
+
+    pub(crate) fn hosts(&self) -> MutexGuard<'_, Vec<Host>> {
+        lock(&self.hosts)
+    }
+
+    pub(crate) fn life(&self, node: usize) -> Option<Life> {
+        self.hosts()[node].life.clone()
+    }
+
+    pub(crate) fn managers(&self) -> Vec<LeaderFollowerManager> {
+        self.hosts().iter().filter_map(|host| host.life.as_ref().map(|life| life.manager.clone())).collect()
+    }
+
+    /// Adds a line to what is told of a run that failed.
+    pub(crate) fn note(&self, line: impl Into<String>) {
+        let at_ms = self.clock.began.elapsed().as_millis();
+        lock(&self.trace).push(format!("{at_ms:>7} ms  {}", line.into()));
+    }
+
+    pub(crate) fn count(&self, fault: &'static str) {
+        *lock(&self.faults).entry(fault).or_default() += 1;
+    }
+
+    pub(crate) fn trace(&self) -> Vec<String> {
+        lock(&self.trace).clone()
+    }
+
+    pub(crate) fn fault_counts(&self) -> BTreeMap<&'static str, u64> {
+        lock(&self.faults).clone()
+    }
+
+    pub(crate) fn told(&self) -> Vec<Told> {
+        lock(&self.told).clone()
+    }
+
+    /// Things still break.
+    pub(crate) fn is_troubled(&self) -> bool {
+        *lock(&self.troubled)
+    }
+
+    pub(crate) async fn start_all(self: &Arc<Self>) {
+        for node in 0..self.scenario.nodes.len() {
+            self.start(node).await;
+        }
+    }
+
+    /// Starts a node that does not run, on the disk that it has.
+    pub(crate) async fn start(self: &Arc<Self>, node: usize) {
+        while self.hosts()[node].is_busy {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let (plan, disk, life) = {
+            let mut hosts = self.hosts();
+            let host = &mut hosts[node];
+            if host.life.is_some() {
+                return;
+            }
+            host.is_busy = true;
+            host.lives += 1;
+            (host.plan.clone(), Disk::new(host.disk.clone()), host.lives)
+        };
+        let Scenario { options, .. } = &self.scenario;
+        let seed = self.scenario.seed.wrapping_mul(1_000).wrapping_add(node as u64 * 100 + life);
+        let tap = Tap::new(
+            self.broker.pipeline(NAMESPACE),
+            &plan.name,
+            self.arrivals.clone(),
+            self.clock.clone(),
+            self.scenario.latency_max,
+            seed,
+        );
+        let switch = Switch::new(Arc::new(tap));
+        let started = LeaderFollowerManager::builder()
+            .node_id(&plan.name)
+            .namespace(NAMESPACE)
+            .store(disk.clone())
+            .pipeline(switch.clone())
+            .clock(self.clock.clone())
+            .seed(seed)
+            .promotion_eligible(plan.is_eligible)
+            .priority(plan.priority)
+            .on_follower(plan.on_follower)
+            .lease(self.scenario.lease)
+            .heartbeat_interval(self.scenario.heartbeat)
+            .heartbeat_timeout(self.scenario.heartbeat * 5)
+            .reconnect_backoff(Duration::from_millis(50), Duration::from_secs(1))
+            .snapshot_timeout(Duration::from_secs(5))
+            .read_timeout(options.read_timeout)
+            .tail_entries_max(options.tail_entries_max)
+            .resync_threshold(options.resync_threshold)
+            .page_bytes(options.page_bytes)
+            .in_flight_max(options.in_flight_max)
+            .writes_waiting_max(options.writes_waiting_max)
+            .start()
+            .await;
+        let manager =
+            started.expect("a node starts, whatever its disk holds and whether or not there is a broker");
+        self.note(format!("{} starts, with {} applied", plan.name, manager.last_applied_sequence()));
+        let (world, mut notifications) = (Arc::clone(self), manager.subscribe());
+        tokio::spawn(async move {
+            while let Some(what) = notifications.next().await {
+                if !matches!(what, Notification::EventApplied { .. } | Notification::FollowersChanged { .. })
+                {
+                    world.note(format!("{} tells {what:?}", plan.name));
+                }
+                let at_ns = world.clock.now_ns();
+                lock(&world.told).push(Told { node: plan.name.clone(), at_ns, what });
+            }
+        });
+        let host = &mut self.hosts()[node];
+        host.is_busy = false;
+        host.life = Some(Life { manager, switch, disk });
+    }
+
+    /// Closes a node as its owner does.
+    pub(crate) async fn close(&self, node: usize) {
+        let life = {
+            let host = &mut self.hosts()[node];
+            let Some(life) = host.life.take() else { return };
+            host.is_busy = true;
+            host.had = life.manager.last_applied_sequence();
+            life
+        };
+        if let Err(error) = life.manager.close().await {
+            self.note(format!("{} is not closed well: {error}", life.manager.node_id()));
+        }
+        let host = &mut self.hosts()[node];
+        host.had = life.manager.last_applied_sequence();
+        host.is_busy = false;
+    }
+
+    /// Nothing breaks any more, and what is broken is whole again.
+    pub(crate) fn mend(&self) {
+        self.note("nothing breaks any more");
+        *lock(&self.troubled) = false;
+        self.broker.start();
+        for host in &*self.hosts() {
+            if let Some(life) = &host.life {
+                life.switch.heal();
+                life.switch.release();
+            }
+        }
+    }
+
+    /// Waits until one node leads and all know it, writes succeed, and all are equal.
+    pub(crate) async fn settle(&self, deadline: Instant) -> Result<(), String> {
+        let managers = self.managers();
+        if managers.len() < self.scenario.nodes.len() {
+            return Err("a node does not run".into());
+        }
+        for round in 0..3 {
+            let written = async {
+                loop {
+                    let leading: Vec<_> = managers.iter().filter(|manager| manager.is_leader()).collect();
+                    if let [leader] = leading[..]
+                        && managers
+                            .iter()
+                            .all(|other| other.leader().is_some_and(|known| known.id == leader.node_id()))
+                    {
+                        // Of a key that nobody else writes.
+                        let write = Write::upsert("the end", &format!("round {round}"));
+                        match leader.write(write.within(Duration::from_secs(10))).await {
+                            Ok(_) => return,
+                            Err(error) => self.note(format!("a last write: {error}")),
+                        }
+                    }
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            };
+            if tokio::time::timeout_at(deadline, written).await.is_err() {
+                return Err(format!("no write succeeds although nothing breaks any more:{}", self.states()));
+            }
+        }
+        let equal = async {
+            loop {
+                let states: Vec<_> = managers
+                    .iter()
+                    .map(|node| (node.history_digest(), node.digest(), node.key_count(), node.health()))
+                    .collect();
+                if states.windows(2).all(|pair| pair[0] == pair[1]) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        match tokio::time::timeout_at(deadline, equal).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(format!("the nodes do not become equal:{}", self.states())),
+        }
+    }
+
+    fn states(&self) -> String {
+        let mut text = String::new();
+        for node in self.managers() {
+            let (name, role, term, health) = (node.node_id(), node.role(), node.term(), node.health());
+            let (index, chain) = node.history_digest();
+            let trouble = node.follower_state().and_then(|state| state.trouble);
+            let leader = node.leader().map(|leader| leader.id);
+            text += &format!(
+                "\n  {name}: {role:?} in term {term}, {health:?}, {index} applied ({chain:032x}, {} keys), leader \
+                 {leader:?}, trouble {trouble:?}",
+                node.key_count()
+            );
+        }
+        text
+    }
+}
