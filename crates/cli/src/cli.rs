@@ -1,6 +1,6 @@
 use clap::{Parser, Subcommand};
 
-use crate::{demo, gc, snapshot};
+use crate::{bench, demo, gc, snapshot};
 
 /// Keep one data set alive on many islands: masters write locally and at once, keep working when the network is
 /// cut, and end in the same state.
@@ -19,7 +19,11 @@ pub(crate) enum Command {
     Demo(demo::Options),
     Snapshot(snapshot::Options),
     Gc(gc::Options),
+    Bench(bench::Options),
     /// One master of `demo --processes`: one JSON object a line on standard input and output.
     #[command(hide = true)]
     DemoMaster,
+    /// One node of `bench failover`: one JSON object a line on standard input and output.
+    #[command(hide = true)]
+    BenchNode,
 }

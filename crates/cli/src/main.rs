@@ -4,17 +4,24 @@
 //! |---|---|
 //! | `cli` | the arguments |
 //! | `interrupt`, `progress` | Ctrl-C; what a person sees meanwhile |
+//! | `server`, `folder` | a NATS server to use; a place for stores |
+//! | `child` | a process of this program that does what its parent asks |
 //! | `snapshot` | `archipelago snapshot`: make, list, verify and restore snapshots |
 //! | `demo` | `archipelago demo`: three masters write, are cut off, killed and healed, and end equal |
+//! | `bench` | `archipelago bench`: failover and lag of a leader and its followers, measured |
 //! | `gc` | `archipelago gc --dry-run`: what of removed data could be forgotten |
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program talks to its user")]
 
+mod bench;
+mod child;
 mod cli;
 mod demo;
+mod folder;
 mod gc;
 mod interrupt;
 mod progress;
+mod server;
 mod snapshot;
 
 use std::process::ExitCode;
@@ -38,7 +45,9 @@ fn main() -> ExitCode {
             cli::Command::Demo(options) => demo::run(options).await,
             cli::Command::Snapshot(options) => snapshot::run(options).await,
             cli::Command::Gc(options) => gc::run(&options),
+            cli::Command::Bench(options) => bench::run(options).await,
             cli::Command::DemoMaster => demo::serve().await,
+            cli::Command::BenchNode => bench::serve().await,
         }
     });
     // What still blocks, as a name that is being looked up may, must not keep the program from ending.

@@ -6,8 +6,8 @@ use async_nats::{
     jetstream::{
         self, ErrorCode,
         context::{
-            CreateStreamError, CreateStreamErrorKind, GetStreamError, GetStreamErrorKind, RequestError,
-            RequestErrorKind,
+            CreateStreamError, CreateStreamErrorKind, DeleteStreamError, DeleteStreamErrorKind,
+            GetStreamError, GetStreamErrorKind, RequestError, RequestErrorKind,
         },
         stream::{
             ConsumerError, ConsumerErrorKind, LastRawMessageError, LastRawMessageErrorKind, PurgeError,
@@ -115,6 +115,11 @@ pub(crate) fn answer(error: &(dyn Error + 'static)) -> Option<jetstream::Error> 
             return Some(answer.clone());
         }
         if let Some(GetStreamErrorKind::JetStream(answer)) = error.downcast_ref().map(GetStreamError::kind) {
+            return Some(answer);
+        }
+        if let Some(DeleteStreamErrorKind::JetStream(answer)) =
+            error.downcast_ref().map(DeleteStreamError::kind)
+        {
             return Some(answer);
         }
         if let Some(CreateStreamErrorKind::JetStream(answer)) =

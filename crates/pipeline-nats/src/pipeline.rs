@@ -97,6 +97,19 @@ impl NatsPipeline {
             stream,
         })
     }
+
+    /// Removes the log and the lease of the namespace from the broker, with all that they hold, for good. What is not there
+    /// is no error. For namespaces that were made for a test or a measurement: whoever still uses this one finds its log
+    /// gone, and makes another.
+    ///
+    /// # Errors
+    /// [`PipelineError::Unavailable`], [`PipelineError::Unauthorized`] and [`PipelineError::Refused`]; the one may be removed
+    /// then and the other not, and removing again does the rest.
+    pub async fn remove(&self) -> Result<(), PipelineError> {
+        self.stream.remove().await?;
+        let lease = crate::lease::stream_name(&self.config.namespace);
+        self.stream.other(lease, String::new(), self.config.ack_timeout).remove().await
+    }
 }
 
 impl NatsPipeline {

@@ -128,6 +128,18 @@ impl LogStream {
         self.links.request(self.role, call).await.map(|_| ())
     }
 
+    /// Removes the stream with all that it holds; it is no error if there is none.
+    pub(crate) async fn remove(&self) -> Result<(), PipelineError> {
+        let call = async {
+            let removed = self.context.delete_stream(&*self.name).await;
+            removed.map_err(|error| error::from_any(&error, &self.name, &self.links, self.timeout))
+        };
+        match self.links.request(self.role, call).await {
+            Ok(_) | Err(PipelineError::LogMissing { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     pub(crate) async fn info(&self) -> Result<Info, PipelineError> {
         let call = async {
             let stream = self.context.get_stream(&*self.name).await;

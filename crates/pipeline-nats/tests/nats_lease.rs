@@ -164,3 +164,25 @@ async fn a_stream_that_is_no_bucket_is_refused() {
         "{refused:?}"
     );
 }
+
+#[tokio::test]
+async fn a_namespace_that_is_removed_leaves_nothing_and_can_be_used_anew() {
+    let server = server().await;
+    let pipeline = pipeline(&server).await;
+    pipeline.remove().await.expect("there is nothing to remove");
+    for _ in 0..2 {
+        assert_eq!(pipeline.open().await.expect("a log").last_sequence, 0);
+        publish_all(&*pipeline, 0..3).await;
+        let lease = pipeline.lease(LONG).await.expect("a lease");
+        assert!(lease.acquire(ALICE, None).await.expect("an answer").is_some());
+        let jetstream = jetstream(&server).await;
+        for name in [STREAM, BUCKET] {
+            jetstream.get_stream(name).await.expect("it is there");
+        }
+        pipeline.remove().await.expect("removing");
+        for name in [STREAM, BUCKET] {
+            assert!(jetstream.get_stream(name).await.is_err(), "{name} is left");
+        }
+        assert!(matches!(pipeline.state().await, Err(PipelineError::LogMissing { .. })));
+    }
+}

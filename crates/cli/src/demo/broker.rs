@@ -1,9 +1,10 @@
 use archipelago::{
-    NatsConfig, NatsPipeline,
+    NatsPipeline,
     pipeline::{LogState, Pipeline},
 };
 
-use super::{DemoError, protocol::Server};
+use super::DemoError;
+use crate::server::Server;
 
 /// The smallest message limit of a server that the demo works with, in bytes.
 const PAYLOAD_BYTES_LEAST: usize = 16 * 1024;
@@ -15,20 +16,11 @@ pub(crate) struct Broker {
     log: LogState,
 }
 
-/// How to connect to the server.
-pub(crate) fn config(server: &Server, namespace: &str) -> NatsConfig {
-    let config = NatsConfig::new(server.url.as_str(), namespace);
-    match &server.credentials_file {
-        Some(file) => config.credentials_file(file),
-        None => config,
-    }
-}
-
 impl Broker {
     /// Connects and makes the log: a wrong URL and wrong credentials are found here.
     pub(crate) async fn connect(server: &Server, namespace: &str) -> Result<Broker, DemoError> {
         let failed = |source| DemoError::Broker { url: "cannot use the server after --nats".into(), source };
-        let pipeline = NatsPipeline::connect(config(server, namespace)).await.map_err(failed)?;
+        let pipeline = NatsPipeline::connect(server.config(namespace)).await.map_err(failed)?;
         let log = pipeline.open().await.map_err(failed)?;
         if let Some(bytes_max) = pipeline.payload_bytes_good().filter(|bytes| *bytes < PAYLOAD_BYTES_LEAST) {
             return Err(DemoError::PayloadTooSmall { bytes_max, least: PAYLOAD_BYTES_LEAST + 1_024 });

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use archipelago::pipeline::PipelineError;
 
-use crate::interrupt::Interrupted;
+use crate::{folder::FolderError, interrupt::Interrupted};
 
 /// Why the demo failed: what happened, and what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +68,15 @@ impl DemoError {
 impl From<Interrupted> for DemoError {
     fn from(_: Interrupted) -> Self {
         DemoError::Interrupted
+    }
+}
+
+impl From<FolderError> for DemoError {
+    fn from(error: FolderError) -> Self {
+        match error {
+            FolderError::Unusable { folder, source } => DemoError::Folder { folder, source },
+            FolderError::InUse { folder } => DemoError::FolderInUse { folder },
+        }
     }
 }
 

@@ -12,9 +12,8 @@ use archipelago::{
     proto::Limits,
 };
 
-use super::{
-    broker,
-    protocol::{Answer, Conflict, Holding, MasterOptions, Request, Side, Status, Written, fingerprint},
+use super::protocol::{
+    Answer, Conflict, Holding, MasterOptions, Request, Side, Status, Written, fingerprint,
 };
 
 /// How long a master waits at its end for the broker to take what is queued.
@@ -36,7 +35,7 @@ impl Master {
     ) -> Result<Master, String> {
         let pipeline: Arc<dyn Pipeline> = match (&options.server, embedded) {
             (Some(server), _) => {
-                let config = broker::config(server, &options.namespace).on_start(OnStart::Background);
+                let config = server.config(&options.namespace).on_start(OnStart::Background);
                 Arc::new(NatsPipeline::connect(config).await.map_err(|error| error.to_string())?)
             }
             (None, Some(embedded)) => Arc::new(embedded.pipeline(&options.namespace)),

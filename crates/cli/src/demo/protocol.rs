@@ -8,6 +8,8 @@ use archipelago::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::server::Server;
+
 /// What a master is started with.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct MasterOptions {
@@ -19,20 +21,6 @@ pub(crate) struct MasterOptions {
     pub(crate) server: Option<Server>,
     /// The largest message that the broker takes, in bytes.
     pub(crate) payload_bytes_max: Option<usize>,
-}
-
-/// Where the NATS server is, and who we are.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Server {
-    pub(crate) url: String,
-    pub(crate) credentials_file: Option<PathBuf>,
-}
-
-/// A request with the number that its answer bears.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Numbered<T> {
-    pub(crate) number: u64,
-    pub(crate) body: T,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -1,13 +1,11 @@
 use std::{
     io::Write,
-    path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use archipelago::MemoryBroker;
-use tempfile::TempDir;
 
 use super::{
     DemoError, MASTERS, Options,
@@ -18,12 +16,13 @@ use super::{
     master,
     plan::Plan,
     progress::{Progress, millis},
-    protocol::{MasterOptions, Server},
+    protocol::MasterOptions,
     records::Records,
     report::{MasterReport, Report, conflicts_table},
     run::{Run, Shown},
     watch::{Seen, Watcher, missing},
 };
+use crate::{folder::Folder, server::Server};
 
 /// Runs the demo, tells of it, and gives the exit status.
 pub(crate) async fn run(options: Options) -> ExitCode {
@@ -86,7 +85,7 @@ async fn perform(options: &Options, report: &mut Report, interrupt: &Interrupt) 
             .say(format!("{malformed} lines left out, {repeated} replaced by a later one of the same id"));
     }
     // Dropped after the masters, which write there.
-    let folder = Folder::new(options.dir.as_deref())?;
+    let folder = Folder::new("archipelago-demo-", options.dir.as_deref(), &MASTERS)?;
     let masters = MASTERS.map(|name| MasterOptions {
         name: name.to_owned(),
         namespace: report.namespace.clone(),
@@ -194,33 +193,4 @@ fn tell(options: &Options, report: &mut Report, shown: Shown) {
 /// The outcome for a person: on standard output, unless that is for JSON.
 fn show(options: &Options, text: &str) {
     if options.json { eprintln!("{text}") } else { drop(writeln!(std::io::stdout(), "{text}")) }
-}
-
-/// Where the stores are.
-#[derive(Debug)]
-struct Folder {
-    path: PathBuf,
-    /// Removed when it is dropped.
-    _temporary: Option<TempDir>,
-}
-
-impl Folder {
-    fn new(dir: Option<&Path>) -> Result<Folder, DemoError> {
-        let Some(dir) = dir else {
-            let temporary = tempfile::Builder::new().prefix("archipelago-demo-").tempdir();
-            let temporary =
-                temporary.map_err(|source| DemoError::Folder { folder: std::env::temp_dir(), source })?;
-            return Ok(Folder { path: temporary.path().to_owned(), _temporary: Some(temporary) });
-        };
-        let failed = |source| DemoError::Folder { folder: dir.to_owned(), source };
-        std::fs::create_dir_all(dir).map_err(failed)?;
-        if let Some(taken) = MASTERS.iter().map(|name| dir.join(name)).find(|folder| folder.exists()) {
-            return Err(DemoError::FolderInUse { folder: taken });
-        }
-        // A folder that may not be written is found here, and not by a master.
-        tempfile::Builder::new().tempfile_in(dir).map_err(failed)?;
-        // Child processes may have another working directory one day.
-        let path = std::path::absolute(dir).map_err(failed)?;
-        Ok(Folder { path, _temporary: None })
-    }
 }

@@ -1,4 +1,4 @@
-//! The program `archipelago demo`, run and watched by a test.
+//! The program `archipelago`, run and watched by a test: most often `archipelago demo`.
 
 #![allow(dead_code, reason = "each test file uses a part")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
@@ -30,8 +30,13 @@ pub(crate) struct Ended {
 
 impl Demo {
     pub(crate) fn start(args: &[&str]) -> Demo {
+        Demo::program("demo", args)
+    }
+
+    /// Another subcommand.
+    pub(crate) fn program(subcommand: &str, args: &[&str]) -> Demo {
         let mut command = Command::new(env!("CARGO_BIN_EXE_archipelago"));
-        command.arg("demo").args(args).env_remove("RUST_LOG").env_remove("ARCHIPELAGO_NATS_CREDS");
+        command.arg(subcommand).args(args).env_remove("RUST_LOG").env_remove("ARCHIPELAGO_NATS_CREDS");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -90,6 +95,11 @@ impl Demo {
 /// Runs the demo to its end.
 pub(crate) async fn demo(args: &[&str]) -> Ended {
     Demo::start(args).end().await
+}
+
+/// Runs a measurement to its end.
+pub(crate) async fn bench(args: &[&str]) -> Ended {
+    Demo::program("bench", args).end().await
 }
 
 impl Ended {

@@ -292,6 +292,8 @@ impl LeaderFollowerBuilder {
             promoting: None,
             stands_back_until: None,
             marks: super::marks::Marks::default(),
+            missed: None,
+            reads_mirror: None,
             stands: None,
         };
         let running = Arc::new(Running {

@@ -1,5 +1,7 @@
 //! A node that applies what others write.
 
+use std::time::Duration;
+
 use archipelago_proto::{NodeQuestion, NodeRole};
 use archipelago_store::StoreError;
 use tokio::{
@@ -59,6 +61,7 @@ impl Node {
                     self.apply(pulled).await?;
                     self.stand().await;
                 }
+                () = missed_for_long(self.missed.as_ref()) => self.tell_of_missed(),
                 _ = tick.tick() => {
                     self.look_for_leader();
                     self.stand().await;
@@ -110,7 +113,9 @@ impl Node {
         let stands = options.role == Role::Automatic
             && options.promotion_eligible
             && self.stands_back_until.is_none_or(|until| Instant::now() >= until)
-            && self.state.is_whole();
+            && self.state.is_whole()
+            // Who reads from a mirror does not know where the log ends.
+            && self.reads_mirror == Some(false);
         if self.stands != Some(stands) {
             self.stands = Some(stands);
             lease.compete(stands).await;
@@ -122,15 +127,11 @@ impl Node {
         let Some(lease) = &self.lease else { return };
         let holder = lease.view.borrow().holder.clone();
         let leader = self.shared.leader();
-        match (holder, leader) {
-            (None, Some(leader)) if *leader.id != *self.shared.node => self.leader_is_gone(leader),
-            (Some(holder), Some(leader)) if holder.id != leader.id => {
-                self.shared.standing.send_modify(|standing| standing.leader = Some(holder));
-            }
-            (Some(holder), None) => {
-                self.shared.standing.send_modify(|standing| standing.leader = Some(holder));
-            }
-            _ => {}
+        // Whoever holds it now leads only once its term has begun.
+        if let Some(leader) = leader.filter(|leader| *leader.id != *self.shared.node)
+            && holder.is_none_or(|holder| holder.id != leader.id)
+        {
+            self.leader_is_gone(leader);
         }
     }
 
@@ -155,6 +156,13 @@ impl Node {
 
     fn leader_is_gone(&mut self, leader: super::LeaderInfo) {
         self.shared.standing.send_modify(|standing| standing.leader = None);
+        self.missed = Some((leader, Instant::now()));
+    }
+
+    /// Tells of a leader that is gone, unless it said by now that it resigned: its last words and the end of its lease come
+    /// by different ways.
+    pub(super) fn tell_of_missed(&mut self) {
+        let Some((leader, _)) = self.missed.take() else { return };
         let resigned = self
             .shared
             .peers()
@@ -200,5 +208,15 @@ impl Node {
                 held.map(|held| Next::TakeOver { token: held.token })
             }
         }
+    }
+}
+
+/// For so long the last words of a leader that is gone are waited for.
+const LAST_WORDS: Duration = Duration::from_millis(50);
+
+async fn missed_for_long(missed: Option<&(super::LeaderInfo, Instant)>) {
+    match missed {
+        Some((_, since)) => tokio::time::sleep_until(*since + LAST_WORDS).await,
+        None => std::future::pending().await,
     }
 }

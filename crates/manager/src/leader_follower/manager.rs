@@ -19,6 +19,7 @@ use super::{
     command::{Command, Written},
     lease_keeper::LeaseHandle,
     options::OnFollower,
+    reach,
     shared::Shared,
     state,
 };
@@ -114,21 +115,20 @@ impl LeaderFollowerManager {
         let deadline = started + write.deadline;
         let content = write.content()?;
         let unknown = || WriteError::OutcomeUnknown { deadline: write.deadline };
-        let written = match self.shared().options.on_follower {
-            OnFollower::Forward if !self.shared().is_leading() => {
-                self.pass_on(content, write.deadline).await?
-            }
+        let shared = self.shared();
+        let (written, by) = match shared.options.on_follower {
+            OnFollower::Forward if !shared.is_leading() => self.pass_on(content, write.deadline).await?,
             _ => match tokio::time::timeout_at(deadline, self.write_here(content)).await {
                 Ok(Err(WriteError::OutcomeUnknown { .. })) | Err(_) => return Err(unknown()),
-                Ok(written) => written?,
+                Ok(written) => (written?, shared.node.to_string()),
             },
         };
-        let followers = self.shared().other_followers();
         let reached = match write.ack {
             Ack::Log => (0, true),
-            // Only the leader asks the followers.
-            _ if !self.shared().is_leading() => (0, false),
-            ack => self.shared().reach.wait(written.index, ack, &followers, deadline).await,
+            ack if *by == *shared.node && shared.is_leading() => {
+                shared.reach.wait(written.index, ack, &shared.other_followers(), deadline).await
+            }
+            ack => reach::ask_followers(shared, &by, written, ack, deadline).await,
         };
         Ok(WriteReceipt {
             sequence: written.index,
@@ -174,8 +174,12 @@ impl LeaderFollowerManager {
         outcome.await.map_err(|_| WriteError::OutcomeUnknown { deadline: Duration::ZERO })?
     }
 
-    /// Has the leader write.
-    async fn pass_on(&self, write: ForwardedWrite, deadline: Duration) -> Result<Written, WriteError> {
+    /// Has the leader write, and gives who that is.
+    async fn pass_on(
+        &self,
+        write: ForwardedWrite,
+        deadline: Duration,
+    ) -> Result<(Written, String), WriteError> {
         if self.is_closed() {
             return Err(WriteError::Closed);
         }
@@ -184,7 +188,7 @@ impl LeaderFollowerManager {
         let Some(leader) = leader else { return Err(WriteError::FollowerReadOnly { leader: None }) };
         let (key, expected) = (write.key.to_string(), write.expected_version);
         match shared.ask(&leader.id, &NodeQuestion::Write(write), deadline).await {
-            Ok(NodeAnswer::Written { term, index }) => Ok(Written { term, index }),
+            Ok(NodeAnswer::Written { term, index }) => Ok((Written { term, index }, leader.id)),
             Ok(NodeAnswer::Refused(refusal)) => Err(WriteError::refused(&key, expected, refusal, deadline)),
             Ok(NodeAnswer::NotLeader { leader, address }) => {
                 let leader = leader.map(|id| super::LeaderInfo { id, address });

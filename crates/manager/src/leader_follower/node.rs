@@ -46,6 +46,10 @@ pub(super) struct Node {
     /// It resigned, and lets others go first until then.
     pub(super) stands_back_until: Option<tokio::time::Instant>,
     pub(super) marks: Marks,
+    /// A leader that is gone, and since when, of which nobody was told yet.
+    pub(super) missed: Option<(LeaderInfo, tokio::time::Instant)>,
+    /// Whether the log is read from a mirror, once that is known.
+    pub(super) reads_mirror: Option<bool>,
     /// What the keeper of the lease was told last: whether to try for it.
     pub(super) stands: Option<bool>,
 }
@@ -205,6 +209,7 @@ impl Node {
                 if self.log.id.as_ref() != Some(&log.id) {
                     self.marks.clear();
                 }
+                self.reads_mirror = Some(log.mirror_lag.is_some());
                 self.log = LogView {
                     id: Some(log.id),
                     sequence: after,
@@ -333,6 +338,7 @@ impl Node {
                 standing.term = standing.term.max(term);
                 standing.leader = Some(leader.clone());
             });
+            self.tell_of_missed();
             self.shared.notify(Notification::LeaderElected { leader, term });
         }
         let followers: Vec<String> = self.state.followers().iter().map(Text::to_string).collect();

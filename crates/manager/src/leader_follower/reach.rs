@@ -3,13 +3,14 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use archipelago_proto::{NodeAnswer, NodeQuestion};
+use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{
     sync::watch,
     task::JoinSet,
     time::{Instant, timeout_at},
 };
 
-use super::{shared::Shared, write::Ack};
+use super::{command::Written, shared::Shared, write::Ack};
 
 /// How long a follower may wait until it has something new to tell.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -62,12 +63,7 @@ impl Reach {
         followers: &[String],
         deadline: Instant,
     ) -> (usize, bool) {
-        let needed = match ack {
-            Ack::Log => 0,
-            Ack::Followers(followers) => followers,
-            // With the leader more than half of all.
-            Ack::Majority => followers.len().div_ceil(2),
-        };
+        let needed = needed(ack, followers.len());
         let count = |reached: &BTreeMap<String, u64>| {
             followers.iter().filter(|node| reached.get(*node).is_some_and(|has| *has >= index)).count()
         };
@@ -84,6 +80,52 @@ impl Reach {
         let enough = matches!(enough, Ok(Ok(_)));
         (count(&self.reached.borrow()), enough)
     }
+}
+
+/// How many followers must have an entry.
+fn needed(ack: Ack, followers: usize) -> usize {
+    match ack {
+        Ack::Log => 0,
+        Ack::Followers(followers) => followers,
+        // With the leader more than half of all.
+        Ack::Majority => followers.div_ceil(2),
+    }
+}
+
+/// The same for a node that had its leader write: it asks the followers itself, once each.
+pub(super) async fn ask_followers(
+    shared: &Shared,
+    leader: &str,
+    written: Written,
+    ack: Ack,
+    deadline: Instant,
+) -> (usize, bool) {
+    let Written { term, index } = written;
+    let mut followers = shared.standing.borrow().followers.clone();
+    followers.retain(|node| node != leader);
+    let needed = needed(ack, followers.len());
+    let mut asked: FuturesUnordered<_> = followers
+        .iter()
+        .map(|node| async move {
+            if **node == *shared.node {
+                let mut applied = shared.applied.subscribe();
+                return applied.wait_for(|applied| applied.covers(term, index)).await.is_ok();
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let patience_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+            let question = NodeQuestion::Reach { index, patience_ms };
+            let told = shared.ask(node, &question, left).await;
+            matches!(told, Ok(NodeAnswer::Index { term: of, index: has }) if of >= term && has >= index)
+        })
+        .collect();
+    let mut count = 0;
+    while count < needed {
+        match timeout_at(deadline, asked.next()).await {
+            Ok(Some(has)) => count += usize::from(has),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    (count, count >= needed)
 }
 
 /// While somebody waits for it, asks each follower how far it is; runs until the node is closed.

@@ -211,12 +211,14 @@ impl Shared {
             return self.leads_for_sure();
         }
         // Without an election only the log knows, which then ends where this node thinks.
-        let index = self.index();
+        let before = self.applied.borrow().history;
         let known = self.log_end.load(Ordering::Acquire);
         let state = self.pipeline.state().await;
         let is_at_end = state.is_ok_and(|state| state.last_sequence == known);
-        // An append that succeeded meanwhile says the same.
-        self.is_leading() && (is_at_end || self.index() > index)
+        // An append that succeeded meanwhile says the same, in the same term.
+        let after = self.applied.borrow().history;
+        let has_written = after.index > before.index && after.term == before.term;
+        self.is_leading() && (is_at_end || has_written)
     }
 
     /// True if the node would lead.

@@ -302,7 +302,10 @@ impl State {
                 tail.pop_front();
             }
             for (span, _) in &group.tail {
-                tail.retain(|other| other.first_index != span.first_index);
+                // What is written anew replaces what was there; mostly nothing was, and the tail is long.
+                if tail.back().is_some_and(|last| last.first_index >= span.first_index) {
+                    tail.retain(|other| other.first_index != span.first_index);
+                }
                 tail.push_back(*span);
             }
         }

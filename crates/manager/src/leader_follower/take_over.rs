@@ -80,6 +80,9 @@ impl Node {
                 return Ok(Ok(()));
             }
             self.fetch_what_was_told_of().await?;
+            if self.reads_mirror == Some(true) {
+                return Ok(Err(Halt::Unfit { reason: "it reads from a mirror of the log".into() }));
+            }
             if !self.state.is_whole() {
                 return Ok(Err(Halt::Unfit { reason: "it lacks entries".into() }));
             }

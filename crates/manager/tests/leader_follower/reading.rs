@@ -21,37 +21,6 @@ async fn a_linearizable_read_sees_every_write_acknowledged_before_it_on_any_node
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_follower_has_shown_before_its_leader_knew_is_shown_by_the_leader_too() {
-    let broker = MemoryBroker::default();
-    let patience = Duration::from_secs(30);
-    let mut nodes = Vec::new();
-    for name in ["a", "b", "c"] {
-        nodes.push(builder(&broker, name).read_timeout(patience).start().await.expect("a node"));
-    }
-    let at = leader_of(&nodes).await;
-    let (leader, follower) = (nodes[at].clone(), nodes[(at + 1) % 3].clone());
-    leader.write(Write::upsert("k", &1)).await.expect("written");
-    expect_equal(&nodes).await;
-    broker.fault_next(Fault::LoseAck);
-    let writing = tokio::spawn({
-        let leader = leader.clone();
-        async move { leader.write(Write::upsert("k", &2).within(patience)).await }
-    });
-    within("the follower has it before the leader", async {
-        while follower.read::<u64>("k", ReadConsistency::Eventual).await.expect("read").value != Some(2) {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    })
-    .await;
-    assert!(!writing.is_finished());
-    for node in [&follower, &leader] {
-        let found = node.read::<u64>("k", ReadConsistency::Linearizable).await.expect("read");
-        assert_eq!(found.value, Some(2), "{}", node.node_id());
-    }
-    writing.await.expect("no panic").expect("written");
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_node_that_is_cut_off_answers_no_read_that_asks_for_more_than_it_knows() {
     let broker = MemoryBroker::default();
     let (mut nodes, mut switches) = (Vec::new(), Vec::new());

@@ -244,3 +244,25 @@ async fn a_follower_that_is_away_counts_for_majorities_until_it_is_unregistered(
     let receipt = leader.write(majority(2)).await.expect("written");
     assert!(receipt.enough && receipt.followers == 1, "{receipt:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_was_passed_on_is_acknowledged_by_followers_too() {
+    let broker = MemoryBroker::default();
+    let mut nodes = Vec::new();
+    for name in ["a", "b", "c"] {
+        nodes.push(builder(&broker, name).on_follower(OnFollower::Forward).start().await.expect("a node"));
+    }
+    let leader = leader_of(&nodes).await;
+    until("all are registered", || {
+        let state = nodes[leader].leader_state();
+        state.is_some_and(|state| state.followers.iter().filter(|follower| follower.registered).count() == 2)
+    })
+    .await;
+    expect_equal(&nodes).await;
+    let follower = &nodes[(leader + 1) % 3];
+    for (ack, enough) in [(Ack::Majority, true), (Ack::Followers(2), true), (Ack::Followers(3), false)] {
+        let write = Write::upsert("k", &1).ack(ack).within(Duration::from_secs(1));
+        let receipt = follower.write(write).await.expect("written");
+        assert_eq!(receipt.enough, enough, "{ack:?} {receipt:?}");
+    }
+}

@@ -87,6 +87,16 @@ impl Found {
     }
 }
 
+/// The bucket of the lease of a namespace.
+fn bucket_name(namespace: &str) -> String {
+    format!("archipelago_{namespace}_lease")
+}
+
+/// The stream behind it.
+pub(crate) fn stream_name(namespace: &str) -> String {
+    format!("KV_{}", bucket_name(namespace))
+}
+
 impl Bucket {
     pub(super) fn new(
         out: &LogStream,
@@ -94,7 +104,7 @@ impl Bucket {
         config: &Arc<NatsConfig>,
         ttl: Duration,
     ) -> Bucket {
-        let name = format!("archipelago_{}_lease", config.namespace);
+        let name = bucket_name(&config.namespace);
         let deadline = config.ack_timeout.min(ttl / 2);
         let bucket =
             |stream: &LogStream| stream.other(format!("KV_{name}"), format!("$KV.{name}."), deadline);

@@ -9,6 +9,7 @@ use archipelago_pipeline::{Lease, LeaseEntry, LeaseWatch, PipelineError, check_l
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub(crate) use self::bucket::stream_name;
 use self::{
     bucket::{Bucket, Found, Written},
     watch::NatsLeaseWatch,

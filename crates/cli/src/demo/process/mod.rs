@@ -1,21 +1,19 @@
 //! A master in a process of its own: the parent's end, and the child's.
-//!
-//! One JSON object a line: requests on the child's standard input, answers on its standard output. The child ends at
-//! once when its input ends, so that it cannot outlive the parent.
 
-mod link;
 mod serve;
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
-use self::link::Link;
 pub(crate) use self::serve::serve;
 use super::{
     island::CallError,
     protocol::{Answer, MasterOptions, Request},
 };
+use crate::child;
+
+type Link = child::Link<Request, Answer>;
 
 /// How long a child may take to end in good order.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -75,7 +73,7 @@ impl Process {
 }
 
 async fn start_link(options: &MasterOptions) -> Result<Link, String> {
-    let link = Link::spawn().map_err(|error| format!("cannot start a process: {error}"))?;
+    let link = Link::spawn("demo-master").map_err(|error| format!("cannot start a process: {error}"))?;
     match link.call(Request::Start(options.clone())).await {
         Some(Answer::Done) => Ok(link),
         Some(Answer::Refused { reason, .. }) => Err(reason),

@@ -1,6 +1,7 @@
 use std::{
     collections::HashMap,
     io,
+    marker::PhantomData,
     process::Stdio,
     sync::{
         Arc, Mutex, PoisonError,
@@ -8,47 +9,51 @@ use std::{
     },
 };
 
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     process::{Child, ChildStdin, ChildStdout, Command},
     sync::{mpsc, oneshot},
 };
 
-use super::super::protocol::{Answer, Numbered, Request};
+use super::Numbered;
 
 /// How many requests wait for a child that is slow to read.
 const REQUESTS_MAX: usize = 256;
 
 /// The answers that are waited for, by number; `None` once the child is gone.
-type Waiting = Arc<Mutex<Option<HashMap<u64, oneshot::Sender<Answer>>>>>;
+type Waiting<A> = Arc<Mutex<Option<HashMap<u64, oneshot::Sender<A>>>>>;
 
-/// One life of a child process, and the pipes to it.
+/// One life of a child process, and the pipes to it: requests `Q`, and their answers `A`.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(crate) struct Link<Q, A> {
     child: tokio::sync::Mutex<Child>,
     requests: mpsc::Sender<Vec<u8>>,
-    waiting: Waiting,
+    waiting: Waiting<A>,
     next_number: AtomicU64,
+    asked: PhantomData<fn(Q)>,
 }
 
-impl Link {
-    pub(super) fn spawn() -> io::Result<Link> {
+impl<Q: Serialize, A: DeserializeOwned + Send + 'static> Link<Q, A> {
+    /// Starts this program once more, with the (hidden) subcommand that serves such requests.
+    pub(crate) fn spawn(subcommand: &str) -> io::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("demo-master").stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        command.arg(subcommand).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         // Ctrl-C on a terminal goes to the whole group: the parent alone decides what it means.
         #[cfg(unix)]
         command.process_group(0);
         let mut child = command.spawn()?;
         let (stdin, stdout) = child.stdin.take().zip(child.stdout.take()).expect("both are piped");
         let (requests, queue) = mpsc::channel(REQUESTS_MAX);
-        let waiting: Waiting = Arc::new(Mutex::new(Some(HashMap::new())));
+        let waiting: Waiting<A> = Arc::new(Mutex::new(Some(HashMap::new())));
         tokio::spawn(send(stdin, queue));
         tokio::spawn(receive(stdout, waiting.clone()));
-        Ok(Link { child: tokio::sync::Mutex::new(child), requests, waiting, next_number: AtomicU64::new(0) })
+        let (child, next_number) = (tokio::sync::Mutex::new(child), AtomicU64::new(0));
+        Ok(Link { child, requests, waiting, next_number, asked: PhantomData })
     }
 
     /// The answer; `None` if the child is gone.
-    pub(super) async fn call(&self, request: Request) -> Option<Answer> {
+    pub(crate) async fn call(&self, request: Q) -> Option<A> {
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         let mut line = serde_json::to_vec(&Numbered { number, body: request }).ok()?;
         line.push(b'\n');
@@ -59,7 +64,7 @@ impl Link {
     }
 
     /// SIGKILL; returns once the process is gone.
-    pub(super) async fn kill(&self) {
+    pub(crate) async fn kill(&self) {
         let _ = self.child.lock().await.kill().await;
     }
 }
@@ -73,11 +78,11 @@ async fn send(mut stdin: ChildStdin, mut requests: mpsc::Receiver<Vec<u8>>) {
 }
 
 /// Hands out the answers until the child is gone. What it had answered before is still read.
-async fn receive(stdout: ChildStdout, waiting: Waiting) {
+async fn receive<A: DeserializeOwned>(stdout: ChildStdout, waiting: Waiting<A>) {
     let mut lines = BufReader::new(stdout).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        let Ok(Numbered { number, body }) = serde_json::from_str::<Numbered<Answer>>(&line) else {
-            tracing::warn!(line, "a master answered what is no answer");
+        let Ok(Numbered { number, body }) = serde_json::from_str::<Numbered<A>>(&line) else {
+            tracing::warn!(line, "a child answered what is no answer");
             continue;
         };
         let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);

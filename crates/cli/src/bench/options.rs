@@ -1,0 +1,166 @@
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+use crate::server::Server;
+
+/// Measure how a leader and its followers do on your machine and your NATS server
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    pub(crate) bench: Bench,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Bench {
+    Failover(Failover),
+    Leader(Leader),
+}
+
+/// Kill the leader under load, again and again: how long until another one acknowledges writes, and is anything lost?
+///
+/// Starts nodes that elect a leader, and clients that create keys, each once and with a value of its own, and note what they
+/// were told. In each run the leader is killed. `failover_ms` is the time from just before the kill to the first write that
+/// a client has acknowledged by another leader. Then the killed node is started again on its store and catches up. After
+/// the runs come hand-overs: the leader is told to close, and `handover_ms` is the time from then to the first write that is
+/// acknowledged by another leader.
+///
+/// At the end the log is read from the broker, and the states from the nodes, and compared with what the clients were told:
+/// `acknowledged` writes, those of `unknown` outcome (under way at a kill), `lost` ones (acknowledged, and not in the log and
+/// every state), and `duplicated` ones (in the log more than once).
+///
+/// With --nats each node is a process of its own, and a kill is SIGKILL. Without, everything is in this process: a kill cuts
+/// the node off from the broker and drops it at once.
+///
+/// The stream and the bucket of the lease are made for the run and removed at its end; should the run be killed itself, they
+/// stay under the namespace that it names first, for `nats stream rm`.
+///
+/// Exit status: 0 if nothing was lost or duplicated and all nodes ended equal, 130 after Ctrl-C, else 1.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Failover {
+    #[command(flatten)]
+    pub(crate) common: Common,
+
+    /// How many nodes
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=9))]
+    pub(crate) nodes: u8,
+
+    /// How often the leader is killed
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub(crate) runs: u32,
+
+    /// How often the leader hands over, after the kills
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub(crate) handovers: u32,
+
+    /// Writes a second
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) rate: u32,
+
+    /// What the nodes keep their state in; one that is killed with a memory store begins anew from the log
+    #[arg(long, value_enum, default_value_t = StoreKind::Fjall)]
+    pub(crate) store: StoreKind,
+}
+
+/// Write at a rate: how many writes a second does the leader take, and how far behind are the followers?
+///
+/// Clients write values of --size bytes under random ones of --keys keys, at --rate writes a second, whether or not earlier
+/// ones are acknowledged, as long as fewer than --tasks are under way. The latency of a write, `write_p50_ms`, counts from
+/// the moment that it was due. `lag_p50_ms` and `lag_p99_ms` are the times from the acknowledgement of a write to its leader's
+/// client until a follower has applied and stored it, sampled over the whole run at every follower; `visible_p50_ms` and
+/// `visible_p99_ms` are the same from the call of the write. After the load come 50 single writes with pauses:
+/// `idle_visible_p50_ms` and `idle_visible_max_ms` are the times from the call until all followers have the write.
+///
+/// All nodes are tasks of this one process, so that one clock measures; with --nats each has connections of its own.
+/// `rss_mb` is what the process occupies, with all nodes, stores and clients.
+///
+/// The stream and the bucket of the lease are made for the run and removed at its end; should the run be killed, they stay
+/// under the namespace that it names first, for `nats stream rm`.
+///
+/// Exit status: 0 if all nodes ended equal, 130 after Ctrl-C, else 1.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Leader {
+    #[command(flatten)]
+    pub(crate) common: Common,
+
+    /// How many followers the leader has
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=9))]
+    pub(crate) followers: u8,
+
+    /// Writes a second
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) rate: u32,
+
+    /// For how long
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub(crate) seconds: u32,
+
+    /// The bytes of a value
+    #[arg(long, value_name = "BYTES", default_value_t = 200, value_parser = clap::value_parser!(u32).range(16..=100_000))]
+    pub(crate) size: u32,
+
+    /// How many different keys are written
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    pub(crate) keys: u32,
+
+    /// How many writes may be under way at a time
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) tasks: u32,
+
+    /// What the nodes keep their state in
+    #[arg(long, value_enum, default_value_t = StoreKind::Memory)]
+    pub(crate) store: StoreKind,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Common {
+    /// Use the NATS server (2.10 or newer, with JetStream) at this URL, which may hold user and password, or a token:
+    /// nats://user:password@host:4222 [default: a broker in the memory of this process]
+    #[arg(long, value_name = "URL")]
+    pub(crate) nats: Option<String>,
+
+    /// Identify to the server of --nats with this credentials file
+    #[arg(long, value_name = "FILE", env = "ARCHIPELAGO_NATS_CREDS")]
+    pub(crate) nats_creds: Option<PathBuf>,
+
+    /// On how many servers of the cluster the stream and the lease are kept
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5))]
+    pub(crate) replicas: u8,
+
+    /// How long a leader that is gone keeps others from leading
+    #[arg(long, value_name = "MS", default_value_t = 3_000, value_parser = clap::value_parser!(u32).range(100..=600_000))]
+    pub(crate) lease_ms: u32,
+
+    /// Keep the stores in this folder [default: a temporary folder, removed at the end]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) folder: Option<PathBuf>,
+
+    /// The same seed gives the same keys, values and moments of kills
+    #[arg(long, value_name = "N", default_value_t = 42)]
+    pub(crate) seed: u64,
+
+    /// End standard output with one line of JSON; all other output goes to standard error
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Common {
+    pub(crate) fn server(&self) -> Option<Server> {
+        self.nats.clone().map(|url| Server { url, credentials_file: self.nats_creds.clone() })
+    }
+
+    pub(crate) fn lease(&self) -> Duration {
+        Duration::from_millis(self.lease_ms.into())
+    }
+}
+
+/// Where a node keeps its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum StoreKind {
+    /// In memory: nothing is synced, and a process that is killed loses it
+    Memory,
+    /// In a folder, synced at each commit
+    Fjall,
+}
