@@ -18,7 +18,7 @@ const POLL: Duration = Duration::from_millis(50);
 /// Where the log is.
 #[derive(Debug)]
 pub(crate) enum Broker {
-    One(NatsServer),
+    One(Box<NatsServer>),
     Cluster(NatsCluster),
 }
 
@@ -31,7 +31,8 @@ pub(crate) struct Way {
 impl Broker {
     pub(crate) async fn start(is_cluster: bool) -> Outcome<Broker> {
         if !is_cluster {
-            return Ok(Broker::One(NatsServer::start().await.map_err(Failure::broken("start a server"))?));
+            let server = NatsServer::start().await.map_err(Failure::broken("start a server"))?;
+            return Ok(Broker::One(Box::new(server)));
         }
         let cluster = NatsCluster::start(CLUSTER_SERVERS).await.map_err(Failure::broken("start servers"))?;
         let broker = Broker::Cluster(cluster);
@@ -43,7 +44,7 @@ impl Broker {
 
     pub(crate) fn servers(&self) -> &[NatsServer] {
         match self {
-            Broker::One(server) => std::slice::from_ref(server),
+            Broker::One(server) => std::slice::from_ref(&**server),
             Broker::Cluster(cluster) => cluster.servers(),
         }
     }
