@@ -134,10 +134,10 @@ impl Client {
     }
 
     async fn read(&mut self, key: String) {
-        let bound = Duration::from_millis(self.random.random_range(0..1_000));
+        let bound_ms: u64 = self.random.random_range(0..1_000);
         let consistency = match self.random.random_range(0..6) {
             0 => Consistency::Eventual,
-            1 => Consistency::BoundedStaleness { bound_ns: bound.as_nanos() as u64 },
+            1 => Consistency::BoundedStaleness { bound_ns: bound_ms * 1_000_000 },
             2 => Consistency::Session,
             _ => Consistency::Linearizable,
         };

@@ -338,10 +338,10 @@ impl Strike<'_> {
             Kind::Purge => broker.purge(NAMESPACE),
             _ => broker.trim_head(NAMESPACE, count),
         }
-        if self.random.random_bool(0.3) {
-            if let Some(node) = self.leader() {
-                self.crash(Kind::CrashLeader, node);
-            }
+        if self.random.random_bool(0.3)
+            && let Some(node) = self.leader()
+        {
+            self.crash(Kind::CrashLeader, node);
         }
     }
 }
