@@ -122,8 +122,7 @@ fn hear_beat(shared: &Shared, from: &str, payload: Bytes) {
     }
     let is_candidate = beat.role == NodeRole::Candidate;
     let is_new = shared.peers().hear(beat, Instant::now());
-    let is_one_too = shared.standing.borrow().role == NodeRole::Candidate;
-    if is_new || is_candidate && !is_one_too {
+    if is_new || is_candidate {
         // It is new here, so this node is new to it; or it needs to know how far others are.
         shared.tell.notify_one();
     }
