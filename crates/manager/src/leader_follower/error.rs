@@ -115,16 +115,6 @@ impl WriteError {
         }
     }
 
-    /// True if it says what the key has.
-    pub(crate) fn tells_of_the_key(&self) -> bool {
-        matches!(
-            self,
-            WriteError::AlreadyExists { .. }
-                | WriteError::NotFound { .. }
-                | WriteError::VersionMismatch { .. }
-        )
-    }
-
     /// What the leader said about a write of this key.
     pub(crate) fn refused(key: &str, expected: Option<u64>, refusal: WriteRefusal, waited: Duration) -> Self {
         let key = key.to_owned();

@@ -142,14 +142,7 @@ impl LeaderFollowerManager {
 
     /// Writes if this node leads.
     pub(super) async fn write_here(&self, write: ForwardedWrite) -> Result<Written, WriteError> {
-        let written = self.command(|reply| Command::Write { write, reply }).await;
-        match &written {
-            // It tells what there is, as a read does: a leader that was deposed and does not know must not.
-            Err(refused) if refused.tells_of_the_key() && self.confirm_leading().await.is_none() => {
-                Err(WriteError::NotWritten { reason: "this node does not lead any more".into() })
-            }
-            _ => written,
-        }
+        self.command(|reply| Command::Write { write, reply }).await
     }
 
     async fn command(
