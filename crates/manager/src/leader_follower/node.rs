@@ -343,6 +343,13 @@ impl Node {
             self.tell_of_missed();
             self.shared.notify(Notification::LeaderElected { leader, term });
         }
+        // A state that was taken brings its term without the entry that started it. Others go by what this node tells.
+        let newest = self.state.history().term;
+        self.shared.standing.send_if_modified(|standing| {
+            let is_newer = newest > standing.term;
+            standing.term = standing.term.max(newest);
+            is_newer
+        });
         let followers: Vec<String> = self.state.followers().iter().map(Text::to_string).collect();
         let changed = self.shared.standing.send_if_modified(|standing| {
             let changed = standing.followers != followers;

@@ -83,3 +83,18 @@ async fn a_log_that_goes_while_a_candidate_reads_it_is_made_again() {
     until("the other leads", || other.is_leader()).await;
     assert_eq!(other.key_count(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_took_a_state_tells_the_term_that_it_is_of() {
+    let broker = MemoryBroker::default();
+    let leader = builder(&broker, "a").tail_entries_max(1).start().await.expect("a node");
+    leader.promote().await.expect("promoted");
+    for number in 0..10_u64 {
+        leader.write(Write::create(format!("k{number}"), &number)).await.expect("written");
+    }
+    broker.purge(NAMESPACE);
+    let late = builder(&broker, "b").resync_threshold(0).start().await.expect("a node");
+    leader.force_resync("b").await.ok();
+    expect_equal(&[leader.clone(), late.clone()]).await;
+    assert_eq!(late.term(), leader.term());
+}
