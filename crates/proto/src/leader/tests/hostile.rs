@@ -253,8 +253,17 @@ fn a_write_that_could_not_become_an_entry_is_refused() {
 #[test]
 fn rows_of_a_state_that_no_node_stores_are_refused() {
     let told = |rows: Vec<(Text, u64, Bytes)>| {
-        let page =
-            StatePage { index: 9, term: 1, chain: 1, rows, is_last: true, rows_total: 1, followers: vec![] };
+        let page = StatePage {
+            index: 9,
+            term: 1,
+            chain: 1,
+            index_after: 9,
+            place: None,
+            rows,
+            is_last: true,
+            rows_total: 1,
+            followers: vec![],
+        };
         NodeAnswer::decode(NodeAnswer::State(page).encode(), &limits(), 1 << 20)
     };
     let row = |key: &str| (Text::from(key), 1, value("Bob"));
