@@ -316,7 +316,7 @@ impl LeaderFollowerBuilder {
         let voices = vec![
             tokio::spawn(voice::tell(shared.clone())),
             tokio::spawn(voice::hear(shared.clone(), weak, sender.downgrade())),
-            tokio::spawn(fresh::keep_fresh(shared.clone())),
+            tokio::spawn(fresh::keep_fresh(shared.clone(), running.lease.clone())),
             tokio::spawn(reach::watch_followers(shared)),
         ];
         *running.voices.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = voices;

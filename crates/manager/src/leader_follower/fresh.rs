@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use archipelago_proto::{NodeAnswer, NodeQuestion};
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 
-use super::shared::Shared;
+use super::{lease_keeper::LeaseHandle, shared::Shared};
 
 /// After an attempt that did not succeed, at least.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
@@ -16,7 +16,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(20);
 const APPLY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Finds out again and again, and at once when somebody needs to know. Runs until the node is closed.
-pub(super) async fn keep_fresh(shared: Arc<Shared>) {
+pub(super) async fn keep_fresh(shared: Arc<Shared>, lease: Option<LeaseHandle>) {
     let mut interval = tokio::time::interval(shared.options.heartbeat_interval);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -25,7 +25,7 @@ pub(super) async fn keep_fresh(shared: Arc<Shared>) {
             () = shared.freshen.notified() => {}
             _ = interval.tick() => {}
         }
-        if !find_out(&shared).await {
+        if !find_out(&shared, lease.as_ref()).await {
             tokio::select! {
                 () = shared.closing.cancelled() => return,
                 () = tokio::time::sleep(RETRY_PAUSE) => {}
@@ -35,10 +35,10 @@ pub(super) async fn keep_fresh(shared: Arc<Shared>) {
 }
 
 /// True if it is known now.
-async fn find_out(shared: &Shared) -> bool {
+async fn find_out(shared: &Shared, lease: Option<&LeaseHandle>) -> bool {
     let asked_at = Instant::now();
     if shared.is_leading() {
-        let leads = shared.leads_by_now().await;
+        let leads = shared.leads_by_now(lease).await;
         if leads {
             shared.fresh_at.send_replace(Some(asked_at));
         }

@@ -173,9 +173,6 @@ impl LeaderFollowerManager {
 
     async fn reach_freshness(&self, bound: Duration, deadline: Instant) -> Result<(), ReadError> {
         let shared = self.shared();
-        if shared.leads_for_sure() {
-            return Ok(());
-        }
         // What is known to be fresh as of then is fresh enough, however long it takes to find that out.
         let began = Instant::now();
         let enough = |fresh_at: &Option<Instant>| {

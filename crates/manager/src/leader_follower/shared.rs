@@ -18,7 +18,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    LeaderInfo, Notification, lease_keeper::LeaseView, metrics::Counters, options::Options, peers::Peers,
+    LeaderInfo, Notification,
+    lease_keeper::{LeaseHandle, LeaseView},
+    metrics::Counters,
+    options::Options,
+    peers::Peers,
     reach::Reach,
 };
 
@@ -213,9 +217,11 @@ impl Shared {
 
     /// Whether nobody else can have led up to some moment of this call: what this node has applied is all that anyone was
     /// told of until then.
-    pub(super) async fn leads_by_now(&self) -> bool {
-        if self.lease.is_some() {
-            return self.leads_for_sure();
+    pub(super) async fn leads_by_now(&self, lease: Option<&LeaseHandle>) -> bool {
+        if let Some(lease) = lease {
+            // Not by a clock: what the broker lost of the lease is another's by now.
+            let token = self.token.load(Ordering::Acquire);
+            return self.is_leading() && lease.confirm(token).await && self.is_leading();
         }
         // Without an election only the log knows, which then ends where this node thinks.
         let before = self.applied.borrow().history;

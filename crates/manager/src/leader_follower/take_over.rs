@@ -62,7 +62,6 @@ impl Node {
         self.token = token;
         self.shared.token.store(token, Ordering::Release);
         self.become_role(NodeRole::Candidate);
-        self.hear_others().await;
         let halt = match self.claim(token).await? {
             Ok(()) => return Ok(Next::Lead),
             Err(halt) => halt,
@@ -100,10 +99,14 @@ impl Node {
     }
 
     async fn claim(&mut self, token: u64) -> Result<Result<(), Halt>, StoreError> {
-        let mut claimed = None;
+        let (mut claimed, mut has_heard) = (None, false);
         loop {
             if let Err(halt) = self.read_to_end(None).await? {
                 return Ok(Err(halt));
+            }
+            // Behind the reading: of what the log lost before that, they have what they will ever have.
+            if !std::mem::replace(&mut has_heard, true) {
+                self.hear_others().await;
             }
             // Of an earlier round, whose answer was lost.
             if claimed.is_some() && self.term_start == claimed {

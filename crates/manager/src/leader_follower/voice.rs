@@ -151,9 +151,11 @@ async fn answer_one(
     };
     let (from, question) = question;
     let said = match question {
-        NodeQuestion::Head => match shared.is_leading() && shared.leads_by_now().await {
-            true => index(shared),
-            false => not_leader(shared),
+        NodeQuestion::Head => match manager.upgrade() {
+            Some(manager) if shared.is_leading() && shared.leads_by_now(manager.lease()).await => {
+                index(shared)
+            }
+            _ => not_leader(shared),
         },
         NodeQuestion::ReadIndex => match manager.upgrade() {
             Some(manager) if shared.is_leading() => match manager.confirm_leading().await {
