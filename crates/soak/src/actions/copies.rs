@@ -84,8 +84,8 @@ pub(crate) async fn twin(what: &str, fleet: &mut Fleet) -> Outcome {
     let _held = gone.island.gate.clone().write_owned().await;
     // All that it wrote since the check must have left it, too.
     fleet.drained(&gone.island).await?;
-    let (stays, left) = if Arc::ptr_eq(&gone.island, &twin) { (&island, &twin) } else { (&twin, &island) };
-    let (stays, left) = (stays.status().await?.replica, left.status().await?.replica);
+    let (one, other) = if Arc::ptr_eq(&gone.island, &twin) { (&island, &twin) } else { (&twin, &island) };
+    let (stays, left) = (one.status().await?.replica, other.status().await?.replica);
     gone.island.close().await;
     std::fs::remove_dir_all(gone.island.folder()).map_err(Failure::broken("remove a folder"))?;
     drop(gone);
@@ -93,7 +93,12 @@ pub(crate) async fn twin(what: &str, fleet: &mut Fleet) -> Outcome {
         // A name stands for its latest incarnation, and everyone would wait for that one. An operator gives it up.
         let by = fleet.members.iter().position(|member| member.island.options().name != left.name());
         let by = by.ok_or_else(|| Failure::Broken("there is no other master".to_owned()))?;
+        fork(fleet, one).await?;
         fleet.retire(by, left.name()).await?;
+        // The one that stays comes back to its name as the latest, which changes its identity once more.
+        let what = format!("{} comes back to its name", one.label);
+        let is_back = async || Ok(one.status().await?.replica != stays);
+        fleet.until(&what, fleet.settle_deadline(), is_back).await?;
     }
     fleet.work(100..300).await;
     fleet.check(&format!("{what} {}: one", island.label)).await?;
