@@ -46,6 +46,7 @@ mod merge_laws;
 pub mod nats;
 mod search;
 mod sibling_laws;
+pub mod simulation;
 mod stored_master;
 mod tcp_proxy;
 
