@@ -83,6 +83,8 @@ pub struct Counters {
 #[derive(Debug)]
 pub struct Engine {
     pub(crate) config: EngineConfig,
+    /// The fingerprint of the strategies, which do not change.
+    pub(crate) fingerprint: u64,
     pub(crate) vector: VersionVector,
     /// The vector without this replica's own entry, shared with the events written since it last changed.
     pub(crate) deps: Arc<VersionVector>,
@@ -135,6 +137,7 @@ impl Engine {
         deps.remove(&config.replica);
         Engine {
             buffer: CausalBuffer::new(config.event_buffer_events_max),
+            fingerprint: config.strategies.fingerprint(),
             config,
             deps: Arc::new(deps),
             vector: restored.vector,

@@ -100,6 +100,11 @@ impl Entry {
         is_own || names.into_iter().any(|dot| self.deps.contains(dot))
     }
 
+    /// Whether it had another name before.
+    pub fn is_renamed(&self) -> bool {
+        !self.former.is_empty()
+    }
+
     /// By which it wins or loses.
     pub fn stamp(&self) -> (Hlc, &Dot) {
         (self.hlc, &self.dot)

@@ -31,7 +31,8 @@ pub(super) fn check(island: &IslandView<'_>, flushed: &Flushed, ledger: &Ledger)
             Family::Joined(Join::Whole) => false,
             Family::Joined(_) => continue,
         };
-        if ledger.of(entity).any(|write| write.is_ambiguous) {
+        // What a write is called depends on when it came.
+        if ledger.of(entity).any(|write| write.is_ambiguous || write.is_renamed()) {
             continue;
         }
         let mut live = live(island, before.clone());

@@ -121,7 +121,7 @@ impl World<'_> {
             Ok(journey) => {
                 for arrives_ms in [Some(journey.first_ms), journey.again_ms].into_iter().flatten() {
                     let request = Box::new(request.clone());
-                    self.agenda.put(arrives_ms, Happening::Asked { island: to, by: at, fetch: number, request });
+                    self.agenda.put(arrives_ms, Happening::Asked { island: to, by: at, fetch: (number, pieces), request });
                 }
             }
             Err(stray) => self.strayed(stray),
@@ -129,7 +129,7 @@ impl World<'_> {
     }
 
     /// Gives a piece of what another replica lacks.
-    pub(super) fn asked(&mut self, at: usize, by: usize, fetch: u64, request: &DeltaRequest) {
+    pub(super) fn asked(&mut self, at: usize, by: usize, fetch: (u64, u64), request: &DeltaRequest) {
         if self.is_slow(at) {
             return;
         }
@@ -162,8 +162,8 @@ impl World<'_> {
         }
     }
 
-    /// A piece comes. Once all are there they are taken in as a whole.
-    pub(super) fn piece(&mut self, at: usize, number: u64, mut piece: DeltaPiece, is_newer: bool) {
+    /// A piece comes, the answer to a question that was asked with so many pieces there. Once all are there they are taken in as a whole.
+    pub(super) fn piece(&mut self, at: usize, (number, pieces): (u64, u64), mut piece: DeltaPiece, is_newer: bool) {
         if is_newer && !self.islands[at].is_newer_build {
             // It does not decode.
             self.tally.felt("old_build", 1);
@@ -171,14 +171,7 @@ impl World<'_> {
         }
         let Some(running) = &mut self.islands[at].running else { return };
         let Some(fetch) = running.fetch.as_mut().filter(|fetch| fetch.number == number) else { return };
-        let is_answer = match &fetch.round.from {
-            // Of two answers to one question the second one is of no use, and one to an older question neither.
-            Some(from) => piece.entities.is_empty() || piece.entities.iter().any(|(_, record)| {
-                record.versions.iter().any(|version| version.dot >= *from)
-            }),
-            None => true,
-        };
-        if !is_answer || piece.replica != fetch.from || piece.session != fetch.session {
+        if pieces != fetch.pieces || piece.replica != fetch.from || piece.session != fetch.session {
             return;
         }
         let begins = if fetch.pieces == 0 { fetch.round.begins_with(&piece) } else { Ok(()) };

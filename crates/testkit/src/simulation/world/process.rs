@@ -96,10 +96,13 @@ impl World<'_> {
         });
         self.deliver(at);
         self.reclaim(at);
-        self.scrub(at);
+        if self.now_ms % (SCRUB_EVERY * TICK_MS) < TICK_MS {
+            self.scrub(at);
+        }
     }
 
     fn reclaim(&mut self, at: usize) {
+        self.steps += 1;
         let Some((engine, rows, now)) = self.process(at) else { return };
         match engine.reclaim(2_048, now, rows) {
             Ok(0) => {}
@@ -113,8 +116,9 @@ impl World<'_> {
     }
 
     fn scrub(&mut self, at: usize) {
+        self.steps += 1;
         let Some((engine, rows, _)) = self.process(at) else { return };
-        match engine.scrub(SCRUBBED_AT_A_TICK, rows) {
+        match engine.scrub(SCRUBBED_AT_ONCE, rows) {
             Ok(_) => self.flush(at, Input::Other),
             Err(error) => self.violates("digest", error.to_string()),
         }
@@ -305,5 +309,6 @@ impl World<'_> {
     }
 }
 
-/// How many entities are read again at each tick.
-const SCRUBBED_AT_A_TICK: usize = 2;
+/// At one of how many ticks some of what is stored is read again, and how many entities.
+const SCRUB_EVERY: u64 = 10;
+const SCRUBBED_AT_ONCE: usize = 4;
