@@ -107,11 +107,12 @@ impl CausalBuffer {
         now_unix_ms: u64,
         is_gone: impl Fn(&ReplicaId) -> bool,
     ) -> Option<Waiting> {
-        let hopeless = self.waiting.iter().filter(|(origin, _)| is_gone(origin)).find_map(|(origin, events)| {
-            let (sequence, first) = events.first_key_value()?;
-            let is_old = first.since_unix_ms <= since_unix_ms && first.due_unix_ms <= now_unix_ms;
-            is_old.then(|| (origin.clone(), *sequence))
-        })?;
+        let hopeless =
+            self.waiting.iter().filter(|(origin, _)| is_gone(origin)).find_map(|(origin, events)| {
+                let (sequence, first) = events.first_key_value()?;
+                let is_old = first.since_unix_ms <= since_unix_ms && first.due_unix_ms <= now_unix_ms;
+                is_old.then(|| (origin.clone(), *sequence))
+            })?;
         self.remove(&hopeless.0, hopeless.1)
     }
 

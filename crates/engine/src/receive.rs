@@ -110,7 +110,8 @@ impl Engine {
             self.apply_waiting(now_unix_ms, records)?;
             return Ok(Received::Applied);
         }
-        let buffered = self.buffer.insert(Waiting { event, position, due_unix_ms, since_unix_ms: now_unix_ms });
+        let buffered =
+            self.buffer.insert(Waiting { event, position, due_unix_ms, since_unix_ms: now_unix_ms });
         if let (Some(position), Buffered::Waits | Buffered::TurnedAway) = (position, buffered) {
             self.progress.hold(position);
         }
@@ -147,7 +148,9 @@ impl Engine {
     fn give_up_on_the_gone(&mut self, now_unix_ms: u64) {
         let since_unix_ms = now_unix_ms.saturating_sub(SUCCESSION_MS);
         let members = &self.members;
-        while let Some(waiting) = self.buffer.take_hopeless(since_unix_ms, now_unix_ms, |origin| members.is_gone(origin)) {
+        while let Some(waiting) =
+            self.buffer.take_hopeless(since_unix_ms, now_unix_ms, |origin| members.is_gone(origin))
+        {
             if let Some(position) = waiting.position {
                 self.progress.release(position);
             }

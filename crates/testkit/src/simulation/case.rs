@@ -132,9 +132,10 @@ pub enum Author {
     Stale,
 }
 
-/// What breaks. Times are in milliseconds.
+/// What breaks. Replicas go by number; `down_ms`, `for_ms` and `away_ms` say for how long, in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "the fields mean the same in every variant, and are told above")]
 pub enum Fault {
     /// The process is killed, and started again later. What it had stored is there.
     Kill { island: usize, down_ms: u64 },

@@ -16,7 +16,9 @@ impl Dice {
     /// Dice for one purpose: what is thrown for another purpose does not change what these show. So a case from which
     /// something was left out goes on much like the whole one.
     pub fn keyed(seed: u64, key: [u64; 3]) -> Self {
-        let mixed = key.into_iter().fold(mixed(seed ^ GOLDEN), |state, word| mixed(state ^ word.wrapping_mul(GOLDEN)));
+        let mixed = key
+            .into_iter()
+            .fold(mixed(seed ^ GOLDEN), |state, word| mixed(state ^ word.wrapping_mul(GOLDEN)));
         Dice(mixed)
     }
 

@@ -154,7 +154,8 @@ fn cut(settings: &Settings, dice: &mut Dice) -> Fault {
         }
         return Fault::Partition { islands, for_ms };
     }
-    let (one, other) = (island(settings, dice), if dice.permille(600) { BROKER } else { island(settings, dice) });
+    let (one, other) =
+        (island(settings, dice), if dice.permille(600) { BROKER } else { island(settings, dice) });
     let (from, to) = if dice.permille(500) { (one, other) } else { (other, one) };
     Fault::Cut { from, to, for_ms }
 }

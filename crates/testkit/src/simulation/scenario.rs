@@ -40,7 +40,8 @@ impl Scenario {
             .with_prefix("siblings/", Strategy::VersionVector)
             .with_prefix("manual/", Strategy::Manual);
         // The first few are those of a seed with few entities: of each kind one, and the ones to fight over.
-        let entities = ["whole/a", "siblings/a", "crdts/a", "fields/a", "whole/b", "manual/a", "crdts/b", "fields/b"];
+        let entities =
+            ["whole/a", "siblings/a", "crdts/a", "fields/a", "whole/b", "manual/a", "crdts/b", "fields/b"];
         Some(Scenario {
             name: name.to_owned(),
             strategies: table,
@@ -94,6 +95,9 @@ pub enum Detail {
 
 impl fmt::Debug for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scenario").field("name", &self.name).field("weather", &self.weather).finish_non_exhaustive()
+        f.debug_struct("Scenario")
+            .field("name", &self.name)
+            .field("weather", &self.weather)
+            .finish_non_exhaustive()
     }
 }

@@ -40,7 +40,8 @@ impl IslandView<'_> {
     pub(super) fn record(&self, entity: &EntityId) -> Record {
         let stored = self.rows.entities.get(entity).cloned();
         stored.map_or_else(Record::default, |stored| {
-            Record::decode(stored, self.engine.replicas(), self.limits).expect("an engine stores what it can decode")
+            Record::decode(stored, self.engine.replicas(), self.limits)
+                .expect("an engine stores what it can decode")
         })
     }
 

@@ -24,9 +24,4 @@ impl WallClock {
     pub(super) fn stops(&mut self, now_ms: u64) {
         self.stands_at_ms = Some(self.unix_ms(now_ms));
     }
-
-    /// It goes on, and shows what it should.
-    pub(super) fn goes_on(&mut self) {
-        self.stands_at_ms = None;
-    }
 }

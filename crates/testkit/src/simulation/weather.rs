@@ -65,7 +65,15 @@ impl Weather {
 
     /// Processes die, disks are lost, full, copied and restored.
     pub fn machines() -> Self {
-        Weather { kills: 500, power_losses: 200, disks: 150, full_disks: 150, slow: 100, old_builds: 15, ..Self::calm() }
+        Weather {
+            kills: 500,
+            power_losses: 200,
+            disks: 150,
+            full_disks: 150,
+            slow: 100,
+            old_builds: 15,
+            ..Self::calm()
+        }
     }
 
     /// The broker restarts and loses what it had acknowledged.

@@ -11,7 +11,10 @@ pub(super) fn check(verdict: &Verdict<'_>) -> Result<(), Broken> {
         for island in &verdict.islands {
             if !write.is_in(island.vector()) {
                 let (number, dot, name) = (write.number, &write.dot, island.name());
-                return Err(("acknowledged", format!("write #{number}, {dot}, was acknowledged, and {name} never got it")));
+                return Err((
+                    "acknowledged",
+                    format!("write #{number}, {dot}, was acknowledged, and {name} never got it"),
+                ));
             }
         }
     }

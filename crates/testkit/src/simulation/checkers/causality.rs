@@ -16,11 +16,16 @@ pub(super) fn check(seen: &VersionVector, vector: &VersionVector, ledger: &Ledge
                 }
                 return Err(("causality", format!("{dot} was applied, and nobody wrote it")));
             };
-            if let Some((other, needed)) = write.deps.iter().find(|(other, needed)| {
-                vector.get(other) < *needed && !is_renamed(other, *needed, ledger)
-            }) {
+            if let Some((other, needed)) = write
+                .deps
+                .iter()
+                .find(|(other, needed)| vector.get(other) < *needed && !is_renamed(other, *needed, ledger))
+            {
                 let found = vector.get(other);
-                return Err(("causality", format!("{dot} is visible, which had seen {needed} of {other}; {found} are here")));
+                return Err((
+                    "causality",
+                    format!("{dot} is visible, which had seen {needed} of {other}; {found} are here"),
+                ));
             }
         }
     }

@@ -55,7 +55,10 @@ pub(super) fn check(island: &IslandView<'_>, flushed: &Flushed, ledger: &Ledger)
         }
         let now = self::live(island, island.rows.entities.get(entity).cloned());
         if now != live {
-            return Err(("state", format!("of {entity} {:?} are live instead of {:?}", now.keys(), live.keys())));
+            return Err((
+                "state",
+                format!("of {entity} {:?} are live instead of {:?}", now.keys(), live.keys()),
+            ));
         }
     }
     Ok(())
@@ -86,7 +89,8 @@ fn place(live: &mut Live, write: &Entry, keeps_all: bool, ledger: &Ledger) -> bo
 
 fn live(island: &IslandView<'_>, stored: Option<Bytes>) -> Live {
     let record = stored.map_or_else(Record::default, |stored| {
-        Record::decode(stored, island.engine.replicas(), &Limits::default()).expect("an engine stores what it can decode")
+        Record::decode(stored, island.engine.replicas(), &Limits::default())
+            .expect("an engine stores what it can decode")
     });
     let versions = record.versions.into_iter();
     versions.map(|version| (version.dot, (version.body == Body::Tombstone, version.hlc))).collect()

@@ -25,13 +25,17 @@ pub(super) fn check(island: &IslandView<'_>, entity: &EntityId, writes: &[&Entry
     let added = |write: &Entry| if let Deed::Increment(by) = write.deed { i128::from(by) } else { 0 };
     // What copies of one store counted under one name is the greater of the two, not the sum.
     let is_certain = !writes.iter().any(|write| write.is_shared && matches!(write.deed, Deed::Increment(_)));
-    let counter: Option<PnCounter<ReplicaId>> = read.and_then(|value| view::field(value, COUNTER, island.limits));
+    let counter: Option<PnCounter<ReplicaId>> =
+        read.and_then(|value| view::field(value, COUNTER, island.limits));
     let counted = counter.map_or(0, |counter| counter.value());
     let least: i128 = writes.iter().filter(|write| counts(write)).map(|write| added(write)).sum();
     let most: i128 = writes.iter().map(|write| added(write)).sum();
     let most = if is_reclaimed { most } else { least };
     if is_certain && !(least..=most).contains(&counted) {
-        return Err(("counters", format!("the counter is {counted}, and what was added makes {least} to {most}")));
+        return Err((
+            "counters",
+            format!("the counter is {counted}, and what was added makes {least} to {most}"),
+        ));
     }
 
     let set: Option<GSet<u64>> = read.and_then(|value| view::field(value, SET, island.limits));

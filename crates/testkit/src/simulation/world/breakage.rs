@@ -123,8 +123,12 @@ impl World<'_> {
     /// The only disks that had them are gone: nobody promised these.
     fn excuse_what_is_gone(&mut self) {
         let is_gone = |island: &Island| island.standing == Standing::Gone;
-        let disks: Vec<_> =
-            self.islands.iter().filter(|island| !is_gone(island)).map(|island| &island.disk.rows.vector).collect();
+        let disks: Vec<_> = self
+            .islands
+            .iter()
+            .filter(|island| !is_gone(island))
+            .map(|island| &island.disk.rows.vector)
+            .collect();
         let lost = self.ledger.writes().iter().filter(|write| {
             write.fate == Fate::Acknowledged && !disks.iter().any(|vector| write.is_in(vector))
         });

@@ -29,7 +29,14 @@ pub(super) struct Client {
 }
 
 impl World<'_> {
-    pub(super) fn client_writes(&mut self, at: usize, client: usize, entity: usize, edit: Edit, author: Author) {
+    pub(super) fn client_writes(
+        &mut self,
+        at: usize,
+        client: usize,
+        entity: usize,
+        edit: Edit,
+        author: Author,
+    ) {
         let at = at % self.islands.len();
         let entity = self.entity(entity);
         let deed = self.deed(&entity, edit);
@@ -48,7 +55,9 @@ impl World<'_> {
         match (edit, family) {
             (Edit::Delete, _) => Deed::Delete,
             (Edit::SetField(field), Family::Joined(Join::Fields | Join::Crdts)) => Deed::SetField(field),
-            (Edit::RemoveField(field), Family::Joined(Join::Fields | Join::Crdts)) => Deed::RemoveField(field),
+            (Edit::RemoveField(field), Family::Joined(Join::Fields | Join::Crdts)) => {
+                Deed::RemoveField(field)
+            }
             (Edit::Increment(by), Family::Joined(Join::Crdts)) => Deed::Increment(by),
             (Edit::Insert, Family::Joined(Join::Crdts)) => Deed::Insert,
             (_, Family::Joined(Join::Fields | Join::Crdts)) => Deed::SetField(0),
@@ -93,7 +102,11 @@ impl World<'_> {
         let limits = self.limits.clone();
         let (engine, rows, _) = self.process(at)?;
         let visible = engine.visible(entity, rows).ok()?;
-        Some(visible.and_then(|visible| crate::simulation::view::field(&visible.value, field, &limits)).unwrap_or_default())
+        Some(
+            visible
+                .and_then(|visible| crate::simulation::view::field(&visible.value, field, &limits))
+                .unwrap_or_default(),
+        )
     }
 
     /// A turn of a workload of the user.
@@ -143,11 +156,23 @@ impl World<'_> {
         let mut deps = written.token.clone();
         deps.remove(&written.dot.actor);
         let (dot, hlc, token) = (written.dot, written.hlc, written.token);
-        let entry =
-            NewEntry { island: at, lineage, is_shared, entity: entity.clone(), deed, dot: dot.clone(), hlc, deps, context };
+        let entry = NewEntry {
+            island: at,
+            lineage,
+            is_shared,
+            entity: entity.clone(),
+            deed,
+            dot: dot.clone(),
+            hlc,
+            deps,
+            context,
+        };
         let number = self.ledger.write(entry);
         self.trace.note(self.now_ms, || {
-            format!("{at} writes {dot} at {}: {entity} {deed:?} #{number}", crate::simulation::trace::stamp(hlc))
+            format!(
+                "{at} writes {dot} at {}: {entity} {deed:?} #{number}",
+                crate::simulation::trace::stamp(hlc)
+            )
         });
         if let Some(running) = &mut self.islands[at].running {
             running.unacknowledged.push(number);

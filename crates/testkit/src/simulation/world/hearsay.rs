@@ -67,7 +67,8 @@ impl World<'_> {
             Ok(())
         });
         let island = &self.islands[at];
-        let has_left = |member: &Member| member.replica == *island.replica() && member.state == MemberState::Left;
+        let has_left =
+            |member: &Member| member.replica == *island.replica() && member.state == MemberState::Left;
         if island.standing == Standing::Leaving && heartbeat.members.iter().any(has_left) {
             self.goes_away(at);
         }
@@ -84,7 +85,8 @@ impl World<'_> {
     pub(super) fn wants_repair(&mut self, at: usize, from: ReplicaId, session: u64) {
         self.fetches += 1;
         let number = self.fetches;
-        let Some(running) = self.islands[at].running.as_mut().filter(|running| running.fetch.is_none()) else {
+        let Some(running) = self.islands[at].running.as_mut().filter(|running| running.fetch.is_none())
+        else {
             return;
         };
         // Whoever lacks something below a floor needs everything: what is not in it is gone.
@@ -109,10 +111,8 @@ impl World<'_> {
             bytes_max: self.case.settings.piece_bytes as u64,
         };
         let (number, pieces, session) = (fetch.number, fetch.pieces, fetch.session);
-        self.agenda.put(
-            self.now_ms + ANSWER_MS,
-            Happening::NoPiece { island: at, life, fetch: number, pieces },
-        );
+        self.agenda
+            .put(self.now_ms + ANSWER_MS, Happening::NoPiece { island: at, life, fetch: number, pieces });
         let is_asked = |island: &super::Island| {
             island.running.as_ref().is_some_and(|running| running.engine.config().session == session)
         };
@@ -121,7 +121,10 @@ impl World<'_> {
             Ok(journey) => {
                 for arrives_ms in [Some(journey.first_ms), journey.again_ms].into_iter().flatten() {
                     let request = Box::new(request.clone());
-                    self.agenda.put(arrives_ms, Happening::Asked { island: to, by: at, fetch: (number, pieces), request });
+                    self.agenda.put(
+                        arrives_ms,
+                        Happening::Asked { island: to, by: at, fetch: (number, pieces), request },
+                    );
                 }
             }
             Err(stray) => self.strayed(stray),
@@ -163,7 +166,13 @@ impl World<'_> {
     }
 
     /// A piece comes, the answer to a question that was asked with so many pieces there. Once all are there they are taken in as a whole.
-    pub(super) fn piece(&mut self, at: usize, (number, pieces): (u64, u64), mut piece: DeltaPiece, is_newer: bool) {
+    pub(super) fn piece(
+        &mut self,
+        at: usize,
+        (number, pieces): (u64, u64),
+        mut piece: DeltaPiece,
+        is_newer: bool,
+    ) {
         if is_newer && !self.islands[at].is_newer_build {
             // It does not decode.
             self.tally.felt("old_build", 1);

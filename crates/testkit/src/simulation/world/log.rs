@@ -42,7 +42,9 @@ impl World<'_> {
         let Some(running) = &mut self.islands[at].running else { return };
         let limits = self.limits.clone();
         let events = running.decoded.entry(key).or_insert_with(|| {
-            Rc::new(EventBatch::decode(message, &limits).expect("an engine encodes what it can decode").events)
+            Rc::new(
+                EventBatch::decode(message, &limits).expect("an engine encodes what it can decode").events,
+            )
         });
         let events = events.clone();
         let (life, is_newer) = (self.islands[at].life, self.islands[at].is_newer_build);
@@ -55,7 +57,8 @@ impl World<'_> {
                 }
                 for arrives_ms in [Some(journey.first_ms), journey.again_ms].into_iter().flatten() {
                     let events = events.clone();
-                    self.agenda.put(arrives_ms, Happening::Arrives { island: at, life, key, events, is_newer });
+                    self.agenda
+                        .put(arrives_ms, Happening::Arrives { island: at, life, key, events, is_newer });
                 }
             }
             Err(stray) => self.strayed(stray),
@@ -70,7 +73,8 @@ impl World<'_> {
 
     /// Some messages of newer builds are of a kind that older ones do not know.
     fn is_of_a_newer_kind(&self, key: OutboxKey) -> bool {
-        self.case.settings.old_builds > 0 && Dice::keyed(self.case.seed, [NEWER, key.0.bits(), key.1]).permille(300)
+        self.case.settings.old_builds > 0
+            && Dice::keyed(self.case.seed, [NEWER, key.0.bits(), key.1]).permille(300)
     }
 
     pub(super) fn strayed(&mut self, stray: Stray) {
@@ -84,13 +88,21 @@ impl World<'_> {
     }
 
     /// A message comes to the broker.
-    pub(super) fn arrives(&mut self, at: usize, life: u64, key: OutboxKey, events: &Rc<Vec<Event>>, is_newer: bool) {
+    pub(super) fn arrives(
+        &mut self,
+        at: usize,
+        life: u64,
+        key: OutboxKey,
+        events: &Rc<Vec<Event>>,
+        is_newer: bool,
+    ) {
         if !self.broker.is_up() {
             self.tally.felt("broker_restart", 1);
             return;
         }
         let id = MessageId::Outbox(self.islands[at].name.clone(), key);
-        let Some(is_new) = self.broker.append(id, Payload::Events(events.clone()), is_newer, self.now_ms) else {
+        let Some(is_new) = self.broker.append(id, Payload::Events(events.clone()), is_newer, self.now_ms)
+        else {
             return;
         };
         if is_new {
@@ -109,7 +121,9 @@ impl World<'_> {
             return;
         }
         match self.network.carry(BROKER, at, self.now_ms) {
-            Ok(journey) => self.agenda.put(journey.first_ms, Happening::Acknowledged { island: at, life, key }),
+            Ok(journey) => {
+                self.agenda.put(journey.first_ms, Happening::Acknowledged { island: at, life, key })
+            }
             Err(stray) => self.strayed(stray),
         }
     }
@@ -265,7 +279,8 @@ impl World<'_> {
         // The last message of it that is done with, where it is the same log.
         let read = known.filter(|known| known.log == log).map_or(0, |known| known.last);
         let sequence = read.max(self.broker.first() - 1).min(self.broker.last());
-        self.trace.note(self.now_ms, || format!("{at} finds {found:?} and reads log {log} behind {sequence}"));
+        self.trace
+            .note(self.now_ms, || format!("{at} finds {found:?} and reads log {log} behind {sequence}"));
         let (epoch, looked_ms) = (self.broker.epoch, self.now_ms);
         if let Some(running) = &mut self.islands[at].running {
             running.reader = Some(Reader { log, last: sequence, epoch, looked_ms });

@@ -14,7 +14,6 @@ mod hearsay;
 mod log;
 mod process;
 
-
 pub(super) use clients::{COUNTER, SET};
 pub(super) use process::Input;
 
@@ -184,7 +183,10 @@ impl<'a> World<'a> {
             let replica = island.replica();
             let Some(running) = &island.running else { return Err(format!("{replica} is down")) };
             if !island.disk.rows.outbox.is_empty() {
-                return Err(format!("{replica} still has {} messages to send", island.disk.rows.outbox.len()));
+                return Err(format!(
+                    "{replica} still has {} messages to send",
+                    island.disk.rows.outbox.len()
+                ));
             }
             if running.engine.buffered() > 0 {
                 return Err(format!("at {replica} {} events wait", running.engine.buffered()));

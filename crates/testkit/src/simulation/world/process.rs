@@ -197,7 +197,8 @@ impl World<'_> {
                 Effect::TellFloor { message } => self.tell_floor(at, message),
                 Effect::Rewind { after } => {
                     self.tally.effect("log_read_again", 1);
-                    if let Some(reader) = self.islands[at].running.as_mut().and_then(|it| it.reader.as_mut()) {
+                    if let Some(reader) = self.islands[at].running.as_mut().and_then(|it| it.reader.as_mut())
+                    {
                         reader.last = after;
                     }
                 }
@@ -276,18 +277,25 @@ impl World<'_> {
             }
             Notice::Quarantined { dot, ahead } => {
                 self.tally.effect("quarantined", 1);
-                self.trace.note(self.now_ms, || format!("{at} quarantines {dot}: {} ms ahead", ahead.as_millis()));
+                self.trace
+                    .note(self.now_ms, || format!("{at} quarantines {dot}: {} ms ahead", ahead.as_millis()));
             }
             Notice::Diverged { replica } => {
                 self.tally.effect("divergence_alarms", 1);
                 // Copies of one store may stand for different states by one vector, until they are told apart.
                 if !self.ledger.has_forked() {
                     let own = self.islands[at].replica().clone();
-                    self.violates("convergence", format!("{own} and {replica} have equal vectors and unequal states"));
+                    self.violates(
+                        "convergence",
+                        format!("{own} and {replica} have equal vectors and unequal states"),
+                    );
                 }
             }
             Notice::Damaged { buckets, .. } => {
-                self.violates("digest", format!("at {at} the digest is not that of what is stored, in {buckets:?}"));
+                self.violates(
+                    "digest",
+                    format!("at {at} the digest is not that of what is stored, in {buckets:?}"),
+                );
             }
             Notice::Member { replica, state } => {
                 self.trace.note(self.now_ms, || format!("{at} hears that {replica} is {}", state.name()));
