@@ -2,7 +2,7 @@ use super::wall_clock::START_UNIX_MS;
 
 /// What happened, line by line, for people.
 #[derive(Debug, Default)]
-pub struct Trace {
+pub(super) struct Trace {
     lines: Option<Vec<String>>,
 }
 
