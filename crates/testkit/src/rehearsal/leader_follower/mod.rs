@@ -8,7 +8,6 @@
 //! | `client` | who writes and reads, and notes what it was answered |
 //! | `faults` | what breaks, and when; `premise`: what may be lost without breaking a promise |
 //! | `verdict` | what must hold in the end |
-//! | `seeds` | which seeds are run, and how one is run again |
 
 mod client;
 mod disk;
@@ -16,7 +15,6 @@ mod faults;
 mod host;
 mod premise;
 mod scenario;
-mod seeds;
 mod tap;
 mod verdict;
 mod world;
@@ -25,80 +23,49 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::{scenario::Scenario, seeds::Seeds, world::World};
+use self::{scenario::Scenario, world::World};
+use super::{Outcome, schedule::Schedule};
 
 /// How long the nodes have, once nothing breaks any more, to lead, to write and to become equal.
 const LIVENESS_DEADLINE: Duration = Duration::from_secs(60);
 
-#[test]
-fn whatever_breaks_what_is_promised_holds() {
-    let seeds = Seeds::from_environment();
-    let mut sums = seeds::Sums::default();
-    for seed in seeds.iter() {
-        let outcome = run(seed);
-        sums.add(&outcome);
-        if !outcome.violations.is_empty() {
-            sums.failed.push(seed);
-            seeds.tell_failure(seed, &outcome);
-        }
+/// Runs the seed, with whatever it breaks.
+pub fn run(seed: u64) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.expect("a runtime without threads and sockets needs nothing");
+    let schedule = Schedule::new(seed);
+    runtime.block_on(schedule.clone().run(rehearse(seed, schedule)))
+}
+
+async fn rehearse(seed: u64, schedule: Schedule) -> Outcome {
+    let began = Instant::now();
+    let world = World::new(Scenario::draw(seed), schedule.clone());
+    world.start_all().await;
+    let clients = client::start(&world);
+    faults::strike(&world).await;
+    let mut violations = Vec::new();
+    world.mend();
+    let deadline = Instant::now() + LIVENESS_DEADLINE;
+    world.start_all().await;
+    for client in clients {
+        client.await.expect("a client does not panic");
     }
-    sums.tell();
-    assert!(sums.failed.is_empty(), "these seeds break what is promised: {:?}", sums.failed);
-}
-
-#[test]
-#[cfg(tokio_unstable)]
-fn one_seed_decides_everything() {
-    for seed in 0..5 {
-        let (one, other) = (run(seed), run(seed));
-        assert_eq!(one.trace, other.trace, "seed {seed}");
+    if let Err(reason) = world.settle(deadline).await {
+        violations.push(reason);
     }
-}
-
-/// What became of a seed.
-struct Outcome {
-    violations: Vec<String>,
-    trace: Vec<String>,
-    faults: std::collections::BTreeMap<&'static str, u64>,
-    operations: usize,
-    acknowledged: usize,
-    unknown: usize,
-    virtual_time: Duration,
-}
-
-fn run(seed: u64) -> Outcome {
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder.enable_time().start_paused(true);
-    // Without it tokio wakes who waits for the same thing in another order each time.
-    #[cfg(tokio_unstable)]
-    builder.rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_be_bytes()));
-    let runtime = builder.build().expect("a runtime");
-    runtime.block_on(async {
-        let began = Instant::now();
-        let world = World::new(Scenario::draw(seed));
-        world.start_all().await;
-        let clients = client::start(&world);
-        faults::strike(&world).await;
-        let mut violations = Vec::new();
-        world.mend();
-        let deadline = Instant::now() + LIVENESS_DEADLINE;
-        world.start_all().await;
-        for client in clients {
-            client.await.expect("a client does not panic");
-        }
-        if let Err(reason) = world.settle(deadline).await {
-            violations.push(reason);
-        }
-        let (found, sums) = verdict::check(&world);
-        violations.extend(found);
-        Outcome {
-            violations,
-            trace: world.trace(),
-            faults: world.fault_counts(),
-            operations: world.recorder.history().operations().len(),
-            acknowledged: sums.acknowledged,
-            unknown: sums.unknown,
-            virtual_time: began.elapsed(),
-        }
-    })
+    let (found, sums) = verdict::check(&world);
+    violations.extend(found);
+    let (steps, digest) = schedule.turns();
+    world.note(format!("{steps} turns, {digest:016x}"));
+    Outcome {
+        seed,
+        steps,
+        violations,
+        trace: world.trace(),
+        faults: world.fault_counts(),
+        operations: world.recorder.history().operations().len(),
+        acknowledged: sums.acknowledged,
+        unknown: sums.unknown,
+        virtual_time: began.elapsed(),
+    }
 }
