@@ -65,11 +65,13 @@ impl Repairer {
         tidying.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let wanted = tokio::select! {
+                biased;
+                // Seldom, so that it keeps nothing waiting.
+                _ = tidying.tick() => None,
                 wanted = self.wanted.recv() => match wanted {
                     Some(wanted) => Some(wanted),
                     None => return,
                 },
-                _ = tidying.tick() => None,
             };
             // What is left then comes from the log, or is asked for once a heartbeat shows that it is lacking.
             if let Some(wanted) = &wanted
