@@ -179,8 +179,7 @@ impl TurnedAway {
 /// True if `event` is the next of its origin and all that its admitting replica had applied is applied here.
 pub(crate) fn follows(event: &Event, vector: &VersionVector) -> bool {
     let next = vector.get(&event.dot.actor).checked_add(1);
-    let is_next = next == Some(event.dot.sequence)
-        || mutated!(ApplyPastGap)
-        || mutated!(ApplyTwice) && vector.contains(&event.dot);
+    let is_again = mutated!(ApplyTwice) && vector.contains(&event.dot);
+    let is_next = next == Some(event.dot.sequence) || is_again || mutated!(ApplyPastGap);
     is_next && (vector.dominates(&event.deps) || mutated!(SkipCausalBuffer))
 }

@@ -57,8 +57,9 @@ impl History {
         if batch.entries[1..].iter().any(starts) {
             return Verdict::Unsound { reason: "a term starts amid its entries" };
         }
-        if mutated!(IgnoreTerm) && batch.term < self.term && first == self.index + 1 {
-            return Verdict::New { known: 0 };
+        let fits = (first..=last).contains(&(self.index + 1));
+        if mutated!(IgnoreTerm) && batch.term < self.term && fits {
+            return Verdict::New { known: usize::try_from(self.index + 1 - first).unwrap_or_default() };
         }
         if batch.term < self.term {
             return if last <= self.index { Verdict::Known } else { Verdict::Stale };
