@@ -9,7 +9,7 @@ use archipelago_clock::VersionVector;
 use archipelago_conflict::Strategy;
 use archipelago_engine::{
     Change, Effect, EngineConfig, Giver, LocalWrite, Received,
-    leader_follower::{Application, Demand, History, KeyRow, Proposal, Proposer, Verdict},
+    leader_follower::{Demand, History, Proposal, Proposer, Verdict},
     mutation::{Mutation, Part},
 };
 use archipelago_proto::{Entry, EntryBatch, Event, Floor, Limits, Operation, PutKind};
@@ -60,7 +60,6 @@ fn schedule(mutation: Mutation) -> Option<Schedule> {
         Mutation::IgnoreTerm => an_entry_of_an_older_term_does_not_count,
         Mutation::EntriesPastGap => an_entry_behind_a_gap_waits,
         Mutation::IgnoreChain => an_entry_of_another_history_is_not_taken,
-        Mutation::OlderEntryOverwrites => an_older_entry_leaves_a_later_one_alone,
         Mutation::DemandOnStored => a_demand_is_met_by_all_that_was_taken,
         _ => return None,
     };
@@ -419,19 +418,6 @@ fn an_entry_behind_a_gap_waits() -> bool {
 
 fn an_entry_of_another_history_is_not_taken() -> bool {
     HISTORY.judge(&batch(2, 2, 8)) == Verdict::Diverged
-}
-
-fn an_older_entry_leaves_a_later_one_alone() -> bool {
-    let put = |written: u8| {
-        Entry::new(Operation::Put { key: "x".into(), value: value(written), kind: PutKind::Upsert })
-    };
-    let (mut application, followers) = (Application::default(), BTreeSet::new());
-    let mut apply = |index, entry| {
-        application.apply(index, &entry, &followers, |_| Ok::<_, std::convert::Infallible>(None))
-    };
-    let Ok(()) = apply(5, put(5));
-    let Ok(()) = apply(3, put(3));
-    application.rows.get(&b"x"[..]) == Some(&Some(KeyRow { version: 5, value: value(5) }))
 }
 
 fn a_demand_is_met_by_all_that_was_taken() -> bool {

@@ -3,7 +3,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use archipelago_proto::{EntityId, Entry, Operation, PutKind, Text};
 
 use super::KeyRow;
-use crate::mutated;
 
 /// What one entry did, for those who follow along.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +86,7 @@ impl Application {
             Some(old) => old.clone(),
             None => stored(key)?,
         };
-        if old.as_ref().is_some_and(|old| old.version > index) && !mutated!(OlderEntryOverwrites) {
+        if old.as_ref().is_some_and(|old| old.version > index) {
             return Ok(());
         }
         let digest = |row: &Option<KeyRow>| row.as_ref().map_or(0, |row| row.digest(key));

@@ -73,7 +73,9 @@ impl History {
         if batch.term > self.term {
             return match () {
                 // What was applied here under an older term is another entry in the log.
-                () if first <= self.index || is_forked(batch.before) => Verdict::Diverged,
+                () if is_forked(batch.before) || first <= self.index && !mutated!(IgnoreChain) => {
+                    Verdict::Diverged
+                }
                 () if !starts(&batch.entries[0]) => {
                     Verdict::Unsound { reason: "the first entry of a term does not start it" }
                 }
