@@ -3,6 +3,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use archipelago_clock::{Dot, ReplicaId, VersionVector};
 use archipelago_proto::Event;
 
+use crate::mutated;
+
 /// Events that came before what they depend on, or are stamped too far ahead. Bounded.
 ///
 /// Source: Birman, Schiper, Stephenson: "Lightweight Causal and Atomic Group Multicast" (1991), section 5: a message
@@ -73,7 +75,10 @@ impl CausalBuffer {
             known.position = waiting.position;
             return Buffered::Waits;
         }
-        if self.len >= self.events_max {
+        if self.len >= self.events_max && !mutated!(UnboundedBuffer) {
+            if mutated!(DropTurnedAway) {
+                return Buffered::Known;
+            }
             if waiting.position.is_some() {
                 let first = self.turned_away.get(&dot.actor).map(|first| first.sequence);
                 if first.is_none_or(|first| dot.sequence < first) {
@@ -191,5 +196,8 @@ impl TurnedAway {
 
 /// True if `event` is the next of its origin and all that its admitting replica had applied is applied here.
 pub(crate) fn follows(event: &Event, vector: &VersionVector) -> bool {
-    vector.get(&event.dot.actor).checked_add(1) == Some(event.dot.sequence) && vector.dominates(&event.deps)
+    let next = vector.get(&event.dot.actor).checked_add(1);
+    let is_again = mutated!(ApplyTwice) && vector.contains(&event.dot);
+    let is_next = next == Some(event.dot.sequence) || is_again || mutated!(ApplyPastGap);
+    is_next && (vector.dominates(&event.deps) || mutated!(SkipCausalBuffer))
 }

@@ -64,6 +64,7 @@
 //! | `mend` | a damaged entity becomes what another replica holds of it: [`Mend`] |
 //! | [`leader_follower`] | the core of the other mode, in which one node at a time writes |
 //! | `config` | [`EngineConfig`], [`Restored`] |
+//! | `mutation` | deliberate mistakes, with the feature `mutations`: only ever for tests |
 //!
 //! Invariants:
 //! - Equal vectors mean equal visible states, whatever the order of arrival: an event is applied only on top of all
@@ -86,6 +87,9 @@ mod identity;
 pub mod leader_follower;
 mod membership;
 mod mend;
+mod mutated;
+#[cfg(feature = "mutations")]
+pub mod mutation;
 mod open_commit;
 mod peers;
 mod progress;

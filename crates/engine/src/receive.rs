@@ -9,7 +9,7 @@ use archipelago_proto::{Event, Record};
 use crate::{
     Engine, Notice, ReadError, Records,
     causal_buffer::{Buffered, Waiting, follows},
-    entity,
+    entity, mutated,
     peers::SUCCESSION_MS,
 };
 
@@ -80,7 +80,9 @@ impl Engine {
         now_unix_ms: u64,
         records: &dyn Records,
     ) -> Result<Received, ReadError> {
-        if self.vector.contains(&event.dot) {
+        if self.vector.contains(&event.dot)
+            && (event.dot.actor == self.config.replica || !mutated!(ApplyTwice))
+        {
             self.counters.duplicates_ignored += u64::from(event.dot.actor != self.config.replica);
             return Ok(Received::Duplicate);
         }
@@ -179,7 +181,9 @@ impl Engine {
 
     fn apply(&mut self, event: Event, record: Record) {
         self.seen_of_own = self.seen_of_own.max(event.deps.get(&self.config.replica));
-        self.clock.observe(event.hlc);
+        if !mutated!(ClockIgnoresRemote) {
+            self.clock.observe(event.hlc);
+        }
         self.vector.raise(event.dot.actor.clone(), event.dot.sequence);
         Arc::make_mut(&mut self.deps).raise(event.dot.actor.clone(), event.dot.sequence);
         self.place(record, &event);
@@ -194,11 +198,14 @@ impl Engine {
 
     pub(crate) fn due(&self, hlc: Hlc) -> u64 {
         let max_drift_ms = u64::try_from(self.config.max_drift.as_millis()).unwrap_or(u64::MAX);
+        if mutated!(IgnoreQuarantine) {
+            return 0;
+        }
         hlc.unix_ms().saturating_sub(max_drift_ms)
     }
 
     pub(crate) fn fence(&mut self, dot: Dot) {
-        if self.fenced.is_none() {
+        if self.fenced.is_none() && !mutated!(ForkNotFenced) {
             self.notices.push(Notice::Fenced { dot: dot.clone() });
             self.fenced = Some(dot);
         }

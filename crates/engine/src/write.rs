@@ -11,7 +11,7 @@ use archipelago_proto::{
 use bytes::Bytes;
 
 use crate::{
-    Engine, Records, WriteError, entity,
+    Engine, Records, WriteError, entity, mutated,
     open_commit::{bytes_at_most, pack},
 };
 
@@ -68,7 +68,7 @@ impl Engine {
         let own = &self.config.replica;
         let sequence = self.vector.get(own).checked_add(1).ok_or(ClockError::SequenceExhausted)?;
         let dot = Dot::new(own.clone(), sequence);
-        let context = write.context.map(Arc::new);
+        let context = write.context.filter(|_| !mutated!(IgnoreStaleToken)).map(Arc::new);
         let event =
             Event { dot: dot.clone(), hlc, deps: self.deps.clone(), context, entity: write.entity, op };
         self.check_event(&event)?;
@@ -80,7 +80,8 @@ impl Engine {
         self.open.vector.insert(dot.actor.clone(), dot.sequence);
         self.open.local_events.push(event);
         self.counters.writes_local += 1;
-        Ok(Written { dot, hlc, token: self.vector.clone() })
+        let token = if mutated!(TokenWithoutWrite) { (*self.deps).clone() } else { self.vector.clone() };
+        Ok(Written { dot, hlc, token })
     }
 
     fn check(&self, write: &LocalWrite) -> Result<(), WriteError> {
@@ -112,7 +113,9 @@ impl Engine {
             }
         }
         match &write.context {
-            Some(context) if !self.vector.dominates(context) => Err(WriteError::ContextAhead),
+            Some(context) if !self.vector.dominates(context) && !mutated!(AdmitAheadOfState) => {
+                Err(WriteError::ContextAhead)
+            }
             _ => Ok(()),
         }
     }

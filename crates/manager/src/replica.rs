@@ -11,7 +11,7 @@ use std::{
 };
 
 use archipelago_clock::{Incarnation, ReplicaId, VersionVector};
-use archipelago_engine::{Change, Commit, Effect, Engine, LocalWrite, Notice, Received, Written};
+use archipelago_engine::{Change, Commit, Effect, Engine, LocalWrite, Notice, Received, Written, mutated};
 use archipelago_pipeline::LogId;
 use archipelago_proto::{DeltaPiece, DeltaRequest, EntityId, Event, Heartbeat};
 use archipelago_store::{Batch, Durability, StoreError, Table};
@@ -332,6 +332,9 @@ impl Replica {
 
     /// Carries out what the engine wants done, and then acknowledges.
     async fn flush(&mut self) {
+        if mutated!(AcknowledgeBeforeCommit) {
+            self.acknowledge();
+        }
         self.carry_out().await;
         if self.failed.is_none() && self.engine.is_fenced() {
             self.reincarnate();
