@@ -27,6 +27,8 @@ pub(crate) struct Waiting {
     pub(crate) position: Option<u64>,
     /// The wall clock must have reached this.
     pub(crate) due_unix_ms: u64,
+    /// Since when it waits.
+    pub(crate) since_unix_ms: u64,
 }
 
 #[derive(Debug)]
@@ -101,6 +103,22 @@ impl CausalBuffer {
             (known || due).then(|| (origin.clone(), *sequence))
         })?;
         self.remove(&ready.0, ready.1)
+    }
+
+    /// Takes out an event that has waited since `since_unix_ms` or longer, not for its time, and whose origin `is_gone`.
+    pub(crate) fn take_hopeless(
+        &mut self,
+        since_unix_ms: u64,
+        now_unix_ms: u64,
+        is_gone: impl Fn(&ReplicaId) -> bool,
+    ) -> Option<Waiting> {
+        let hopeless =
+            self.waiting.iter().filter(|(origin, _)| is_gone(origin)).find_map(|(origin, events)| {
+                let (sequence, first) = events.first_key_value()?;
+                let is_old = first.since_unix_ms <= since_unix_ms && first.due_unix_ms <= now_unix_ms;
+                is_old.then(|| (origin.clone(), *sequence))
+            })?;
+        self.remove(&hopeless.0, hopeless.1)
     }
 
     /// True if the event waits, or was turned away and will be read again.

@@ -84,6 +84,8 @@ pub struct Counters {
 #[derive(Debug)]
 pub struct Engine {
     pub(crate) config: EngineConfig,
+    /// The fingerprint of the strategies, which do not change.
+    pub(crate) fingerprint: u64,
     pub(crate) vector: VersionVector,
     /// The vector without this replica's own entry, shared with the events written since it last changed.
     pub(crate) deps: Arc<VersionVector>,
@@ -138,6 +140,7 @@ impl Engine {
         let ceiling = if mutated!(ForgetClockCeiling) { Hlc::ZERO } else { restored.hlc_ceiling };
         Engine {
             buffer: CausalBuffer::new(config.event_buffer_events_max),
+            fingerprint: config.strategies.fingerprint(),
             config,
             deps: Arc::new(deps),
             vector,

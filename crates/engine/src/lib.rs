@@ -48,6 +48,7 @@
 //! | `write` | the input of local writes |
 //! | `receive` | the input of events from elsewhere |
 //! | `repair` | what another replica lacks of the state, and the input of that: [`Delta`] |
+//! | `round` | in what order the pieces of a delta are asked for: [`Round`] |
 //! | `identity` | what becomes of a replica whose identity is in other hands: [`Reincarnation`] |
 //! | `membership` | who belongs to the namespace |
 //! | `floor` | below what tombstones are reclaimed: [`Reclaimable`] |
@@ -94,6 +95,7 @@ mod peers;
 mod progress;
 mod receive;
 mod repair;
+mod round;
 mod scrub;
 mod write;
 
@@ -114,5 +116,6 @@ pub use open_commit::pack;
 pub use peers::Peer;
 pub use receive::Received;
 pub use repair::{Delta, DeltaError, Giver};
+pub use round::{Round, Useless};
 pub use scrub::{Scrubbed, UNREADABLE_MAX};
 pub use write::{Change, LocalWrite, Written};

@@ -35,6 +35,14 @@ impl Members {
         self.0.get(name)
     }
 
+    /// Whether nothing more is to be expected of the replica: a later one goes by its name, or it left or was given up.
+    pub(crate) fn is_gone(&self, replica: &ReplicaId) -> bool {
+        self.get(replica.name()).is_some_and(|member| match member.replica == *replica {
+            true => !member.state.is_awaited(),
+            false => member.replica.incarnation() > replica.incarnation(),
+        })
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Member> {
         self.0.values()
     }

@@ -10,6 +10,7 @@ use crate::{
     Engine, Notice, ReadError, Records,
     causal_buffer::{Buffered, Waiting, follows},
     entity, mutated,
+    peers::SUCCESSION_MS,
 };
 
 /// What became of an event from elsewhere.
@@ -111,7 +112,8 @@ impl Engine {
             self.apply_waiting(now_unix_ms, records)?;
             return Ok(Received::Applied);
         }
-        let buffered = self.buffer.insert(Waiting { event, position, due_unix_ms });
+        let buffered =
+            self.buffer.insert(Waiting { event, position, due_unix_ms, since_unix_ms: now_unix_ms });
         if let (Some(position), Buffered::Waits | Buffered::TurnedAway) = (position, buffered) {
             self.progress.hold(position);
         }
@@ -133,12 +135,29 @@ impl Engine {
         self.progress.handled(position);
     }
 
-    /// Time has passed: applies what was stamped too far ahead before.
+    /// Time has passed: applies what was stamped too far ahead before, and leaves to repair what has waited for long for
+    /// something that is not going to come: a write of a replica that is gone, whose writes before are nowhere.
     ///
     /// # Errors
     /// [`ReadError`]; what was not applied still waits.
     pub fn handle_tick(&mut self, now_unix_ms: u64, records: &dyn Records) -> Result<(), ReadError> {
-        self.apply_waiting(now_unix_ms, records)
+        self.apply_waiting(now_unix_ms, records)?;
+        self.give_up_on_the_gone(now_unix_ms);
+        Ok(())
+    }
+
+    /// Should somebody have applied what is given up here, it comes with the state of that one.
+    fn give_up_on_the_gone(&mut self, now_unix_ms: u64) {
+        let since_unix_ms = now_unix_ms.saturating_sub(SUCCESSION_MS);
+        let members = &self.members;
+        while let Some(waiting) =
+            self.buffer.take_hopeless(since_unix_ms, now_unix_ms, |origin| members.is_gone(origin))
+        {
+            if let Some(position) = waiting.position {
+                self.progress.release(position);
+            }
+            self.counters.events_below_floor += 1;
+        }
     }
 
     fn apply_waiting(&mut self, now_unix_ms: u64, records: &dyn Records) -> Result<(), ReadError> {

@@ -159,16 +159,17 @@ impl Engine {
                 let standing = entity::live_fields(record);
                 let changed = fields.into_iter().filter_map(|(name, value)| {
                     let slot = Slot::Field(name);
-                    let standing = standing.iter().find(|field| field.slot == slot);
-                    // A field that is set to what it is already is set all the same: the caller names it. Of a CRDT
-                    // only what is new in it is an update.
-                    let change = match join {
-                        Join::Crdts => {
-                            entity::change(value.as_ref(), standing.map(|field| &field.value), join)
+                    // A field that is set to what it is already, or removed where there is none, is written all the
+                    // same: the caller names it, and it meets what others write meanwhile. Of a CRDT only what is new
+                    // in it is an update.
+                    let change = match (join, &value) {
+                        (Join::Crdts, Some(update)) if dynamic::is_crdt(update) => {
+                            let standing = standing.iter().find(|field| field.slot == slot);
+                            entity::change(Some(update), standing.map(|field| &field.value), join)?
                         }
-                        _ => Some(value),
+                        _ => value,
                     };
-                    Some((slot, change?))
+                    Some((slot, change))
                 });
                 let mut fields: Vec<(Slot, Option<Bytes>)> = changed.collect();
                 fields.sort_by(|a, b| a.0.cmp(&b.0));

@@ -217,9 +217,10 @@ impl Node {
                 return Ok(Err(Halt::Unfit { reason }));
             }
             let opened = tokio::select! {
-                opened = self.shared.pipeline.open() => opened,
+                biased;
                 // A broker that does not answer must not keep a leader from noticing that it is none.
                 halt = self.halted(term) => return Ok(Err(halt)),
+                opened = self.shared.pipeline.open() => opened,
             };
             let end = match opened {
                 Ok(end) => end,
