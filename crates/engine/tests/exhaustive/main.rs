@@ -5,6 +5,9 @@
 
 mod fencing;
 mod search;
+mod stability;
+#[path = "../support/mod.rs"]
+mod support;
 
 /// How far the searches go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

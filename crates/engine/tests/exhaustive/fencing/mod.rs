@@ -83,7 +83,7 @@ const fn bounds(nodes: usize, tokens: u64, writes: u8, crashes: u8) -> Bounds {
 }
 
 const SMALL: Bounds = bounds(2, 2, 2, 0);
-const USUAL: [Bounds; 4] = [bounds(2, 2, 3, 0), bounds(2, 3, 2, 0), bounds(2, 2, 2, 1), bounds(3, 2, 2, 0)];
+const USUAL: [Bounds; 4] = [bounds(2, 2, 3, 0), bounds(2, 3, 1, 0), bounds(2, 2, 2, 1), bounds(3, 2, 2, 0)];
 const DEEP: [Bounds; 4] = [bounds(2, 3, 3, 0), bounds(2, 4, 2, 0), bounds(2, 3, 2, 1), bounds(3, 3, 2, 0)];
 
 fn searched(bounds: Bounds, flaw: Flaw) -> (Result<Searched, Violation>, Coverage) {
@@ -102,16 +102,14 @@ fn what_was_acknowledged_stays_and_whatever_a_deposed_leader_writes_does_not_cou
         let Coverage { terms, acknowledged, fenced, refused, ignored, .. } = coverage;
         let Coverage { found_written, found_started, deposed, .. } = coverage;
         assert_eq!((terms as u64, acknowledged), (bounds.terms, usize::from(bounds.writes)));
-        assert!(fenced > 0 && refused > 0 && deposed > 0, "{coverage:?}");
-        assert!(found_written > 0 && found_started > 0, "{coverage:?}");
-        assert!(ignored > 0, "some of what a deposed leader wrote is in the log, and does not count");
+        assert!(fenced > 0 && deposed > 0 && found_written > 0 && found_started > 0, "{coverage:?}");
+        // Of several that are under way, one is refused for the others, and one may find its place in the log too late.
+        assert!(bounds.writes == 1 || refused > 0 && ignored > 0, "{coverage:?}");
     }
 }
 
 fn found(flaw: Flaw) -> Violation {
-    let violation = searched(SMALL, flaw).0.expect_err("it is found");
-    println!("{flaw:?}: {violation}");
-    violation
+    searched(SMALL, flaw).0.expect_err("it is found")
 }
 
 #[test]
