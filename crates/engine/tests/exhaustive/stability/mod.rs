@@ -66,13 +66,12 @@ fn searched(bounds: Bounds, flaw: Flaw) -> (Result<Searched, Violation>, Coverag
 
 const USUAL: [Bounds; 2] =
     [bounds(Strategy::Lww, 2, 2, 2, 0, 0), bounds(Strategy::VersionVector, 2, 2, 2, 0, 0)];
-const DEEP: [Bounds; 6] = [
+const DEEP: [Bounds; 5] = [
     bounds(Strategy::Lww, 2, 2, 1, 1, 0),
     bounds(Strategy::VersionVector, 2, 2, 1, 1, 0),
     bounds(Strategy::Lww, 2, 2, 2, 0, 1),
     bounds(Strategy::Lww, 2, 2, 3, 0, 0),
     bounds(Strategy::Lww, 2, 3, 2, 0, 0),
-    bounds(Strategy::Lww, 3, 2, 2, 0, 0),
 ];
 
 #[test]
