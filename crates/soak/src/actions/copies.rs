@@ -80,7 +80,7 @@ pub(crate) async fn twin(what: &str, fleet: &mut Fleet) -> Outcome {
     fleet.check(&format!("{what} {}: both", island.label)).await?;
 
     let leaving = if fleet.random.random_bool(0.5) { at } else { fleet.members.len() - 1 };
-    let gone = fleet.members.swap_remove(leaving);
+    let gone = fleet.dismiss(leaving);
     let _held = gone.island.gate.clone().write_owned().await;
     // All that it wrote since the check must have left it, too.
     fleet.drained(&gone.island).await?;

@@ -9,10 +9,11 @@ use rand::RngExt;
 
 use crate::{
     failure::{Failure, Outcome},
-    fleet::{Fleet, millis, statuses},
+    fleet::{Fleet, statuses},
     island::Island,
     protocol::{Request, Status},
     report::Removals,
+    stage::millis,
 };
 
 /// How many entities are written or removed before the next master goes on.
