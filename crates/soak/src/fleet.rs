@@ -27,7 +27,7 @@ use crate::{
     progress::Progress,
     protocol::{Actor, MasterOptions, Request, Status},
     report::Report,
-    scene::{Scene, Since},
+    scene::{Node as _, Scene, Since},
     stage::millis,
 };
 

@@ -69,22 +69,6 @@ impl Island {
         &self.options.folder
     }
 
-    /// SIGKILL; returns once the process is gone.
-    pub(crate) async fn kill(&self) -> Outcome {
-        self.process.kill().await
-    }
-
-    /// Starts it on its folder, if it does not run.
-    pub(crate) async fn restart(&self) -> Outcome {
-        if self.process.is_running() {
-            return Ok(());
-        }
-        let link = spawn()?;
-        self.started(link.call(Request::Start(self.options.clone())).await)?;
-        self.process.lives(link);
-        Ok(())
-    }
-
     /// Starts it, and kills it again `after` that, wherever it is in its start.
     pub(crate) async fn restart_and_kill(&self, after: Duration) -> Outcome {
         let link = spawn()?;
@@ -100,14 +84,6 @@ impl Island {
             None => "its process ended".to_owned(),
         };
         Err(Failure::Broken(format!("{} does not start on {:?}: {reason}", self.label, self.folder())))
-    }
-
-    pub(crate) fn pause(&self) -> Outcome {
-        self.process.pause()
-    }
-
-    pub(crate) fn resume(&self) -> Outcome {
-        self.process.resume()
     }
 
     /// A copy of the folder as a crash at this moment would leave it, while the process stands still.
@@ -217,11 +193,6 @@ impl Island {
         Ok(all)
     }
 
-    /// Ends the master in good order, if it runs.
-    pub(crate) async fn close(&self) {
-        self.process.close(Request::Close).await;
-    }
-
     /// How much memory its process has used at most, in bytes; `None` where the system does not tell.
     pub(crate) fn memory_bytes_max(&self) -> Option<u64> {
         let id = self.process.link().ok()?.process_id();
@@ -255,15 +226,29 @@ impl Node for Island {
     }
 
     async fn kill(&self) -> Outcome {
-        self.kill().await
+        self.process.kill().await
     }
 
     async fn close(&self) {
-        self.close().await;
+        self.process.close(Request::Close).await;
     }
 
     async fn restart(&self) -> Outcome {
-        self.restart().await
+        if self.process.is_running() {
+            return Ok(());
+        }
+        let link = spawn()?;
+        self.started(link.call(Request::Start(self.options.clone())).await)?;
+        self.process.lives(link);
+        Ok(())
+    }
+
+    fn pause(&self) -> Outcome {
+        self.process.pause()
+    }
+
+    fn resume(&self) -> Outcome {
+        self.process.resume()
     }
 
     fn process_id(&self) -> Outcome<i32> {

@@ -1,4 +1,5 @@
-//! `cargo xtask soak`: masters that are killed, robbed and copied under load, and the proof that nothing was lost.
+//! `cargo xtask soak` and `cargo xtask chaos`: masters and leaders that are killed, robbed and cut off under load, and the proof
+//! that nothing was lost.
 //!
 //! docs/TESTING.md says what is checked, exactly.
 //!

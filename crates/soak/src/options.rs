@@ -112,6 +112,8 @@ pub(crate) enum Fault {
     Clock,
     /// The disk of a master is full
     DiskFull,
+    /// Many of these at once
+    Storm,
 }
 
 impl Fault {

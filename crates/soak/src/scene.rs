@@ -74,6 +74,12 @@ pub(crate) trait Node {
     /// Starts it on its folder, if it does not run.
     async fn restart(&self) -> Outcome;
 
+    /// SIGSTOP.
+    fn pause(&self) -> Outcome;
+
+    /// SIGCONT.
+    fn resume(&self) -> Outcome;
+
     fn process_id(&self) -> Outcome<i32>;
 
     async fn set_clock(&self, offset_ms: i64) -> Outcome;

@@ -12,6 +12,7 @@ use crate::{
     fleet::Fleet,
     island::Island,
     protocol::{Actor, Request},
+    scene::Node as _,
 };
 
 /// How many entities are there when the copy is made and removed before it is put back: they must not return.

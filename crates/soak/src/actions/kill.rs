@@ -7,6 +7,7 @@ use rand::RngExt;
 use crate::{
     failure::{Failure, Outcome},
     fleet::Fleet,
+    scene::Node as _,
 };
 
 /// SIGKILL at a moment of chance; one in four times again while it starts.

@@ -8,7 +8,7 @@ use crate::{
     failure::{Failure, Outcome},
     fleet::{Fleet, statuses},
     protocol::now_unix_ms,
-    scene::Scene,
+    scene::{Node as _, Scene},
 };
 
 /// How long masters may take to notice; how long they took is in the report.

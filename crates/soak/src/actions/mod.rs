@@ -7,7 +7,7 @@ mod removals;
 
 use crate::{
     failure::Outcome,
-    faults::{broker, clock, disk, network},
+    faults::{broker, clock, disk, network, storm},
     fleet::Fleet,
     options::Fault,
 };
@@ -33,5 +33,6 @@ pub(crate) async fn act(fault: Fault, what: &str, fleet: &mut Fleet) -> Outcome 
         Fault::BrokerPause => broker::pause(what, fleet).await,
         Fault::BrokerPartition => broker::part(what, fleet).await,
         Fault::Outage => broker::outage(what, fleet).await,
+        Fault::Storm => storm::storm(what, fleet).await,
     }
 }

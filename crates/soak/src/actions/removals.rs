@@ -13,6 +13,7 @@ use crate::{
     island::Island,
     protocol::{Request, Status},
     report::Removals,
+    scene::Node as _,
     stage::millis,
 };
 

@@ -132,6 +132,8 @@ pub(crate) enum Fault {
     Outage,
     /// The log is deleted
     LogDeleted,
+    /// Many of these at once
+    Storm,
 }
 
 impl Kind for Fault {
@@ -155,6 +157,7 @@ impl Fault {
             Fault::BrokerPartition => MastersFault::BrokerPartition,
             Fault::Outage => MastersFault::Outage,
             Fault::LogDeleted => MastersFault::WipeStream,
+            Fault::Storm => MastersFault::Storm,
         }
     }
 
@@ -172,6 +175,7 @@ impl Fault {
             Fault::BrokerPartition => LeaderFault::BrokerPartition,
             Fault::Outage => LeaderFault::Outage,
             Fault::LogDeleted => LeaderFault::Delete,
+            Fault::Storm => LeaderFault::Storm,
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::{
 
 /// How far a clock jumps at most. Two nodes of which one was this far ahead and the other is this far behind are still
 /// within the drift that masters allow, a minute.
-const OFFSET_MS_MAX: i64 = 25_000;
+pub(super) const OFFSET_MS_MAX: i64 = 25_000;
 
 /// The clock of one node jumps ahead or back, and is set right again some time later.
 pub(crate) async fn jump<S: Scene>(what: &str, scene: &mut S) -> Outcome {

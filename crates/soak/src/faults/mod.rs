@@ -4,3 +4,4 @@ pub(crate) mod broker;
 pub(crate) mod clock;
 pub(crate) mod disk;
 pub(crate) mod network;
+pub(crate) mod storm;

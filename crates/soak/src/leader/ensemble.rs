@@ -24,7 +24,7 @@ use crate::{
     failure::{Failure, Outcome},
     fault::Kind as _,
     progress::Progress,
-    scene::{Scene, Since},
+    scene::{Node as _, Scene, Since},
     stage::millis,
 };
 
@@ -320,7 +320,12 @@ impl Scene for Ensemble {
     }
 
     async fn enthrone(&mut self, node: &Arc<Member>) -> Outcome {
-        node.promote().await
+        // It may need more than one lease for it, as it has just been started.
+        self.until(&format!("{} leads", node.name()), self.deadline(), async || {
+            node.promote().await?;
+            Ok((node.status().await?.role == "leader").then_some(()))
+        })
+        .await
     }
 
     async fn serves(&mut self, fault: &'static str, since_ns: u64) -> Outcome {

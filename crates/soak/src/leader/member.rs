@@ -58,13 +58,60 @@ impl Member {
         &self.options.name
     }
 
-    /// SIGKILL; returns once the process is gone.
-    pub(crate) async fn kill(&self) -> Outcome {
+    /// The answer; `Ok(None)` if its process ended before it came. An error if it was not asked.
+    pub(crate) async fn call(&self, request: Request) -> Outcome<Option<Answer>> {
+        Ok(self.process.link()?.call(request).await)
+    }
+
+    pub(crate) async fn status(&self) -> Outcome<Status> {
+        let failed = |reason: String| Failure::Broken(format!("{}: {reason}", self.name()));
+        match tokio::time::timeout(STATUS_TIMEOUT, self.call(Request::Status)).await {
+            Ok(Ok(Some(Answer::Status(status)))) => Ok(*status),
+            Ok(Ok(other)) => Err(failed(format!("asked how it is, it answered {other:?}"))),
+            Ok(Err(failure)) => Err(failure),
+            Err(_) => Err(failed("it does not say how it is".into())),
+        }
+    }
+
+    pub(crate) fn told(&self) -> Vec<Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn tell(&self, request: Request) -> Outcome {
+        match self.call(request).await? {
+            Some(Answer::Done) => Ok(()),
+            other => Err(Failure::Broken(format!("{}: unexpected answer {other:?}", self.name()))),
+        }
+    }
+
+    /// Asks it to lead; whether it does is seen by its status.
+    pub(crate) async fn promote(&self) -> Outcome {
+        self.call(Request::Promote).await.map(drop)
+    }
+}
+
+impl Node for Member {
+    fn name(&self) -> &str {
+        self.name()
+    }
+
+    fn folder(&self) -> &Path {
+        &self.options.folder
+    }
+
+    fn way(&self) -> &Way {
+        &self.way
+    }
+
+    async fn kill(&self) -> Outcome {
         self.process.kill().await
     }
 
-    /// Starts it on its folder, if it does not run.
-    pub(crate) async fn restart(&self) -> Outcome {
+    async fn close(&self) {
+        self.process.close(Request::Close).await;
+    }
+
+    async fn restart(&self) -> Outcome {
         if self.process.is_running() {
             return Ok(());
         }
@@ -94,74 +141,12 @@ impl Member {
         Ok(())
     }
 
-    pub(crate) fn pause(&self) -> Outcome {
+    fn pause(&self) -> Outcome {
         self.process.pause()
     }
 
-    pub(crate) fn resume(&self) -> Outcome {
+    fn resume(&self) -> Outcome {
         self.process.resume()
-    }
-
-    /// The answer; `Ok(None)` if its process ended before it came. An error if it was not asked.
-    pub(crate) async fn call(&self, request: Request) -> Outcome<Option<Answer>> {
-        Ok(self.process.link()?.call(request).await)
-    }
-
-    pub(crate) async fn status(&self) -> Outcome<Status> {
-        let failed = |reason: String| Failure::Broken(format!("{}: {reason}", self.name()));
-        match tokio::time::timeout(STATUS_TIMEOUT, self.call(Request::Status)).await {
-            Ok(Ok(Some(Answer::Status(status)))) => Ok(*status),
-            Ok(Ok(other)) => Err(failed(format!("asked how it is, it answered {other:?}"))),
-            Ok(Err(failure)) => Err(failure),
-            Err(_) => Err(failed("it does not say how it is".into())),
-        }
-    }
-
-    pub(crate) fn told(&self) -> Vec<Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    async fn tell(&self, request: Request) -> Outcome {
-        match self.call(request).await? {
-            Some(Answer::Done) => Ok(()),
-            other => Err(Failure::Broken(format!("{}: unexpected answer {other:?}", self.name()))),
-        }
-    }
-
-    /// Makes it lead.
-    pub(crate) async fn promote(&self) -> Outcome {
-        self.tell(Request::Promote).await
-    }
-
-    /// Ends the node in good order, if it runs.
-    pub(crate) async fn close(&self) {
-        self.process.close(Request::Close).await;
-    }
-}
-
-impl Node for Member {
-    fn name(&self) -> &str {
-        self.name()
-    }
-
-    fn folder(&self) -> &Path {
-        &self.options.folder
-    }
-
-    fn way(&self) -> &Way {
-        &self.way
-    }
-
-    async fn kill(&self) -> Outcome {
-        self.kill().await
-    }
-
-    async fn close(&self) {
-        self.close().await;
-    }
-
-    async fn restart(&self) -> Outcome {
-        self.restart().await
     }
 
     fn process_id(&self) -> Outcome<i32> {

@@ -88,6 +88,8 @@ pub(crate) enum Fault {
     Clock,
     /// The disk of a node is full, most often the leader's
     DiskFull,
+    /// Many of these at once
+    Storm,
 }
 
 impl Kind for Fault {

@@ -7,7 +7,11 @@ use futures::future::join_all;
 use rand::RngExt;
 
 use crate::{
-    failure::Outcome, faults::network::any_loss, leader::ensemble::Ensemble, now::now_ns, scene::Since,
+    failure::Outcome,
+    faults::network::any_loss,
+    leader::ensemble::Ensemble,
+    now::now_ns,
+    scene::{Node as _, Since},
 };
 
 /// How many writes are asked of a leader that was deposed and does not know.

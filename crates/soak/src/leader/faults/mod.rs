@@ -6,7 +6,7 @@ mod log;
 use super::{ensemble::Ensemble, options::Fault};
 use crate::{
     failure::Outcome,
-    faults::{broker, clock, disk, network},
+    faults::{broker, clock, disk, network, storm},
 };
 
 /// Brings the fault about, heals it, and checks. Errors leave the nodes as they are.
@@ -26,5 +26,6 @@ pub(crate) async fn bring(fault: Fault, what: &str, ensemble: &mut Ensemble) -> 
         Fault::Loss => network::loss(what, ensemble).await,
         Fault::Clock => clock::jump(what, ensemble).await,
         Fault::DiskFull => disk::full(what, ensemble).await,
+        Fault::Storm => storm::storm(what, ensemble).await,
     }
 }
