@@ -370,6 +370,7 @@ impl MultiMasterBuilder {
             let stopped = stop.clone();
             tokio::spawn(async move {
                 tokio::select! {
+                    biased;
                     () = stopped.cancelled() => {}
                     () = receiver.run(loaded.checkpoint) => {}
                 }
@@ -403,6 +404,7 @@ impl MultiMasterBuilder {
                 let stopped = stop.clone();
                 tokio::spawn(async move {
                     tokio::select! {
+                        biased;
                         () = stopped.cancelled() => {}
                         () = task => {}
                     }
@@ -424,6 +426,7 @@ impl MultiMasterBuilder {
             let stopped = stop.clone();
             tokio::spawn(async move {
                 tokio::select! {
+                    biased;
                     () = stopped.cancelled() => {}
                     () = keeper.run() => {}
                 }
@@ -494,6 +497,7 @@ async fn watch_status(shared: Arc<Shared>, pipeline: Arc<dyn Pipeline>, stop: Ca
         let current = status.borrow_and_update().clone();
         shared.pipeline_is(current);
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             changed = status.changed() => if changed.is_err() { return },
         }

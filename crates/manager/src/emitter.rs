@@ -1,6 +1,6 @@
 use std::{collections::BTreeSet, ops::Bound, sync::Arc};
 
-use archipelago_engine::pack;
+use archipelago_engine::{mutated, pack};
 use archipelago_pipeline::{Outgoing, Pipeline, PipelineError, PipelineStatus};
 use archipelago_proto::{EventBatch, Limits};
 use archipelago_store::{Batch, Durability, Table};
@@ -53,6 +53,7 @@ impl Emitter {
     pub(crate) async fn run(self) {
         let mut log_is_open = self.shared.log_is_open.subscribe();
         tokio::select! {
+            biased;
             () = self.stop.cancelled() => return,
             open = log_is_open.wait_for(|open| *open) => if open.is_err() { return },
         }
@@ -63,6 +64,7 @@ impl Emitter {
         let mut link = self.shared.link.subscribe();
         loop {
             let sent = tokio::select! {
+                biased;
                 // What waits must not be handed to a log that is another one now, or no longer whole, before the receiver
                 // has taken note of that.
                 _ = link.wait_for(is_lost) => None,
@@ -70,6 +72,7 @@ impl Emitter {
             };
             let Some(sent) = sent else {
                 tokio::select! {
+                    biased;
                     () = self.stop.cancelled() => return,
                     back = link.wait_for(|link| !is_lost(link)) => if back.is_err() { return },
                 }
@@ -93,6 +96,7 @@ impl Emitter {
                 }
             }
             tokio::select! {
+                biased;
                 () = self.stop.cancelled() => return,
                 () = backoff.wait() => {}
                 // A pipeline that comes back is used at once.
@@ -114,15 +118,20 @@ impl Emitter {
                 from = parcel.rows.last().map_or(from, |last| Bound::Excluded(*last));
                 outstanding.extend(parcel.rows.first());
                 let acknowledged = tokio::select! {
+                    biased;
                     () = self.stop.cancelled() => return Ok(()),
                     acknowledged = self.pipeline.publish(self.outgoing(&parcel)) => acknowledged?,
                 };
+                if mutated!(EmptyOutboxEarly) {
+                    self.forget(&parcel)?;
+                }
                 in_flight.push(Box::pin(async move { (parcel, acknowledged.await.map(|_| ())) }));
                 continue;
             }
             tokio::select! {
+                biased;
                 () = self.stop.cancelled() => return Ok(()),
-                () = grew => {}
+                // Before new writes, which never cease while many write: they are looked at in any case.
                 Some((parcel, acknowledged)) = in_flight.next() => {
                     acknowledged?;
                     backoff.reset();
@@ -136,6 +145,7 @@ impl Emitter {
                     *start = outstanding.first().map_or(from, |oldest| Bound::Included(*oldest));
                     self.tell_emitted(*start);
                 }
+                () = grew => {}
             }
         }
     }

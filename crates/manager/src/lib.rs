@@ -50,7 +50,7 @@
 //! | `shared` | what these tasks share |
 //! | [`subscriber`] | [`EventSubscriber`], which needs none of the above but `log_reader` |
 //! | `notification`, `receipt`, `view`, `peer`, `metrics`, `link` | what users get to see |
-//! | `wall_clock` | [`WallClock`]: time of day, injected |
+//! | `wall_clock`, `turns` | [`WallClock`]: time of day, injected; [`Turns`]: which task runs on, for simulations |
 //!
 //! Invariants:
 //! - Nothing is acknowledged, published or visible before it is stored.
@@ -87,6 +87,7 @@ mod schema;
 mod shared;
 pub mod snapshot;
 pub mod subscriber;
+mod turns;
 mod update;
 mod view;
 mod wall_clock;
@@ -113,6 +114,7 @@ pub use schema::{LiftError, SCHEMA_FIELD_PREFIX, Schema, UpcastError};
 pub use shared::CONFLICTS_MAX;
 pub use snapshot::{SnapshotError, SnapshotInfo, SnapshotProgress};
 pub use subscriber::EventSubscriber;
+pub use turns::{InTurn, Turns};
 pub use view::{
     ClashReport, ClashSide, ConflictReport, EntityView, Explanation, VersionContent, VersionView,
 };

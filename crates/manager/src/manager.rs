@@ -351,6 +351,7 @@ impl MultiMasterManager {
                 return;
             }
             tokio::select! {
+                biased;
                 () = drained => {}
                 _ = link.changed() => {}
             }

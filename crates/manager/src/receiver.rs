@@ -137,6 +137,7 @@ impl Receiver {
     async fn read(&mut self, reader: &mut LogReader, reading: u64) -> Result<bool, LogLost> {
         loop {
             let read = tokio::select! {
+                biased;
                 changed = self.read_from.changed() => return Ok(changed.is_ok()),
                 read = reader.next() => read?,
             };

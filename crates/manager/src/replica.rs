@@ -11,7 +11,7 @@ use std::{
 };
 
 use archipelago_clock::{Incarnation, ReplicaId, VersionVector};
-use archipelago_engine::{Change, Commit, Effect, Engine, LocalWrite, Notice, Received, Written};
+use archipelago_engine::{Change, Commit, Effect, Engine, LocalWrite, Notice, Received, Written, mutated};
 use archipelago_pipeline::LogId;
 use archipelago_proto::{DeltaPiece, DeltaRequest, EntityId, Event, Heartbeat};
 use archipelago_store::{Batch, Durability, StoreError, Table};
@@ -110,15 +110,20 @@ impl Replica {
         self.announce();
         let mut closed = None;
         while closed.is_none() {
+            if commands.is_closed() && commands.is_empty() {
+                break;
+            }
             let (mut first_command, mut first_message) = (None, None);
             tokio::select! {
+                biased;
+                // Seldom, so that it keeps nothing waiting.
+                _ = scrub_tick.tick(), if self.scrubbing.entities_per_beat > 0 => self.scrubbing.is_due = true,
                 command = commands.recv() => match command {
                     Some(command) => first_command = Some(command),
                     None => break,
                 },
                 Some(message) = messages.recv() => first_message = Some(message),
                 _ = tick.tick() => {}
-                _ = scrub_tick.tick(), if self.scrubbing.entities_per_beat > 0 => self.scrubbing.is_due = true,
                 // Whatever else there is comes in between.
                 () = tokio::task::yield_now(), if self.is_scrubbing() => {}
             }
@@ -327,6 +332,9 @@ impl Replica {
 
     /// Carries out what the engine wants done, and then acknowledges.
     async fn flush(&mut self) {
+        if mutated!(AcknowledgeBeforeCommit) {
+            self.acknowledge();
+        }
         self.carry_out().await;
         if self.failed.is_none() && self.engine.is_fenced() {
             self.reincarnate();

@@ -28,6 +28,7 @@
 //! | `folder_image` | [`FolderImage`]: what a crash leaves of the files of a store |
 //! | `stored_master` | [`StoredMaster`]: whether the rows of a master fit together |
 //! | `tcp_proxy` | [`TcpProxy`]: a relay that cuts a client off from its server, in one direction or both, or is a bad [`Line`] |
+//! | `rehearsal` | whole managers on one thread and virtual time, broken again and again: one seed decides everything (feature `managers`) |
 //! | [`nats`] | a real nats-server with JetStream, started, broken and mended by a test |
 //!
 //! Invariant: nothing outlives the test process, whether it ends, panics or is killed.
@@ -44,8 +45,11 @@ pub mod laws;
 mod merge_laws;
 #[cfg(unix)]
 pub mod nats;
+#[cfg(feature = "managers")]
+pub mod rehearsal;
 mod search;
 mod sibling_laws;
+pub mod simulation;
 mod stored_master;
 mod tcp_proxy;
 

@@ -19,7 +19,7 @@ use super::{
     shared::Shared,
     state, voice,
 };
-use crate::{StartError, SystemClock, WallClock};
+use crate::{StartError, SystemClock, Turns, WallClock, turns::Tasks};
 
 /// How many commands wait for the owner of the state before further ones wait to be taken.
 const COMMANDS_MAX: usize = 1_024;
@@ -37,6 +37,7 @@ pub struct LeaderFollowerBuilder {
     options: Options,
     clock: Arc<dyn WallClock>,
     seed: Option<u64>,
+    tasks: Tasks,
 }
 
 impl Default for LeaderFollowerBuilder {
@@ -49,6 +50,7 @@ impl Default for LeaderFollowerBuilder {
             options: Options::default(),
             clock: Arc::new(SystemClock),
             seed: None,
+            tasks: Tasks::default(),
         }
     }
 }
@@ -243,6 +245,12 @@ impl LeaderFollowerBuilder {
         self
     }
 
+    /// Who decides when the tasks of the node run on. For simulations. Default: the runtime.
+    pub fn turns(mut self, turns: Arc<dyn Turns>) -> Self {
+        self.tasks.turns = Some(turns);
+        self
+    }
+
     /// Starts the node: it follows, or stands for election, or leads.
     ///
     /// # Errors
@@ -276,6 +284,7 @@ impl LeaderFollowerBuilder {
             self.options,
             store,
             pipeline,
+            self.tasks,
             loaded.applied,
             loaded.tail.clone(),
             elects.then(|| view.subscribe()),
@@ -308,16 +317,16 @@ impl LeaderFollowerBuilder {
             shared: shared.clone(),
             commands: sender.clone(),
             lease,
-            node: Mutex::new(Some(tokio::spawn(node.run()))),
+            node: Mutex::new(Some(shared.tasks.spawn(node.run()))),
             voices: Mutex::new(Vec::new()),
             is_closed: AtomicBool::new(false),
         });
         let weak = Weak(Arc::downgrade(&running));
         let voices = vec![
-            tokio::spawn(voice::tell(shared.clone())),
-            tokio::spawn(voice::hear(shared.clone(), weak, sender.downgrade())),
-            tokio::spawn(fresh::keep_fresh(shared.clone(), running.lease.clone())),
-            tokio::spawn(reach::watch_followers(shared)),
+            shared.tasks.spawn(voice::tell(shared.clone())),
+            shared.tasks.spawn(voice::hear(shared.clone(), weak, sender.downgrade())),
+            shared.tasks.spawn(fresh::keep_fresh(shared.clone(), running.lease.clone())),
+            shared.tasks.spawn(reach::watch_followers(shared.clone())),
         ];
         *running.voices.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = voices;
         Ok(LeaderFollowerManager::new(running))
@@ -340,7 +349,7 @@ async fn keep_lease(
     };
     let (address, priority) = (options.address.clone(), options.priority);
     let shared = shared.clone();
-    tokio::spawn(async move {
+    shared.tasks.clone().spawn(async move {
         let lease = match lease {
             Some(lease) => lease,
             None => match first_lease(&shared).await {
@@ -379,6 +388,7 @@ async fn first_lease(shared: &Shared) -> Option<Arc<dyn archipelago_pipeline::Le
             }
         }
         tokio::select! {
+            biased;
             () = shared.closing.cancelled() => return None,
             () = tokio::time::sleep(LEASE_RETRY) => {}
         }

@@ -97,8 +97,9 @@ impl Node {
                 self.trouble(Some(reason));
                 // It is looked at again after a while: somebody may have mended the log, and nothing is skipped.
                 tokio::select! {
-                    () = tokio::time::sleep(self.shared.options.reconnect_base) => {}
+                    biased;
                     () = self.shared.closing.cancelled() => {}
+                    () = tokio::time::sleep(self.shared.options.reconnect_base) => {}
                 }
                 self.pull();
                 Ok(())

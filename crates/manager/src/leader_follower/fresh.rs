@@ -21,12 +21,14 @@ pub(super) async fn keep_fresh(shared: Arc<Shared>, lease: Option<LeaseHandle>) 
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            biased;
             () = shared.closing.cancelled() => return,
             () = shared.freshen.notified() => {}
             _ = interval.tick() => {}
         }
         if !find_out(&shared, lease.as_ref()).await {
             tokio::select! {
+                biased;
                 () = shared.closing.cancelled() => return,
                 () = tokio::time::sleep(RETRY_PAUSE) => {}
             }

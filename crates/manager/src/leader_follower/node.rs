@@ -144,6 +144,7 @@ impl Node {
         }
         loop {
             tokio::select! {
+                biased;
                 () = self.shared.closing.cancelled() => return,
                 command = self.commands.recv() => match command {
                     Some(command) => self.refuse(command),
@@ -194,8 +195,14 @@ impl Node {
         let pipeline = self.shared.pipeline.clone();
         // Until it is opened nothing is known of the log.
         self.log = LogView::default();
-        self.puller =
-            Some(Puller::start(pipeline, place, options.reconnect_base, options.reconnect_cap, random));
+        self.puller = Some(Puller::start(
+            &self.shared.tasks,
+            pipeline,
+            place,
+            options.reconnect_base,
+            options.reconnect_cap,
+            random,
+        ));
     }
 
     /// Adds what was brought to a group.

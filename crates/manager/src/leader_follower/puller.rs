@@ -7,6 +7,7 @@ use rand::{RngExt, rngs::StdRng};
 use tokio::{sync::mpsc, task::AbortHandle, time::Instant};
 
 use super::state::Place;
+use crate::turns::Tasks;
 
 /// How many messages are read ahead.
 const MESSAGES_MAX: usize = 64;
@@ -44,6 +45,7 @@ impl Drop for Puller {
 impl Puller {
     /// Begins at `place`, or at the beginning of the log if that is not a place in it.
     pub(super) fn start(
+        tasks: &Tasks,
         pipeline: Arc<dyn Pipeline>,
         place: Option<Place>,
         base: Duration,
@@ -52,7 +54,7 @@ impl Puller {
     ) -> Puller {
         let (sender, pulled) = mpsc::channel(MESSAGES_MAX);
         let task = Task { pipeline, place, sender, base, cap, random, failures: 0 };
-        Puller { pulled, task: tokio::spawn(task.run()).abort_handle() }
+        Puller { pulled, task: tasks.spawn(task.run()).abort_handle() }
     }
 
     /// What comes next. Cancel safe.

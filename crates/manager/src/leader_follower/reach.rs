@@ -147,10 +147,14 @@ pub(super) async fn watch_followers(shared: Arc<Shared>) {
         });
         for node in followers.into_iter().filter(|node| is_leading && **node != *shared.node) {
             if !asking.contains_key(&node) {
-                asking.insert(node.clone(), tasks.spawn(ask_follower(shared.clone(), node)));
+                asking.insert(
+                    node.clone(),
+                    shared.tasks.spawn_on(&mut tasks, ask_follower(shared.clone(), node)),
+                );
             }
         }
         tokio::select! {
+            biased;
             () = shared.closing.cancelled() => return,
             changed = standing.changed() => if changed.is_err() {
                 return;

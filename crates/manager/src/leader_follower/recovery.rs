@@ -65,8 +65,9 @@ impl Node {
 
     pub(super) async fn wait(&self, time: Duration) {
         tokio::select! {
-            () = tokio::time::sleep(time) => {}
+            biased;
             () = self.shared.closing.cancelled() => {}
+            () = tokio::time::sleep(time) => {}
         }
     }
 

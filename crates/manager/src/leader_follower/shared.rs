@@ -25,6 +25,7 @@ use super::{
     peers::Peers,
     reach::Reach,
 };
+use crate::turns::Tasks;
 
 /// How many bytes an answer of another node may have: a page of the state is one row at least, however large.
 pub(super) const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -39,6 +40,7 @@ pub(crate) struct Shared {
     pub(super) options: Options,
     pub(super) store: Arc<dyn Store>,
     pub(super) pipeline: Arc<dyn Pipeline>,
+    pub(super) tasks: Tasks,
     pub(super) standing: watch::Sender<Standing>,
     pub(super) applied: watch::Sender<AppliedUpTo>,
     /// The last entry that the store may show, which is set before it does; `u64::MAX` while the state is taken anew.
@@ -119,6 +121,7 @@ impl Shared {
         options: Options,
         store: Arc<dyn Store>,
         pipeline: Arc<dyn Pipeline>,
+        tasks: Tasks,
         applied: AppliedUpTo,
         tail: VecDeque<TailSpan>,
         lease: Option<watch::Receiver<LeaseView>>,
@@ -141,6 +144,7 @@ impl Shared {
             options,
             store,
             pipeline,
+            tasks,
             standing: watch::Sender::new(standing),
             applied: watch::Sender::new(applied),
             shown: AtomicU64::new(if applied.is_whole { applied.history.index } else { u64::MAX }),

@@ -2,6 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
+use archipelago_engine::mutated;
 use archipelago_pipeline::PipelineError;
 use archipelago_proto::{Entry, EntryBatch, NodeRole, Operation, Text};
 use archipelago_store::{StoreError, Table};
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 use super::{
     Notification, RoleError,
     metrics::add,
-    node::{Next, Node, TermStart},
+    node::{LogView, Next, Node, TermStart},
     puller::Pulled,
     shared::TailSpan,
 };
@@ -216,9 +217,10 @@ impl Node {
                 return Ok(Err(Halt::Unfit { reason }));
             }
             let opened = tokio::select! {
-                opened = self.shared.pipeline.open() => opened,
+                biased;
                 // A broker that does not answer must not keep a leader from noticing that it is none.
                 halt = self.halted(term) => return Ok(Err(halt)),
+                opened = self.shared.pipeline.open() => opened,
             };
             let end = match opened {
                 Ok(end) => end,
@@ -228,6 +230,11 @@ impl Node {
                     continue;
                 }
             };
+            if mutated!(ServeBeforeEnd) && term.is_none() {
+                let (id, entry) = (Some(end.id), self.state.history().index);
+                self.log = LogView { id, sequence: end.last_sequence, entry, from_beginning: false };
+                return Ok(Ok(()));
+            }
             if self.puller.is_none() || self.log.sequence > end.last_sequence {
                 self.pull_again();
             }
@@ -285,6 +292,9 @@ impl Node {
 
     /// Appends what is in the tail and not in the log.
     pub(super) async fn put_back(&mut self) -> Result<Result<(), PipelineError>, StoreError> {
+        if mutated!(SkipPutBack) {
+            return Ok(Ok(()));
+        }
         let last = self.state.history().index;
         let lost: Vec<TailSpan> =
             self.shared.tail().iter().filter(|span| span.last_index > self.log.entry).copied().collect();

@@ -29,13 +29,14 @@ pub(super) async fn tell(shared: Arc<Shared>) {
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = interval.tick() => {}
-            () = shared.tell.notified() => tokio::time::sleep(BEAT_PAUSE).await,
+            biased;
             () = shared.closing.cancelled() => {
                 // The last word, so that nobody waits for this node.
                 say(&shared).await;
                 return;
             }
+            _ = interval.tick() => {}
+            () = shared.tell.notified() => tokio::time::sleep(BEAT_PAUSE).await,
         }
         say(&shared).await;
     }
@@ -56,23 +57,25 @@ pub(super) async fn hear(shared: Arc<Shared>, manager: Weak, commands: mpsc::Wea
     let answers = Arc::new(Semaphore::new(ANSWERS_MAX));
     loop {
         let listener = tokio::select! {
-            listener = shared.pipeline.listen(&shared.node) => listener,
+            biased;
             () = shared.closing.cancelled() => return,
+            listener = shared.pipeline.listen(&shared.node) => listener,
         };
         if let Ok(mut listener) = listener {
             // Whoever is there says how it is, sooner than by its next heartbeat.
             shared.tell.notify_one();
             loop {
                 let heard = tokio::select! {
-                    heard = listener.next() => heard,
+                    biased;
                     () = shared.closing.cancelled() => return,
+                    heard = listener.next() => heard,
                 };
                 match heard {
                     Ok(Heard::Announcement { from, payload }) => hear_beat(&shared, &from, payload),
                     Ok(Heard::Question { payload, answer }) => {
                         let Ok(permit) = answers.clone().acquire_owned().await else { return };
                         let (shared, manager, commands) = (shared.clone(), manager.clone(), commands.clone());
-                        tokio::spawn(async move {
+                        shared.tasks.clone().spawn(async move {
                             answer_one(&shared, &manager, &commands, payload, answer).await;
                             drop(permit);
                         });

@@ -4,6 +4,7 @@ use std::{
 };
 
 use archipelago_clock::ReplicaId;
+use archipelago_engine::Round;
 use archipelago_pipeline::Pipeline;
 use tokio::sync::{mpsc, oneshot};
 
@@ -11,7 +12,6 @@ use super::{
     RepairError, Wanted,
     fetch::Fetch,
     peer::Peer,
-    round::Round,
     staging::{Slot, Staged, StagingError},
 };
 use crate::{Notification, metrics, replica::Command, shared::Shared, snapshot::Joiner};
@@ -65,11 +65,13 @@ impl Repairer {
         tidying.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let wanted = tokio::select! {
+                biased;
+                // Seldom, so that it keeps nothing waiting.
+                _ = tidying.tick() => None,
                 wanted = self.wanted.recv() => match wanted {
                     Some(wanted) => Some(wanted),
                     None => return,
                 },
-                _ = tidying.tick() => None,
             };
             // What is left then comes from the log, or is asked for once a heartbeat shows that it is lacking.
             if let Some(wanted) = &wanted

@@ -57,6 +57,7 @@ impl Delivery {
                 Err(error) => return Err(LogLost::from(error).into()),
             }
             tokio::select! {
+                biased;
                 () = self.stop.cancelled() => return Err(Halt::Closed),
                 () = backoff.wait() => {}
             }
@@ -73,6 +74,7 @@ impl Delivery {
                 check_held(asked.max(1), state, state.last_sequence + 1).map_err(refused)?
             }
             ReplayFrom::Time(time) => tokio::select! {
+                biased;
                 () = self.stop.cancelled() => return Err(Halt::Closed),
                 first = first_since(&*self.pipeline, state, time) => first.map_err(refused)?,
             },

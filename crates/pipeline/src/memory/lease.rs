@@ -223,6 +223,7 @@ impl LeaseWatch for MemoryLeaseWatch {
                 }
             };
             tokio::select! {
+                biased;
                 // The broker's state outlives this watch, and with it the sender.
                 changed = self.changed.changed() => changed.map_err(|_| PipelineError::Closed)?,
                 () = expiry => {}

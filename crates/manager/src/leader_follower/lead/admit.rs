@@ -102,7 +102,7 @@ impl Node {
         }
         let refused = std::mem::take(&mut leading.refused);
         let (lease, token) = (self.lease.clone(), self.token);
-        tokio::spawn(async move {
+        self.shared.tasks.spawn(async move {
             let leads = match lease {
                 Some(lease) => lease.confirm(token).await,
                 None => true,

@@ -142,7 +142,7 @@ impl Node {
         let keep = self.shared.options.log_entries_max;
         if let Some(sequence) = self.marks.trim_below(self.state.history().index.saturating_sub(keep)) {
             let pipeline = self.shared.pipeline.clone();
-            tokio::spawn(async move {
+            self.shared.tasks.spawn(async move {
                 if let Err(error) = pipeline.trim(sequence).await {
                     tracing::warn!(%error, "the log was not trimmed");
                 }
@@ -159,6 +159,7 @@ impl Node {
                 self.send(&mut leading).await;
                 self.store(&mut leading)?;
                 tokio::select! {
+                    biased;
                     Some(ack) = leading.acks.next(), if !leading.acks.is_empty() => leading.handle_ack(ack),
                     stored = stored(&mut leading.committing) => self.committed_by_leader(&mut leading, stored?),
                     () = tokio::time::sleep_until(deadline) => {}

@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::Outcome;
+use archipelago_testkit::rehearsal::Outcome;
 
 /// How many seeds are run if nobody says.
 const SEEDS: u64 = 150;
@@ -27,7 +27,8 @@ impl Seeds {
     }
 
     #[allow(clippy::print_stderr, reason = "a test tells what it found")]
-    pub(crate) fn tell_failure(&self, seed: u64, outcome: &Outcome) {
+    pub(crate) fn tell_failure(&self, outcome: &Outcome) {
+        let seed = outcome.seed;
         eprintln!("\nseed {seed}:");
         let skipped = outcome.trace.len().saturating_sub(TRACE_MAX);
         if skipped > 0 {
@@ -41,8 +42,8 @@ impl Seeds {
             eprintln!("{violation}");
         }
         eprintln!(
-            "run it again: RUSTFLAGS='--cfg tokio_unstable' ARCHIPELAGO_SIM_FROM={seed} ARCHIPELAGO_SIM_SEEDS=1 \
-             cargo test -p archipelago-manager --test leader_follower_sim --target-dir target/sim whatever"
+            "run it again: ARCHIPELAGO_SIM_FROM={seed} ARCHIPELAGO_SIM_SEEDS=1 cargo test -p archipelago-testkit --test \
+             rehearsal whatever"
         );
     }
 }
@@ -52,6 +53,7 @@ impl Seeds {
 pub(crate) struct Sums {
     pub(crate) failed: Vec<u64>,
     seeds: u64,
+    steps: u64,
     operations: usize,
     acknowledged: usize,
     unknown: usize,
@@ -62,6 +64,10 @@ pub(crate) struct Sums {
 impl Sums {
     pub(crate) fn add(&mut self, outcome: &Outcome) {
         self.seeds += 1;
+        self.steps += outcome.steps;
+        if !outcome.violations.is_empty() {
+            self.failed.push(outcome.seed);
+        }
         self.operations += outcome.operations;
         self.acknowledged += outcome.acknowledged;
         self.unknown += outcome.unknown;
@@ -73,9 +79,9 @@ impl Sums {
 
     #[allow(clippy::print_stdout, reason = "shown with --nocapture")]
     pub(crate) fn tell(&self) {
-        let Sums { failed, seeds, operations, acknowledged, unknown, virtual_time, faults } = self;
+        let Sums { failed, seeds, steps, operations, acknowledged, unknown, virtual_time, faults } = self;
         println!(
-            "{seeds} seeds, {} failed, {virtual_time:.0?} of virtual time, {operations} operations, {acknowledged} \
+            "{seeds} seeds, {} failed, {steps} steps, {virtual_time:.0?} of virtual time, {operations} operations, {acknowledged} \
              writes acknowledged, {unknown} unknown; {faults:?}",
             failed.len()
         );

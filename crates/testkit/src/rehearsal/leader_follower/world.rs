@@ -4,27 +4,28 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use crate::history::Recorder;
 use archipelago_manager::{
     WallClock,
     leader_follower::{LeaderFollowerManager, Notification, Write},
 };
 use archipelago_pipeline::{MemoryBroker, MemoryConfig, Switch};
-use archipelago_testkit::history::Recorder;
-use tokio::time::Instant;
+use tokio::{task::JoinHandle, time::Instant};
 
-use crate::{
+use super::super::schedule::{Process, Schedule};
+use super::{
     disk::Disk,
     host::{Host, Life},
     scenario::Scenario,
     tap::{Arrivals, Tap},
 };
 
-pub(crate) const NAMESPACE: &str = "orders";
+pub(super) const NAMESPACE: &str = "orders";
 
 /// Counts from the beginning of the run. No two moments are the same, so what ended before something else began is known
 /// to have.
 #[derive(Clone, Debug)]
-pub(crate) struct Clock {
+pub(super) struct Clock {
     began: Instant,
     last_ns: Arc<Mutex<u64>>,
 }
@@ -34,7 +35,7 @@ impl Clock {
         Clock { began: Instant::now(), last_ns: Arc::default() }
     }
 
-    pub(crate) fn now_ns(&self) -> u64 {
+    pub(super) fn now_ns(&self) -> u64 {
         let now = u64::try_from(self.began.elapsed().as_nanos()).expect("a run does not last for centuries");
         let mut last = self.last_ns.lock().unwrap_or_else(PoisonError::into_inner);
         *last = now.max(*last + 1);
@@ -50,19 +51,22 @@ impl WallClock for Clock {
 
 /// What a node told of itself.
 #[derive(Clone, Debug)]
-pub(crate) struct Told {
-    pub(crate) node: String,
-    pub(crate) at_ns: u64,
-    pub(crate) what: Notification,
+pub(super) struct Told {
+    pub(super) node: String,
+    pub(super) at_ns: u64,
+    pub(super) what: Notification,
 }
 
 /// The broker, the nodes, and what is known of them.
-pub(crate) struct World {
-    pub(crate) scenario: Scenario,
-    pub(crate) broker: MemoryBroker,
-    pub(crate) recorder: Recorder,
-    pub(crate) arrivals: Arrivals,
-    pub(crate) clock: Clock,
+pub(super) struct World {
+    pub(super) scenario: Scenario,
+    pub(super) broker: MemoryBroker,
+    pub(super) recorder: Recorder,
+    pub(super) arrivals: Arrivals,
+    pub(super) clock: Clock,
+    schedule: Schedule,
+    /// That of all that is no node.
+    outside: Process,
     hosts: Mutex<Vec<Host>>,
     told: Mutex<Vec<Told>>,
     trace: Mutex<Vec<String>>,
@@ -75,7 +79,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl World {
-    pub(crate) fn new(scenario: Scenario) -> Arc<World> {
+    pub(super) fn new(scenario: Scenario, schedule: Schedule) -> Arc<World> {
         let clock = Clock::new();
         let config = MemoryConfig {
             fault_seed: scenario.seed,
@@ -92,6 +96,8 @@ impl World {
             recorder,
             arrivals: Arrivals::default(),
             clock,
+            outside: schedule.process(),
+            schedule,
             hosts: Mutex::new(scenario.nodes.iter().cloned().map(Host::new).collect()),
             told: Mutex::default(),
             trace: Mutex::default(),
@@ -103,53 +109,61 @@ impl World {
         Arc::new(world)
     }
 
-    pub(crate) fn hosts(&self) -> MutexGuard<'_, Vec<Host>> {
+    pub(super) fn hosts(&self) -> MutexGuard<'_, Vec<Host>> {
         lock(&self.hosts)
     }
 
-    pub(crate) fn life(&self, node: usize) -> Option<Life> {
+    pub(super) fn life(&self, node: usize) -> Option<Life> {
         self.hosts()[node].life.clone()
     }
 
-    pub(crate) fn managers(&self) -> Vec<LeaderFollowerManager> {
+    pub(super) fn managers(&self) -> Vec<LeaderFollowerManager> {
         self.hosts().iter().filter_map(|host| host.life.as_ref().map(|life| life.manager.clone())).collect()
     }
 
     /// Adds a line to what is told of a run that failed.
-    pub(crate) fn note(&self, line: impl Into<String>) {
+    pub(super) fn note(&self, line: impl Into<String>) {
         let at_ms = self.clock.began.elapsed().as_millis();
         lock(&self.trace).push(format!("{at_ms:>7} ms  {}", line.into()));
     }
 
-    pub(crate) fn count(&self, fault: &'static str) {
+    pub(super) fn count(&self, fault: &'static str) {
         *lock(&self.faults).entry(fault).or_default() += 1;
     }
 
-    pub(crate) fn trace(&self) -> Vec<String> {
+    pub(super) fn trace(&self) -> Vec<String> {
         lock(&self.trace).clone()
     }
 
-    pub(crate) fn fault_counts(&self) -> BTreeMap<&'static str, u64> {
+    pub(super) fn fault_counts(&self) -> BTreeMap<&'static str, u64> {
         lock(&self.faults).clone()
     }
 
-    pub(crate) fn told(&self) -> Vec<Told> {
+    pub(super) fn told(&self) -> Vec<Told> {
         lock(&self.told).clone()
     }
 
     /// Things still break.
-    pub(crate) fn is_troubled(&self) -> bool {
+    pub(super) fn is_troubled(&self) -> bool {
         *lock(&self.troubled)
     }
 
-    pub(crate) async fn start_all(self: &Arc<Self>) {
+    /// Runs what is no part of a node.
+    pub(super) fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.outside.spawn(future)
+    }
+
+    pub(super) async fn start_all(self: &Arc<Self>) {
         for node in 0..self.scenario.nodes.len() {
             self.start(node).await;
         }
     }
 
     /// Starts a node that does not run, on the disk that it has.
-    pub(crate) async fn start(self: &Arc<Self>, node: usize) {
+    pub(super) async fn start(self: &Arc<Self>, node: usize) {
         while self.hosts()[node].is_busy {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -174,6 +188,7 @@ impl World {
             seed,
         );
         let switch = Switch::new(Arc::new(tap));
+        let process = self.schedule.process();
         let started = LeaderFollowerManager::builder()
             .node_id(&plan.name)
             .namespace(NAMESPACE)
@@ -181,6 +196,7 @@ impl World {
             .pipeline(switch.clone())
             .clock(self.clock.clone())
             .seed(seed)
+            .turns(Arc::new(process.clone()))
             .promotion_eligible(plan.is_eligible)
             .priority(plan.priority)
             .on_follower(plan.on_follower)
@@ -201,7 +217,7 @@ impl World {
             started.expect("a node starts, whatever its disk holds and whether or not there is a broker");
         self.note(format!("{} starts, with {} applied", plan.name, manager.last_applied_sequence()));
         let (world, mut notifications) = (Arc::clone(self), manager.subscribe());
-        tokio::spawn(async move {
+        self.spawn(async move {
             while let Some(what) = notifications.next().await {
                 if !matches!(what, Notification::EventApplied { .. } | Notification::FollowersChanged { .. })
                 {
@@ -213,11 +229,11 @@ impl World {
         });
         let host = &mut self.hosts()[node];
         host.is_busy = false;
-        host.life = Some(Life { manager, switch, disk });
+        host.life = Some(Life { manager, process, switch, disk });
     }
 
     /// Closes a node as its owner does.
-    pub(crate) async fn close(&self, node: usize) {
+    pub(super) async fn close(&self, node: usize) {
         let life = {
             let host = &mut self.hosts()[node];
             let Some(life) = host.life.take() else { return };
@@ -234,7 +250,7 @@ impl World {
     }
 
     /// Nothing breaks any more, and what is broken is whole again.
-    pub(crate) fn mend(&self) {
+    pub(super) fn mend(&self) {
         self.note("nothing breaks any more");
         *lock(&self.troubled) = false;
         self.broker.start();
@@ -247,7 +263,7 @@ impl World {
     }
 
     /// Waits until one node leads and all know it, writes succeed, and all are equal.
-    pub(crate) async fn settle(&self, deadline: Instant) -> Result<(), String> {
+    pub(super) async fn settle(&self, deadline: Instant) -> Result<(), String> {
         let managers = self.managers();
         if managers.len() < self.scenario.nodes.len() {
             return Err("a node does not run".into());

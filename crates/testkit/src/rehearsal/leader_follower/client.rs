@@ -1,13 +1,13 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use crate::history::{Consistency, KvOp, KvResult};
 use archipelago_manager::leader_follower::{
     Ack, Found, LeaderFollowerManager, ReadConsistency, ReadError, SessionToken, Write, WriteError,
 };
-use archipelago_testkit::history::{Consistency, KvOp, KvResult};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{task::JoinHandle, time::timeout};
 
-use crate::world::World;
+use super::{host::Life, world::World};
 
 /// After how long a client gives an operation up.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(8);
 const END_REST: Duration = Duration::from_secs(5);
 
 /// Starts the clients, each of which ends once nothing breaks any more.
-pub(crate) fn start(world: &Arc<World>) -> Vec<JoinHandle<()>> {
+pub(super) fn start(world: &Arc<World>) -> Vec<JoinHandle<()>> {
     let clients = (0..world.scenario.clients).map(|number| {
         let random = StdRng::seed_from_u64(world.scenario.seed.wrapping_mul(31).wrapping_add(number + 1));
         let client = Client {
@@ -28,7 +28,7 @@ pub(crate) fn start(world: &Arc<World>) -> Vec<JoinHandle<()>> {
             written: 0,
             believed: 0,
         };
-        tokio::spawn(client.run())
+        world.spawn(client.run())
     });
     clients.collect()
 }
@@ -69,13 +69,9 @@ impl Client {
         self.random.random_range(0..self.world.scenario.nodes.len())
     }
 
-    fn manager(&self, node: usize) -> Option<LeaderFollowerManager> {
-        self.world.life(node).map(|life| life.manager)
-    }
-
     async fn write(&mut self, key: String) {
         let node = if self.random.random_bool(0.15) { self.any_node() } else { self.believed };
-        let Some(manager) = self.manager(node) else {
+        let Some(life) = self.world.life(node) else {
             self.believed = self.any_node();
             return;
         };
@@ -98,38 +94,38 @@ impl Client {
         write = write.within(Duration::from_millis(self.random.random_range(300..5_000)));
         let is_delete = kind == 2;
         let pending = self.world.recorder.begin(self.number, op);
-        match timeout(PATIENCE, manager.write(write)).await {
-            Ok(Ok(receipt)) => {
+        match ask(&life, move |manager| async move { manager.write(write).await }).await {
+            Some(Ok(receipt)) => {
                 self.token = self.token.max(receipt.token);
                 self.versions.insert(key, if is_delete { 0 } else { receipt.version });
                 pending.ok(KvResult::Written(receipt.version));
             }
-            Ok(Err(WriteError::AlreadyExists { version, .. })) => {
+            Some(Err(WriteError::AlreadyExists { version, .. })) => {
                 self.versions.insert(key, version);
                 pending.ok(KvResult::Refused);
             }
-            Ok(Err(WriteError::NotFound { .. })) => {
+            Some(Err(WriteError::NotFound { .. })) => {
                 self.versions.insert(key, 0);
                 pending.ok(KvResult::Refused);
             }
-            Ok(Err(WriteError::VersionMismatch { found, .. })) => {
+            Some(Err(WriteError::VersionMismatch { found, .. })) => {
                 self.versions.insert(key, found.unwrap_or_default());
                 pending.ok(KvResult::Conflict);
             }
-            Ok(Err(WriteError::FollowerReadOnly { leader })) => {
+            Some(Err(WriteError::FollowerReadOnly { leader })) => {
                 pending.failed();
                 let known = leader.and_then(|leader| {
                     self.world.scenario.nodes.iter().position(|plan| plan.name == leader.id)
                 });
                 self.believed = known.unwrap_or_else(|| self.any_node());
             }
-            Ok(Err(WriteError::NotWritten { .. } | WriteError::Closed)) => {
+            Some(Err(WriteError::NotWritten { .. } | WriteError::Closed)) => {
                 pending.failed();
                 self.believed = self.any_node();
             }
-            Ok(Err(WriteError::Value(error))) => panic!("a small value is refused: {error}"),
+            Some(Err(WriteError::Value(error))) => panic!("a small value is refused: {error}"),
             // Nobody knows what became of it.
-            Ok(Err(_)) | Err(_) => self.believed = self.any_node(),
+            Some(Err(_)) | None => self.believed = self.any_node(),
         }
     }
 
@@ -146,7 +142,7 @@ impl Client {
     }
 
     async fn read_at(&mut self, key: String, node: usize, consistency: Consistency) {
-        let Some(manager) = self.manager(node) else { return };
+        let Some(life) = self.world.life(node) else { return };
         let asked = match consistency {
             Consistency::Eventual => ReadConsistency::Eventual,
             Consistency::BoundedStaleness { bound_ns } => {
@@ -156,8 +152,11 @@ impl Client {
             Consistency::Linearizable => ReadConsistency::Linearizable,
         };
         let pending = self.world.recorder.begin(self.number, KvOp::read_at(consistency, &key));
-        match timeout(PATIENCE, manager.read::<String>(&*key, asked)).await {
-            Ok(Ok(Found { value, version, token, .. })) => {
+        let wanted = key.clone();
+        let read =
+            move |manager: LeaderFollowerManager| async move { manager.read::<String>(wanted, asked).await };
+        match ask(&life, read).await {
+            Some(Ok(Found { value, version, token, .. })) => {
                 // What an eventual read has seen is not asked for again.
                 if consistency != Consistency::Eventual {
                     self.token = self.token.max(token);
@@ -165,8 +164,19 @@ impl Client {
                 self.versions.insert(key, version);
                 pending.ok(KvResult::Value(value.map(|value| (value, version))));
             }
-            Ok(Err(ReadError::Value(error))) => panic!("a value is not what was written: {error}"),
-            Ok(Err(_)) | Err(_) => pending.failed(),
+            Some(Err(ReadError::Value(error))) => panic!("a value is not what was written: {error}"),
+            Some(Err(_)) | None => pending.failed(),
         }
     }
+}
+
+/// What a node answers, if it does in time. It goes on with what it was asked for in any case.
+async fn ask<T, F>(life: &Life, question: impl FnOnce(LeaderFollowerManager) -> F) -> Option<T>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    let answer = life.process.spawn(question(life.manager.clone()));
+    let answered = timeout(PATIENCE, answer).await.ok()?;
+    Some(answered.expect("a node that is asked does not panic"))
 }

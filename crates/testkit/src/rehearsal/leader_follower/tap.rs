@@ -14,25 +14,25 @@ use futures::FutureExt;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{sync::watch, time::Instant};
 
-use crate::world::Clock;
+use super::world::Clock;
 
 /// What arrived at the log, from whom and when.
 #[derive(Clone, Debug)]
-pub(crate) struct Arrival {
-    pub(crate) node: String,
-    pub(crate) batch: EntryBatch,
+pub(super) struct Arrival {
+    pub(super) node: String,
+    pub(super) batch: EntryBatch,
     /// When the broker had it.
-    pub(crate) at_ns: u64,
+    pub(super) at_ns: u64,
     /// When it was known to be in the log, if it was.
-    pub(crate) acknowledged_ns: Option<u64>,
+    pub(super) acknowledged_ns: Option<u64>,
 }
 
 /// Everything that arrived.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Arrivals(Arc<Mutex<Vec<Arrival>>>);
+pub(super) struct Arrivals(Arc<Mutex<Vec<Arrival>>>);
 
 impl Arrivals {
-    pub(crate) fn all(&self) -> Vec<Arrival> {
+    pub(super) fn all(&self) -> Vec<Arrival> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -49,7 +49,7 @@ impl Arrivals {
 
 /// The way of one node to the broker: it takes time, and what arrives is noted.
 #[derive(Clone, Debug)]
-pub(crate) struct Tap {
+pub(super) struct Tap {
     inner: Arc<dyn Pipeline>,
     node: String,
     arrivals: Arrivals,
@@ -86,7 +86,7 @@ impl Way {
 }
 
 impl Tap {
-    pub(crate) fn new(
+    pub(super) fn new(
         inner: impl Pipeline,
         node: &str,
         arrivals: Arrivals,

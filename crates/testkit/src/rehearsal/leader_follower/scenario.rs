@@ -3,50 +3,50 @@ use std::time::Duration;
 use archipelago_manager::leader_follower::OnFollower;
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
-use crate::faults::Kind;
+use super::faults::Kind;
 
 /// What a seed decides before anything runs.
 #[derive(Clone, Debug)]
-pub(crate) struct Scenario {
-    pub(crate) seed: u64,
-    pub(crate) nodes: Vec<NodePlan>,
-    pub(crate) clients: u64,
-    pub(crate) keys: u64,
+pub(super) struct Scenario {
+    pub(super) seed: u64,
+    pub(super) nodes: Vec<NodePlan>,
+    pub(super) clients: u64,
+    pub(super) keys: u64,
     /// The longest rest of a client between two operations.
-    pub(crate) rest_max: Duration,
+    pub(super) rest_max: Duration,
     /// The longest way to the broker or back.
-    pub(crate) latency_max: Duration,
-    pub(crate) lease: Duration,
-    pub(crate) heartbeat: Duration,
+    pub(super) latency_max: Duration,
+    pub(super) lease: Duration,
+    pub(super) heartbeat: Duration,
     /// For how long things break.
-    pub(crate) trouble: Duration,
+    pub(super) trouble: Duration,
     /// The longest rest between two faults.
-    pub(crate) fault_rest_max: Duration,
+    pub(super) fault_rest_max: Duration,
     /// Which faults there are, each as often as it is here.
-    pub(crate) faults: Vec<Kind>,
-    pub(crate) options: Options,
+    pub(super) faults: Vec<Kind>,
+    pub(super) options: Options,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct NodePlan {
-    pub(crate) name: String,
-    pub(crate) is_eligible: bool,
-    pub(crate) priority: u8,
-    pub(crate) on_follower: OnFollower,
+pub(super) struct NodePlan {
+    pub(super) name: String,
+    pub(super) is_eligible: bool,
+    pub(super) priority: u8,
+    pub(super) on_follower: OnFollower,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Options {
-    pub(crate) tail_entries_max: u64,
-    pub(crate) resync_threshold: u64,
-    pub(crate) page_bytes: u64,
-    pub(crate) in_flight_max: usize,
-    pub(crate) writes_waiting_max: usize,
-    pub(crate) read_timeout: Duration,
+pub(super) struct Options {
+    pub(super) tail_entries_max: u64,
+    pub(super) resync_threshold: u64,
+    pub(super) page_bytes: u64,
+    pub(super) in_flight_max: usize,
+    pub(super) writes_waiting_max: usize,
+    pub(super) read_timeout: Duration,
 }
 
 impl Scenario {
-    pub(crate) fn draw(seed: u64) -> Scenario {
+    pub(super) fn draw(seed: u64) -> Scenario {
         let mut random = StdRng::seed_from_u64(seed);
         let count = random.random_range(3..=5);
         let nodes = (0..count).map(|place| NodePlan {

@@ -15,14 +15,14 @@ use archipelago_pipeline::Pipeline;
 use archipelago_proto::{EntryBatch, Limits};
 use futures::FutureExt;
 
-use crate::world::{NAMESPACE, World};
+use super::world::{NAMESPACE, World};
 
 /// How many messages from the end of the log are looked at.
 const MESSAGES_MAX: u64 = 64;
 
 /// What is true while a loss is not mended.
 #[derive(Debug, Default)]
-pub(crate) struct Premise {
+pub(super) struct Premise {
     window: Option<Window>,
 }
 
@@ -35,7 +35,7 @@ struct Window {
 
 impl Premise {
     /// Looks whether the log has again what it had.
-    pub(crate) async fn look(&mut self, world: &World) {
+    pub(super) async fn look(&mut self, world: &World) {
         if let Some(window) = &self.window
             && log_end(world).await.is_some_and(|(_, index)| index >= window.index)
         {
@@ -44,17 +44,17 @@ impl Premise {
         }
     }
 
-    pub(crate) fn allows_cuts(&self) -> bool {
+    pub(super) fn allows_cuts(&self) -> bool {
         self.window.is_none()
     }
 
     /// Whether this node may be stopped, and keep its disk.
-    pub(crate) fn allows_stop(&self, node: usize) -> bool {
+    pub(super) fn allows_stop(&self, node: usize) -> bool {
         self.window.as_ref().is_none_or(|window| window.guardian != node)
     }
 
     /// Whether what is on the disk of this node may be lost.
-    pub(crate) fn allows_disk_loss(&self, world: &World, node: usize) -> bool {
+    pub(super) fn allows_disk_loss(&self, world: &World, node: usize) -> bool {
         let hosts = world.hosts();
         let has = hosts[node].has();
         let others = hosts.iter().enumerate().filter(|(other, _)| *other != node);
@@ -62,7 +62,7 @@ impl Premise {
     }
 
     /// Whether the log may lose something now; if so, it is to be lost at once.
-    pub(crate) async fn begin_loss(&mut self, world: &World) -> bool {
+    pub(super) async fn begin_loss(&mut self, world: &World) -> bool {
         if self.window.is_some() {
             return false;
         }
@@ -71,10 +71,10 @@ impl Premise {
         if hosts.iter().any(|host| host.is_busy || host.life.is_some() && host.reachable().is_none()) {
             return false;
         }
-        let leads = |host: &crate::host::Host| {
+        let leads = |host: &super::host::Host| {
             host.life.as_ref().is_some_and(|life| life.manager.is_leader() && life.manager.term() == term)
         };
-        let able = |host: &crate::host::Host| host.gives().is_some_and(|has| leads(host) || has >= index);
+        let able = |host: &super::host::Host| host.gives().is_some_and(|has| leads(host) || has >= index);
         // The leader only if no other can be, so that it may crash.
         let able: Vec<usize> = (0..hosts.len()).filter(|node| able(&hosts[*node])).collect();
         let guardian = able.iter().copied().find(|node| !leads(&hosts[*node])).or(able.first().copied());

@@ -5,7 +5,7 @@ use archipelago_store::MemoryStore;
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use tokio::time::Instant;
 
-use crate::{
+use super::{
     premise::Premise,
     world::{NAMESPACE, World},
 };
@@ -17,7 +17,7 @@ const RESYNC_MAX: Duration = Duration::from_secs(5);
 
 /// Something that breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(super) enum Kind {
     Cut,
     CutLeader,
     Hold,
@@ -40,7 +40,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 19] = [
+    pub(super) const ALL: [Kind; 19] = [
         Kind::Cut,
         Kind::CutLeader,
         Kind::Hold,
@@ -84,13 +84,13 @@ impl Kind {
     }
 
     /// It takes something from the log.
-    pub(crate) fn is_loss(name: &str) -> bool {
+    pub(super) fn is_loss(name: &str) -> bool {
         ["truncate tail", "delete log", "purge", "trim head"].contains(&name)
     }
 }
 
 /// Breaks one thing after the other, until the time of trouble is over.
-pub(crate) async fn strike(world: &Arc<World>) {
+pub(super) async fn strike(world: &Arc<World>) {
     let mut random = StdRng::seed_from_u64(world.scenario.seed ^ 0x5eed);
     let mut premise = Premise::default();
     let deadline = Instant::now() + world.scenario.trouble;
@@ -161,7 +161,7 @@ impl Strike<'_> {
 
     fn leader(&self) -> Option<usize> {
         let leads =
-            |host: &crate::host::Host| host.life.as_ref().is_some_and(|life| life.manager.is_leader());
+            |host: &super::host::Host| host.life.as_ref().is_some_and(|life| life.manager.is_leader());
         self.world.hosts().iter().position(leads)
     }
 
@@ -191,7 +191,8 @@ impl Strike<'_> {
             _ => switch.hold(),
         }
         world.note(format!("{name} is struck by {kind:?} for {lasts:?}"));
-        tokio::spawn(async move {
+        let outside = Arc::clone(self.world);
+        outside.spawn(async move {
             tokio::time::sleep(lasts).await;
             // A process that is gone stays cut off.
             let is_alive = {
@@ -232,7 +233,8 @@ impl Strike<'_> {
 
     fn start_after(&self, node: usize, lasts: Duration) {
         let world = Arc::clone(self.world);
-        tokio::spawn(async move {
+        let outside = Arc::clone(self.world);
+        outside.spawn(async move {
             tokio::time::sleep(lasts).await;
             world.start(node).await;
         });
@@ -245,7 +247,8 @@ impl Strike<'_> {
         }
         self.world.note(format!("{} is closed", self.name(node)));
         let world = Arc::clone(self.world);
-        tokio::spawn(async move {
+        let outside = Arc::clone(self.world);
+        outside.spawn(async move {
             world.close(node).await;
             tokio::time::sleep(lasts).await;
             world.start(node).await;
@@ -257,7 +260,8 @@ impl Strike<'_> {
         let node = self.any_node();
         let Some(life) = self.world.life(node) else { return false };
         let (world, name) = (Arc::clone(self.world), self.name(node));
-        tokio::spawn(async move {
+        let outside = Arc::clone(self.world);
+        outside.spawn(async move {
             world.note(format!("{name} is told to lead"));
             let promoted = life.manager.promote().await;
             world.note(format!("{name} was told to lead: {promoted:?}"));
@@ -268,7 +272,8 @@ impl Strike<'_> {
     fn demote(&mut self) -> bool {
         let Some(life) = self.leader().and_then(|node| self.world.life(node)) else { return false };
         let world = Arc::clone(self.world);
-        tokio::spawn(async move {
+        let outside = Arc::clone(self.world);
+        outside.spawn(async move {
             world.note(format!("{} is told to follow", life.manager.node_id()));
             let _ = life.manager.demote().await;
         });
@@ -284,7 +289,8 @@ impl Strike<'_> {
         let Some(life) = self.world.life(node) else { return false };
         self.world.hosts()[node].is_told_to_resync(RESYNC_MAX);
         self.world.note(format!("{} is told to take the state anew", self.name(node)));
-        tokio::spawn(async move {
+        let outside = Arc::clone(self.world);
+        outside.spawn(async move {
             let _ = life.manager.force_resync(life.manager.node_id()).await;
         });
         true
@@ -298,7 +304,8 @@ impl Strike<'_> {
         self.world.note(format!("the broker stops for {lasts:?}"));
         self.world.broker.stop();
         let world = Arc::clone(self.world);
-        tokio::spawn(async move {
+        let outside = Arc::clone(self.world);
+        outside.spawn(async move {
             tokio::time::sleep(lasts).await;
             world.broker.start();
             world.note("the broker runs");

@@ -1,13 +1,13 @@
 use std::collections::{BTreeMap, HashMap};
 
-use archipelago_manager::leader_follower::Notification;
-use archipelago_proto::{Limits, Operation, decode_value};
-use archipelago_testkit::history::{
+use crate::history::{
     Acknowledged, Append, Claim, LogEntry, SessionScope, TermHistory, check_acknowledged, check_linearizable,
     check_session, check_staleness, check_terms,
 };
+use archipelago_manager::leader_follower::Notification;
+use archipelago_proto::{Limits, Operation, decode_value};
 
-use crate::{faults::Kind, tap::Arrival, world::World};
+use super::{faults::Kind, tap::Arrival, world::World};
 
 /// An entry of the history that all nodes ended with.
 struct Entry {
@@ -21,7 +21,7 @@ struct Entry {
 }
 
 /// Everything that does not hold, and how the writes ended.
-pub(crate) fn check(world: &World) -> (Vec<String>, Acknowledged) {
+pub(super) fn check(world: &World) -> (Vec<String>, Acknowledged) {
     let mut found = Vec::new();
     let history = world.recorder.history();
     let entries = match entries(world) {

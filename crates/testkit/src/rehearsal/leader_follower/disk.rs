@@ -11,18 +11,18 @@ use bytes::Bytes;
 
 /// A store as one life of a node has it: what it holds outlives the node, which cannot use it any more once it is dead.
 #[derive(Clone, Debug)]
-pub(crate) struct Disk {
+pub(super) struct Disk {
     inner: Arc<MemoryStore>,
     is_dead: Arc<AtomicBool>,
 }
 
 impl Disk {
-    pub(crate) fn new(inner: Arc<MemoryStore>) -> Disk {
+    pub(super) fn new(inner: Arc<MemoryStore>) -> Disk {
         Disk { inner, is_dead: Arc::default() }
     }
 
     /// The process is gone: nothing it still does reaches the disk.
-    pub(crate) fn kill(&self) {
+    pub(super) fn kill(&self) {
         self.is_dead.store(true, Ordering::Release);
     }
 

@@ -1,0 +1,31 @@
+//! Replicas on one thread and a clock of its own, broken again and again: one seed decides everything.
+
+mod agenda;
+mod broker;
+mod case;
+mod checkers;
+mod dice;
+mod disk;
+mod island;
+mod ledger;
+mod network;
+mod outcome;
+mod plan;
+mod scenario;
+mod tally;
+mod trace;
+mod turn;
+mod view;
+mod wall_clock;
+mod weather;
+mod world;
+
+pub use case::{Act, Author, Case, Durability, Edit, Fault, Settings, Step};
+pub use dice::Dice;
+pub use ledger::{Deed, Entry, Fate, Ledger};
+pub use outcome::{Outcome, Violation};
+pub use scenario::{Detail, Scenario};
+pub use tally::{Injected, Tally};
+pub use turn::Turn;
+pub use view::{IslandView, Verdict};
+pub use weather::Weather;
