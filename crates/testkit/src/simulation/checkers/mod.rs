@@ -22,6 +22,7 @@ use bytes::Bytes;
 use super::{
     Dice, Ledger, Scenario,
     disk::Rows,
+    outcome::INVARIANT,
     view::{IslandView, Verdict},
     world::Input,
 };
@@ -134,7 +135,7 @@ impl Checks {
             }
         }
         scenario.invariants().iter().try_for_each(|(name, invariant)| {
-            invariant(verdict).map_err(|detail| ("invariant", format!("{name}: {detail}")))
+            invariant(verdict).map_err(|detail| (INVARIANT, format!("{name}: {detail}")))
         })
     }
 }
