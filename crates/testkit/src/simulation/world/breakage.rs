@@ -174,6 +174,7 @@ impl World<'_> {
             dies_in_commit: None,
             away_ms: 0,
             is_twin: true,
+            settled_ms: self.now_ms,
             has_receded: true,
             shares_identity: true,
         };

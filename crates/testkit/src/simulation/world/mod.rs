@@ -286,6 +286,7 @@ impl<'a> World<'a> {
             dies_in_commit: None,
             away_ms: 0,
             is_twin: false,
+            settled_ms: self.now_ms,
             has_receded: false,
             shares_identity: false,
         });
