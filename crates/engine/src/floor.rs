@@ -20,9 +20,8 @@
 use std::collections::BTreeMap;
 
 use archipelago_clock::{ReplicaId, VersionVector};
-use archipelago_conflict::Family;
 use archipelago_crdt::dynamic;
-use archipelago_proto::{Body, EntityId, Event, Floor, Slot};
+use archipelago_proto::{EntityId, Event, Floor, Slot};
 use bytes::Bytes;
 
 use crate::{Change, Engine, ReadError, Records, entity, mutated, repair::DOTS_PAGE};
@@ -282,37 +281,6 @@ impl Engine {
         !is_above(self.floor())
             || coming
                 .any(|(at, floor)| position.is_none_or(|position| *at < position) && !is_above(&floor.vector))
-    }
-
-    /// A write of this replica, which comes back behind a floor in the log that it was made without, counts nowhere as an event:
-    /// the others get it from the state. So it counts as made after the removals that the floor covers, which others may have
-    /// reclaimed: among siblings they do not stand beside it.
-    pub(crate) fn outlives_removals(
-        &mut self,
-        event: &Event,
-        position: Option<u64>,
-        records: &dyn Records,
-    ) -> Result<(), ReadError> {
-        let family = self.config.strategies.strategy(&event.entity).family();
-        let record = self.record(&event.entity, records)?;
-        if family != Family::Siblings || record.versions.iter().all(|version| version.dot != event.dot) {
-            return Ok(());
-        }
-        let mut floor = self.floor().clone();
-        for (at, coming) in &self.floors.coming {
-            if position.is_some_and(|position| *at < position) {
-                floor.merge(&coming.vector);
-            }
-        }
-        let mut left = record.clone();
-        left.versions.retain(|version| version.body != Body::Tombstone || !floor.contains(&version.dot));
-        if left != record {
-            let (old, new) = (self.digest_of(&event.entity, &record), self.digest_of(&event.entity, &left));
-            self.digest_changes(&event.entity, old, new);
-            self.open.touch(&event.entity, &record, family);
-            self.open.set_entity(&event.entity, left);
-        }
-        Ok(())
     }
 
     pub(crate) fn heard_to_have(&mut self, replica: &ReplicaId, vector: &VersionVector) {

@@ -86,9 +86,6 @@ impl Engine {
             && (!is_own || self.is_own_write(&event, records)?)
         {
             self.counters.duplicates_ignored += u64::from(!is_own);
-            if is_own && position.is_some() && self.is_below_floor(&event, position) {
-                self.outlives_removals(&event, position, records)?;
-            }
             return Ok(Received::Duplicate);
         }
         if is_own {

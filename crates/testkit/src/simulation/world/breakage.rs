@@ -179,6 +179,7 @@ impl World<'_> {
             shares_identity: true,
         };
         self.islands[at].shares_identity = true;
+        self.islands[at].has_receded = true;
         let (number, of) = (self.islands.len(), self.islands[at].lineage);
         self.islands.push(twin);
         self.is_a_copy(number, of);

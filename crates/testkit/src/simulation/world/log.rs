@@ -160,7 +160,6 @@ impl World<'_> {
     pub(super) fn tell_floor(&mut self, at: usize, message: Bytes) {
         let floor = Floor::decode(message, &self.limits).expect("an engine encodes what it can decode");
         self.floors += 1;
-        let id = self.floors;
         self.tally.effect("floors_told", 1);
         let replica = self.islands[at].replica();
         self.trace.note(self.now_ms, || format!("{replica} tells the floor {:?}", floor.vector));
