@@ -63,6 +63,19 @@ impl Scenario {
         })
     }
 
+    /// What it is, in a sentence.
+    pub fn what(name: &str) -> Option<&'static str> {
+        Some(match name {
+            "mixed" => "everything breaks at once: processes, disks, clocks, links, the broker, members",
+            "calm" => "nothing breaks, and messages take their time",
+            "network" => "messages are lost, late and doubled, and ways are cut",
+            "machines" => "processes die, disks are lost, full, copied and put back, builds are old",
+            "broker" => "the broker restarts, loses what it had acknowledged, and acknowledgements",
+            "clocks" => "clocks jump and stand still",
+            _ => return None,
+        })
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name

@@ -26,6 +26,7 @@ use super::{
     Dice, Ledger, Scenario,
     broker::Broker,
     disk::Rows,
+    outcome::INVARIANT,
     view::{IslandView, Verdict},
     world::Input,
 };
@@ -152,7 +153,7 @@ impl Checks {
             }
         }
         scenario.invariants().iter().try_for_each(|(name, invariant)| {
-            invariant(verdict).map_err(|detail| ("invariant", format!("{name}: {detail}")))
+            invariant(verdict).map_err(|detail| (INVARIANT, format!("{name}: {detail}")))
         })
     }
 }
