@@ -11,10 +11,12 @@ use archipelago_proto::{EntryBatch, Limits};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
-use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{sync::watch, time::Instant};
 
-use super::world::Clock;
+use super::{
+    clock::Clock,
+    way::{Leg, Way},
+};
 
 /// What arrived at the log, from whom and when.
 #[derive(Clone, Debug)]
@@ -57,45 +59,8 @@ pub(super) struct Tap {
     way: Way,
 }
 
-/// How long things take.
-#[derive(Clone, Debug)]
-struct Way {
-    random: Arc<Mutex<StdRng>>,
-    latency_max: Duration,
-}
-
-impl Way {
-    fn draw(&self) -> Duration {
-        let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
-        self.latency_max.mul_f64(random.random_range(0.0..=1.0))
-    }
-
-    async fn go(&self) {
-        let latency = self.draw();
-        if !latency.is_zero() {
-            tokio::time::sleep(latency).await;
-        }
-    }
-
-    async fn and_back<T>(&self, call: impl Future<Output = T>) -> T {
-        self.go().await;
-        let answer = call.await;
-        self.go().await;
-        answer
-    }
-}
-
 impl Tap {
-    pub(super) fn new(
-        inner: impl Pipeline,
-        node: &str,
-        arrivals: Arrivals,
-        clock: Clock,
-        latency_max: Duration,
-        seed: u64,
-    ) -> Tap {
-        let random = Arc::new(Mutex::new(StdRng::seed_from_u64(seed)));
-        let way = Way { random, latency_max };
+    pub(super) fn new(inner: impl Pipeline, node: &str, arrivals: Arrivals, clock: Clock, way: Way) -> Tap {
         Tap { inner: Arc::new(inner), node: node.to_owned(), arrivals, clock, way }
     }
 }
@@ -130,7 +95,7 @@ impl Pipeline for Tap {
         let ack = async move {
             let ack = ack.await?;
             tap.arrivals.acknowledge(place, tap.clock.now_ns());
-            tap.way.go().await;
+            tap.way.go(Leg::Answer).await;
             Ok(ack)
         };
         Ok(Appending { sequence, ack: ack.boxed() })
@@ -143,7 +108,7 @@ impl Pipeline for Tap {
 
     async fn subscribe(&self, after: u64) -> Result<Box<dyn Subscription>, PipelineError> {
         let inner = self.way.and_back(self.inner.subscribe(after)).await?;
-        Ok(Box::new(TapSubscription { inner, way: self.way.clone(), coming: None }))
+        Ok(Box::new(TapSubscription { inner, way: self.way.clone(), coming: None, again: None }))
     }
 
     async fn trim(&self, up_to: u64) -> Result<(), PipelineError> {
@@ -151,7 +116,10 @@ impl Pipeline for Tap {
     }
 
     async fn announce(&self, from: &str, payload: Bytes) -> Result<(), PipelineError> {
-        self.way.go().await;
+        self.way.go(Leg::Question).await;
+        if self.way.loses() {
+            return Ok(());
+        }
         self.inner.announce(from, payload).await
     }
 
@@ -181,20 +149,29 @@ struct TapSubscription {
     way: Way,
     /// A message that is on its way, and when it arrives.
     coming: Option<(Instant, Incoming)>,
+    /// A message that comes a second time.
+    again: Option<Incoming>,
 }
 
 #[async_trait]
 impl Subscription for TapSubscription {
     async fn next(&mut self) -> Result<Incoming, PipelineError> {
+        if let Some(message) = self.again.take() {
+            return Ok(message);
+        }
         if self.coming.is_none() {
             let message = self.inner.next().await?;
-            self.coming = Some((Instant::now() + self.way.draw(), message));
+            self.coming = Some((Instant::now() + self.way.draw(Leg::Log), message));
         }
         let arrives_at = self.coming.as_ref().map(|(at, _)| *at).expect("it is on its way");
         if arrives_at > Instant::now() {
             tokio::time::sleep_until(arrives_at).await;
         }
-        Ok(self.coming.take().expect("it is on its way").1)
+        let (_, message) = self.coming.take().expect("it is on its way");
+        if self.way.repeats() {
+            self.again = Some(message.clone());
+        }
+        Ok(message)
     }
 }
 
