@@ -3,6 +3,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use archipelago_clock::{Dot, ReplicaId, VersionVector};
 use archipelago_proto::Event;
 
+use crate::mutated;
+
 /// Events that came before what they depend on, or are stamped too far ahead. Bounded.
 ///
 /// Source: Birman, Schiper, Stephenson: "Lightweight Causal and Atomic Group Multicast" (1991), section 5: a message
@@ -25,6 +27,8 @@ pub(crate) struct Waiting {
     pub(crate) position: Option<u64>,
     /// The wall clock must have reached this.
     pub(crate) due_unix_ms: u64,
+    /// Since when it waits.
+    pub(crate) since_unix_ms: u64,
 }
 
 #[derive(Debug)]
@@ -71,7 +75,10 @@ impl CausalBuffer {
             known.position = waiting.position;
             return Buffered::Waits;
         }
-        if self.len >= self.events_max {
+        if self.len >= self.events_max && !mutated!(UnboundedBuffer) {
+            if mutated!(DropTurnedAway) {
+                return Buffered::Known;
+            }
             if waiting.position.is_some() {
                 let first = self.turned_away.get(&dot.actor).map(|first| first.sequence);
                 if first.is_none_or(|first| dot.sequence < first) {
@@ -96,6 +103,22 @@ impl CausalBuffer {
             (known || due).then(|| (origin.clone(), *sequence))
         })?;
         self.remove(&ready.0, ready.1)
+    }
+
+    /// Takes out an event that has waited since `since_unix_ms` or longer, not for its time, and whose origin `is_gone`.
+    pub(crate) fn take_hopeless(
+        &mut self,
+        since_unix_ms: u64,
+        now_unix_ms: u64,
+        is_gone: impl Fn(&ReplicaId) -> bool,
+    ) -> Option<Waiting> {
+        let hopeless =
+            self.waiting.iter().filter(|(origin, _)| is_gone(origin)).find_map(|(origin, events)| {
+                let (sequence, first) = events.first_key_value()?;
+                let is_old = first.since_unix_ms <= since_unix_ms && first.due_unix_ms <= now_unix_ms;
+                is_old.then(|| (origin.clone(), *sequence))
+            })?;
+        self.remove(&hopeless.0, hopeless.1)
     }
 
     /// True if the event waits, or was turned away and will be read again.
@@ -173,5 +196,8 @@ impl TurnedAway {
 
 /// True if `event` is the next of its origin and all that its admitting replica had applied is applied here.
 pub(crate) fn follows(event: &Event, vector: &VersionVector) -> bool {
-    vector.get(&event.dot.actor).checked_add(1) == Some(event.dot.sequence) && vector.dominates(&event.deps)
+    let next = vector.get(&event.dot.actor).checked_add(1);
+    let is_again = mutated!(ApplyTwice) && vector.contains(&event.dot);
+    let is_next = next == Some(event.dot.sequence) || is_again || mutated!(ApplyPastGap);
+    is_next && (vector.dominates(&event.deps) || mutated!(SkipCausalBuffer))
 }

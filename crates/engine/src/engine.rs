@@ -1,18 +1,20 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use archipelago_clock::{Dot, HlcClock, ReplicaId, VersionVector};
+use archipelago_clock::{Dot, Hlc, HlcClock, ReplicaId, VersionVector};
 use archipelago_conflict::Attention;
 use archipelago_proto::{EntityId, Event, Record, ReplicaTable};
 use bytes::Bytes;
 
 use crate::{
-    Conflict, Effect, EngineConfig, Notice, ReadError, Restored, StateDigest, Visible,
+    Commit, Conflict, Effect, EngineConfig, Notice, ReadError, Restored, StateDigest, Visible,
     causal_buffer::CausalBuffer,
     digest::entity_digest,
     entity,
     floor::Floors,
     membership::Members,
+    mutated,
     open_commit::OpenCommit,
+    own_writes::OwnWrites,
     peers::{Peers, Twin},
     progress::Progress,
     scrub::Scrub,
@@ -83,6 +85,8 @@ pub struct Counters {
 #[derive(Debug)]
 pub struct Engine {
     pub(crate) config: EngineConfig,
+    /// The fingerprint of the strategies, which do not change.
+    pub(crate) fingerprint: u64,
     pub(crate) vector: VersionVector,
     /// The vector without this replica's own entry, shared with the events written since it last changed.
     pub(crate) deps: Arc<VersionVector>,
@@ -101,8 +105,11 @@ pub struct Engine {
     pub(crate) disowned: BTreeMap<ReplicaId, u64>,
     /// The greatest own sequence that whoever wrote what is applied here had seen.
     pub(crate) seen_of_own: u64,
-    /// The own sequence when the engine was made, or was given its identity.
+    /// The last own sequence that no other copy of the store can have used otherwise, as far as is known: that when the
+    /// engine was made, or was given its identity.
     pub(crate) session_start: u64,
+    /// What was written since.
+    pub(crate) own_writes: OwnWrites,
     /// The checkpoint when the engine was made, or was given another log.
     pub(crate) start_checkpoint: u64,
     /// True if the identity was made for this session, so that no copy of the store has it.
@@ -133,12 +140,15 @@ impl Engine {
         let session_start = restored.vector.get(&config.replica);
         let mut deps = restored.vector.clone();
         deps.remove(&config.replica);
+        let vector = if mutated!(ForgetOwnSequence) { deps.clone() } else { restored.vector };
+        let ceiling = if mutated!(ForgetClockCeiling) { Hlc::ZERO } else { restored.hlc_ceiling };
         Engine {
             buffer: CausalBuffer::new(config.event_buffer_events_max),
+            fingerprint: config.strategies.fingerprint(),
             config,
             deps: Arc::new(deps),
-            vector: restored.vector,
-            clock: HlcClock::resume(restored.hlc_ceiling),
+            vector,
+            clock: HlcClock::resume(ceiling),
             replicas: restored.replicas,
             progress: Progress::new(restored.checkpoint),
             stored_checkpoint: restored.checkpoint,
@@ -151,6 +161,7 @@ impl Engine {
             disowned: restored.disowned,
             seen_of_own: 0,
             session_start,
+            own_writes: OwnWrites::default(),
             start_checkpoint: restored.checkpoint,
             is_exclusive: false,
             reread: false,
@@ -211,6 +222,10 @@ impl Engine {
             self.tombstones = self.tombstones.saturating_add_signed(if tombstone.is_there { 1 } else { -1 });
         }
         let mut effects = Vec::new();
+        if mutated!(CheckpointBeforeState) && commit.checkpoint.is_some() {
+            let checkpoint = commit.checkpoint.take();
+            effects.push(Effect::Commit(Box::new(Commit { checkpoint, ..Commit::default() })));
+        }
         if !commit.is_empty() {
             effects.push(Effect::Commit(Box::new(commit)));
         }
@@ -253,7 +268,7 @@ impl Engine {
         }
         let new = entity_digest(&event.entity, &record, family, &mut self.scratch);
         self.digest_changes(&event.entity, old, new);
-        if !clashes.is_empty() {
+        if !clashes.is_empty() && !mutated!(HideConflicts) {
             self.counters.conflicts_detected += 1;
             let conflict = Conflict {
                 entity: event.entity.detached(),

@@ -24,7 +24,7 @@ use archipelago_crdt::dynamic;
 use archipelago_proto::{EntityId, Event, Floor, Slot};
 use bytes::Bytes;
 
-use crate::{Change, Engine, ReadError, Records, entity, repair::DOTS_PAGE};
+use crate::{Change, Engine, ReadError, Records, entity, mutated, repair::DOTS_PAGE};
 
 /// How many floors wait to be settled; beyond that the oldest is left to the later ones.
 const UNSETTLED_MAX: usize = 64;
@@ -104,7 +104,7 @@ impl Floors {
 
     /// A replica is heard to have applied this. True if more than before counts.
     fn heard(&mut self, replica: &ReplicaId, vector: &VersionVector, own: &VersionVector) -> bool {
-        let counts = if own.dominates(vector) {
+        let counts = if own.dominates(vector) || mutated!(CountHeartbeatsEarly) {
             self.uncounted.remove(replica);
             vector.clone()
         } else {
@@ -174,7 +174,7 @@ impl Engine {
         });
         let awaited: Vec<_> = awaited.collect();
         let mut stable = self.vector.clone();
-        for (_, vector) in &awaited {
+        for (_, vector) in awaited.iter().filter(|_| !mutated!(StableByOwnVector)) {
             stable.meet(vector.as_ref().unwrap_or(&VersionVector::new()));
         }
         Reclaimable { tombstones: self.tombstones, stable, floor: self.floor().clone(), awaited }
@@ -249,7 +249,7 @@ impl Engine {
         }
         let Floors { unsettled, settled, is_due, .. } = &mut self.floors;
         unsettled.retain(|(floor, seen)| {
-            let settles = self.vector.dominates(seen);
+            let settles = self.vector.dominates(seen) || mutated!(ReclaimUnsettled);
             if settles && !settled.dominates(floor) {
                 settled.merge(floor);
                 *is_due = true;
@@ -268,6 +268,9 @@ impl Engine {
 
     /// True if the event was admitted by a replica that lacked something below a floor that lies before it in the log.
     pub(crate) fn is_below_floor(&self, event: &Event, position: Option<u64>) -> bool {
+        if mutated!(IgnoreFloor) {
+            return false;
+        }
         let is_above = |floor: &VersionVector| {
             floor.iter().all(|(replica, sequence)| {
                 let of_own = *replica == event.dot.actor && event.dot.sequence > sequence;
@@ -317,7 +320,8 @@ impl Engine {
         if !self.floors.is_due || self.tombstones == 0 || self.floors.given_unix_ms.is_some_and(is_giving) {
             return Ok(0);
         }
-        let (floor, mut reclaimed) = (self.floors.settled.clone(), 0);
+        let settled = if mutated!(ReclaimAtOnce) { &self.vector } else { &self.floors.settled };
+        let (floor, mut reclaimed) = (settled.clone(), 0);
         for (replica, last) in floor.iter() {
             let Some(number) = self.replicas().number(replica) else { continue };
             let mut after = 0;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use archipelago_clock::{Dot, ReplicaId};
 use archipelago_proto::Record;
 
-use crate::{Engine, Notice, ReadError, Records, digest::entity_digest};
+use crate::{Engine, Notice, ReadError, Records, digest::entity_digest, mutated, own_writes::OwnWrites};
 
 /// How many dots of the index are looked at at a time.
 const DOTS_PAGE: usize = 256;
@@ -53,7 +53,7 @@ impl Engine {
             for (_, entity) in dots {
                 let record = self.record(&entity, records)?;
                 let renamed = renamed(&record, &old, fork, &new);
-                if renamed == record {
+                if renamed == record || mutated!(KeepOldDots) {
                     continue;
                 }
                 let family = self.config.strategies.strategy(&entity).family();
@@ -76,6 +76,7 @@ impl Engine {
             self.disowned.insert(old.clone(), by_repair);
         }
         self.session_start = last - fork;
+        self.own_writes = OwnWrites::default();
         let mut deps = self.vector.clone();
         deps.remove(&new);
         self.deps = Arc::new(deps);

@@ -48,7 +48,9 @@
 //! | `write` | the input of local writes |
 //! | `receive` | the input of events from elsewhere |
 //! | `repair` | what another replica lacks of the state, and the input of that: [`Delta`] |
+//! | `round` | in what order the pieces of a delta are asked for: [`Round`] |
 //! | `identity` | what becomes of a replica whose identity is in other hands: [`Reincarnation`] |
+//! | `own_writes` | whether what comes back under this replica's name is what it wrote |
 //! | `membership` | who belongs to the namespace |
 //! | `floor` | below what tombstones are reclaimed: [`Reclaimable`] |
 //! | `peers` | what other replicas say of themselves: [`Peer`] |
@@ -63,6 +65,7 @@
 //! | `mend` | a damaged entity becomes what another replica holds of it: [`Mend`] |
 //! | [`leader_follower`] | the core of the other mode, in which one node at a time writes |
 //! | `config` | [`EngineConfig`], [`Restored`] |
+//! | `mutation` | deliberate mistakes, with the feature `mutations`: only ever for tests |
 //!
 //! Invariants:
 //! - Equal vectors mean equal visible states, whatever the order of arrival: an event is applied only on top of all
@@ -85,11 +88,16 @@ mod identity;
 pub mod leader_follower;
 mod membership;
 mod mend;
+mod mutated;
+#[cfg(feature = "mutations")]
+pub mod mutation;
 mod open_commit;
+mod own_writes;
 mod peers;
 mod progress;
 mod receive;
 mod repair;
+mod round;
 mod scrub;
 mod write;
 
@@ -110,5 +118,6 @@ pub use open_commit::pack;
 pub use peers::Peer;
 pub use receive::Received;
 pub use repair::{Delta, DeltaError, Giver};
+pub use round::{Round, Useless};
 pub use scrub::{Scrubbed, UNREADABLE_MAX};
 pub use write::{Change, LocalWrite, Written};

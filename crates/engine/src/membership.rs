@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use archipelago_clock::{ClockError, Dot, Incarnation, ReplicaId, VersionVector};
 use archipelago_proto::{Member, MemberState};
 
-use crate::{Engine, Notice, peers::SUCCESSION_MS};
+use crate::{Engine, Notice, mutated, peers::SUCCESSION_MS};
 
 /// The members, by name. Two replicas join what they know name by name, by the greatest (incarnation, since, state): a
 /// semilattice.
@@ -35,6 +35,14 @@ impl Members {
         self.0.get(name)
     }
 
+    /// Whether nothing more is to be expected of the replica: a later one goes by its name, or it left or was given up.
+    pub(crate) fn is_gone(&self, replica: &ReplicaId) -> bool {
+        self.get(replica.name()).is_some_and(|member| match member.replica == *replica {
+            true => !member.state.is_awaited(),
+            false => member.replica.incarnation() > replica.incarnation(),
+        })
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Member> {
         self.0.values()
     }
@@ -42,17 +50,20 @@ impl Members {
     /// Of each name the incarnation that must have applied something before it is stable: of those who belong here, and of
     /// those who wrote here without a word.
     pub(crate) fn awaited(&self, vector: &VersionVector) -> BTreeMap<String, ReplicaId> {
+        let is_awaited = |state: MemberState| {
+            state.is_awaited() && !(mutated!(JoiningNotAwaited) && state == MemberState::Joining)
+        };
         let mut awaited: BTreeMap<String, ReplicaId> = BTreeMap::new();
         for (replica, _) in vector.iter() {
             let is_gone = self.get(replica.name()).is_some_and(|member| {
-                !member.state.is_awaited() && member.replica.incarnation() >= replica.incarnation()
+                !is_awaited(member.state) && member.replica.incarnation() >= replica.incarnation()
             });
             if !is_gone {
                 // In ascending order, so that the latest incarnation stays.
                 awaited.insert(replica.name().to_owned(), replica.clone());
             }
         }
-        for member in self.iter().filter(|member| member.state.is_awaited()) {
+        for member in self.iter().filter(|member| is_awaited(member.state)) {
             let name = member.replica.name();
             if awaited.get(name).is_none_or(|known| known.incarnation() < member.replica.incarnation()) {
                 awaited.insert(name.to_owned(), member.replica.clone());

@@ -84,7 +84,7 @@ impl Engine {
             beat: self.beats,
             hlc: self.clock.last().max(Hlc::new(now_unix_ms, 0)),
             vector: self.vector.clone(),
-            strategies: self.config.strategies.fingerprint(),
+            strategies: self.fingerprint,
             digest: self.digest().root(),
             members: self.members.iter().cloned().collect(),
             floor: self.floor().clone(),
@@ -111,7 +111,7 @@ impl Engine {
             self.fence(Dot::new(own.clone(), own_elsewhere));
         }
         let known = self.peers.get(&heartbeat.replica);
-        let ours = self.config.strategies.fingerprint();
+        let ours = self.fingerprint;
         let mismatched = heartbeat.strategies != ours;
         if mismatched && known.is_none_or(|known| known.heartbeat.strategies != heartbeat.strategies) {
             let (replica, theirs) = (heartbeat.replica.clone(), heartbeat.strategies);

@@ -9,7 +9,8 @@ use archipelago_proto::{Event, Record};
 use crate::{
     Engine, Notice, ReadError, Records,
     causal_buffer::{Buffered, Waiting, follows},
-    entity,
+    entity, mutated,
+    peers::SUCCESSION_MS,
 };
 
 /// What became of an event from elsewhere.
@@ -79,11 +80,15 @@ impl Engine {
         now_unix_ms: u64,
         records: &dyn Records,
     ) -> Result<Received, ReadError> {
-        if self.vector.contains(&event.dot) {
-            self.counters.duplicates_ignored += u64::from(event.dot.actor != self.config.replica);
+        let is_own = event.dot.actor == self.config.replica;
+        if self.vector.contains(&event.dot)
+            && (is_own || !mutated!(ApplyTwice))
+            && (!is_own || self.is_own_write(&event, records)?)
+        {
+            self.counters.duplicates_ignored += u64::from(!is_own);
             return Ok(Received::Duplicate);
         }
-        if event.dot.actor == self.config.replica {
+        if is_own {
             // Read again after a crash, it fences again; and a new incarnation of this replica will need it.
             if let Some(position) = position {
                 self.progress.hold(position);
@@ -109,7 +114,8 @@ impl Engine {
             self.apply_waiting(now_unix_ms, records)?;
             return Ok(Received::Applied);
         }
-        let buffered = self.buffer.insert(Waiting { event, position, due_unix_ms });
+        let buffered =
+            self.buffer.insert(Waiting { event, position, due_unix_ms, since_unix_ms: now_unix_ms });
         if let (Some(position), Buffered::Waits | Buffered::TurnedAway) = (position, buffered) {
             self.progress.hold(position);
         }
@@ -131,12 +137,29 @@ impl Engine {
         self.progress.handled(position);
     }
 
-    /// Time has passed: applies what was stamped too far ahead before.
+    /// Time has passed: applies what was stamped too far ahead before, and leaves to repair what has waited for long for
+    /// something that is not going to come: a write of a replica that is gone, whose writes before are nowhere.
     ///
     /// # Errors
     /// [`ReadError`]; what was not applied still waits.
     pub fn handle_tick(&mut self, now_unix_ms: u64, records: &dyn Records) -> Result<(), ReadError> {
-        self.apply_waiting(now_unix_ms, records)
+        self.apply_waiting(now_unix_ms, records)?;
+        self.give_up_on_the_gone(now_unix_ms);
+        Ok(())
+    }
+
+    /// Should somebody have applied what is given up here, it comes with the state of that one.
+    fn give_up_on_the_gone(&mut self, now_unix_ms: u64) {
+        let since_unix_ms = now_unix_ms.saturating_sub(SUCCESSION_MS);
+        let members = &self.members;
+        while let Some(waiting) =
+            self.buffer.take_hopeless(since_unix_ms, now_unix_ms, |origin| members.is_gone(origin))
+        {
+            if let Some(position) = waiting.position {
+                self.progress.release(position);
+            }
+            self.counters.events_below_floor += 1;
+        }
     }
 
     fn apply_waiting(&mut self, now_unix_ms: u64, records: &dyn Records) -> Result<(), ReadError> {
@@ -160,7 +183,9 @@ impl Engine {
 
     fn apply(&mut self, event: Event, record: Record) {
         self.seen_of_own = self.seen_of_own.max(event.deps.get(&self.config.replica));
-        self.clock.observe(event.hlc);
+        if !mutated!(ClockIgnoresRemote) {
+            self.clock.observe(event.hlc);
+        }
         self.vector.raise(event.dot.actor.clone(), event.dot.sequence);
         Arc::make_mut(&mut self.deps).raise(event.dot.actor.clone(), event.dot.sequence);
         self.place(record, &event);
@@ -175,11 +200,14 @@ impl Engine {
 
     pub(crate) fn due(&self, hlc: Hlc) -> u64 {
         let max_drift_ms = u64::try_from(self.config.max_drift.as_millis()).unwrap_or(u64::MAX);
+        if mutated!(IgnoreQuarantine) {
+            return 0;
+        }
         hlc.unix_ms().saturating_sub(max_drift_ms)
     }
 
     pub(crate) fn fence(&mut self, dot: Dot) {
-        if self.fenced.is_none() {
+        if self.fenced.is_none() && !mutated!(ForkNotFenced) {
             self.notices.push(Notice::Fenced { dot: dot.clone() });
             self.fenced = Some(dot);
         }

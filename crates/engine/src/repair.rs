@@ -17,6 +17,7 @@ use crate::{
     Engine, Notice, ReadError, Records,
     digest::entity_digest,
     entity::{self, Side},
+    mutated,
 };
 
 /// How many dots of the index are looked at at a time.
@@ -41,7 +42,7 @@ impl Delta {
     /// came before, and the vector of that whole piece is the vector of all of them together: what was live then and was
     /// not sent again had not changed since it was sent.
     pub fn is_whole(&self) -> bool {
-        self.next.is_none()
+        self.next.is_none() || mutated!(PiecesAreWhole)
     }
 }
 
@@ -139,6 +140,10 @@ impl Engine {
                         return Ok(Delta { next: Some(dot), ..delta });
                     }
                     let record = self.decode(&entity, stored)?;
+                    let is_tombstone = |version: &Version| version.body == Body::Tombstone;
+                    if mutated!(RepairWithoutTombstones) && record.versions.iter().all(is_tombstone) {
+                        continue;
+                    }
                     // It is sent at the first of its dots, and once.
                     let lacking = record.versions.iter().map(|version| &version.dot);
                     if lacking.filter(|dot| !since.contains(dot)).min() == Some(&dot) {
@@ -183,13 +188,13 @@ impl Engine {
             self.fence(dot.clone());
             return Err(DeltaError::Fenced { dot });
         }
-        if !giver.vector.dominates(self.floor()) {
+        if !giver.vector.dominates(self.floor()) && !mutated!(TakeFromBehind) {
             return Err(DeltaError::GiverBehind { giver: giver.replica });
         }
         // Whoever lacks something below a floor made its own writes without that, and they do not count as events.
         let covers = |floor: &VersionVector| self.vector.dominates(floor);
         let is_behind = !(covers(&giver.floor) && covers(&giver.told_floor) && covers(self.floor()));
-        if is_behind && !giver.is_complete {
+        if is_behind && !giver.is_complete && !mutated!(TakePartBelowFloor) {
             return Err(DeltaError::Incomplete);
         }
         let mut merged = BTreeMap::new();
@@ -199,6 +204,11 @@ impl Engine {
                 return Err(DeltaError::NeedsNewerBuild { entity });
             }
             for version in &theirs.versions {
+                if !self.is_stamped(&version.dot, version.hlc) {
+                    let dot = version.dot.clone();
+                    self.fence(dot.clone());
+                    return Err(DeltaError::Fenced { dot });
+                }
                 let due_unix_ms = self.due(version.hlc);
                 if due_unix_ms > now_unix_ms {
                     return Err(DeltaError::Ahead { entity, due_unix_ms });
@@ -217,6 +227,9 @@ impl Engine {
             }
         }
         self.seen_of_own = self.seen_of_own.max(own_elsewhere);
+        if mutated!(RepairPartly) && merged.len() > 1 {
+            merged.pop_last();
+        }
         for (entity, (ours, mut theirs)) in merged {
             let is_new = |version: &Version| !giver.vector.contains(&version.dot);
             let keeps_siblings = self.config.strategies.strategy(&entity).family() == Family::Siblings;
@@ -279,7 +292,9 @@ impl Engine {
         }
         let old = entity_digest(&entity, &ours, family, &mut self.scratch);
         let new = entity_digest(&entity, &record, family, &mut self.scratch);
-        self.digest_changes(&entity, old, new);
+        if !mutated!(DigestMissesRepair) {
+            self.digest_changes(&entity, old, new);
+        }
         self.open.touch(&entity, &ours, family);
         self.open.set_entity(&entity, record);
     }

@@ -11,7 +11,7 @@ use archipelago_proto::{
 use bytes::Bytes;
 
 use crate::{
-    Engine, Records, WriteError, entity,
+    Engine, Records, WriteError, entity, mutated,
     open_commit::{bytes_at_most, pack},
 };
 
@@ -68,7 +68,7 @@ impl Engine {
         let own = &self.config.replica;
         let sequence = self.vector.get(own).checked_add(1).ok_or(ClockError::SequenceExhausted)?;
         let dot = Dot::new(own.clone(), sequence);
-        let context = write.context.map(Arc::new);
+        let context = write.context.filter(|_| !mutated!(IgnoreStaleToken)).map(Arc::new);
         let event =
             Event { dot: dot.clone(), hlc, deps: self.deps.clone(), context, entity: write.entity, op };
         self.check_event(&event)?;
@@ -76,11 +76,13 @@ impl Engine {
         // From here on nothing can fail.
         self.clock = clock;
         self.vector.raise(dot.actor.clone(), sequence);
+        self.own_writes.made(sequence, hlc);
         self.place(record, &event);
         self.open.vector.insert(dot.actor.clone(), dot.sequence);
         self.open.local_events.push(event);
         self.counters.writes_local += 1;
-        Ok(Written { dot, hlc, token: self.vector.clone() })
+        let token = if mutated!(TokenWithoutWrite) { (*self.deps).clone() } else { self.vector.clone() };
+        Ok(Written { dot, hlc, token })
     }
 
     fn check(&self, write: &LocalWrite) -> Result<(), WriteError> {
@@ -112,7 +114,9 @@ impl Engine {
             }
         }
         match &write.context {
-            Some(context) if !self.vector.dominates(context) => Err(WriteError::ContextAhead),
+            Some(context) if !self.vector.dominates(context) && !mutated!(AdmitAheadOfState) => {
+                Err(WriteError::ContextAhead)
+            }
             _ => Ok(()),
         }
     }
@@ -156,16 +160,17 @@ impl Engine {
                 let standing = entity::live_fields(record);
                 let changed = fields.into_iter().filter_map(|(name, value)| {
                     let slot = Slot::Field(name);
-                    let standing = standing.iter().find(|field| field.slot == slot);
-                    // A field that is set to what it is already is set all the same: the caller names it. Of a CRDT
-                    // only what is new in it is an update.
-                    let change = match join {
-                        Join::Crdts => {
-                            entity::change(value.as_ref(), standing.map(|field| &field.value), join)
+                    // A field that is set to what it is already, or removed where there is none, is written all the
+                    // same: the caller names it, and it meets what others write meanwhile. Of a CRDT only what is new
+                    // in it is an update.
+                    let change = match (join, &value) {
+                        (Join::Crdts, Some(update)) if dynamic::is_crdt(update) => {
+                            let standing = standing.iter().find(|field| field.slot == slot);
+                            entity::change(Some(update), standing.map(|field| &field.value), join)?
                         }
-                        _ => Some(value),
+                        _ => value,
                     };
-                    Some((slot, change?))
+                    Some((slot, change))
                 });
                 let mut fields: Vec<(Slot, Option<Bytes>)> = changed.collect();
                 fields.sort_by(|a, b| a.0.cmp(&b.0));

@@ -1,6 +1,6 @@
 use std::{collections::BTreeSet, ops::Bound, sync::Arc};
 
-use archipelago_engine::pack;
+use archipelago_engine::{mutated, pack};
 use archipelago_pipeline::{Outgoing, Pipeline, PipelineError, PipelineStatus};
 use archipelago_proto::{EventBatch, Limits};
 use archipelago_store::{Batch, Durability, Table};
@@ -122,6 +122,9 @@ impl Emitter {
                     () = self.stop.cancelled() => return Ok(()),
                     acknowledged = self.pipeline.publish(self.outgoing(&parcel)) => acknowledged?,
                 };
+                if mutated!(EmptyOutboxEarly) {
+                    self.forget(&parcel)?;
+                }
                 in_flight.push(Box::pin(async move { (parcel, acknowledged.await.map(|_| ())) }));
                 continue;
             }

@@ -10,6 +10,7 @@ use archipelago_proto::{Body, Event, Limits, Op, Record, Slot, Version, split_fi
 use bytes::Bytes;
 
 use super::{Clash, beats, clash, contender, crdts, insert, superseded, view};
+use crate::mutated;
 
 pub(super) type Fields = Vec<(Slot, Option<Bytes>)>;
 
@@ -49,6 +50,10 @@ fn place_fields(record: &mut Record, event: &Event, mut arriving: Fields, clashe
             }
             Body::Fields(_) | Body::Whole(_) => contend(version, event, &mut arriving, clashes),
         }
+    }
+    let is_beaten = |version: &Version| beats(version.hlc, &version.dot, event);
+    if mutated!(WholeRecordStamps) && record.versions.iter().any(is_beaten) {
+        arriving.clear();
     }
     let body = Body::Fields(arriving);
     insert(record, Version { dot: event.dot.clone(), hlc: event.hlc, body });

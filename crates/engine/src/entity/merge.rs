@@ -15,6 +15,7 @@ use archipelago_proto::{Body, Record, Slot, Version};
 use bytes::Bytes;
 
 use super::crdts::{self, ELSEWHERE, is_update};
+use crate::mutated;
 
 /// What one replica holds of an entity.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +47,7 @@ impl Side<'_> {
 
     /// Whether this side agrees that a version of the other side, as `holds` finds it here, is still live.
     fn leaves(&self, dot: &Dot, holds: impl FnOnce(&Version) -> bool) -> bool {
-        !self.seen.contains(dot) || self.version(dot).is_some_and(holds)
+        !self.seen.contains(dot) || self.version(dot).is_some_and(holds) || mutated!(TakeBackSuperseded)
     }
 }
 

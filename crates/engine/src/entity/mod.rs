@@ -13,6 +13,8 @@ use archipelago_conflict::{Family, Join};
 use archipelago_proto::{Body, Event, Limits, Op, Record, Slot, Version};
 use bytes::Bytes;
 
+use crate::mutated;
+
 pub(crate) use crdts::{has_unknown_crdt, holds_unknown_crdt};
 pub(crate) use fields::{change, difference};
 pub(crate) use merge::{Side, merge};
@@ -67,7 +69,10 @@ pub fn is_contested(record: &Record) -> bool {
 /// Tombstones go by the admitting replica because they may be reclaimed once everyone has them: from then on their
 /// effect must be the same as if they were never there.
 fn superseded(event: &Event, dot: &Dot, is_tombstone: bool) -> bool {
-    event.context_contains(dot) || (is_tombstone && event.deps_contain(dot))
+    if mutated!(SupersedeNothing) {
+        return false;
+    }
+    event.context_contains(dot) || (is_tombstone && event.deps_contain(dot) && !mutated!(TombstonesByContext))
 }
 
 /// True if the write `(hlc, dot)` wins over the event.
@@ -88,7 +93,8 @@ fn contender(version: &Version, value: Option<Bytes>) -> Contender {
 
 /// Puts `version` in its place by dot.
 fn insert(record: &mut Record, version: Version) {
-    let at = record.versions.partition_point(|other| other.dot < version.dot);
+    let by_dot = record.versions.partition_point(|other| other.dot < version.dot);
+    let at = if mutated!(SiblingsByArrival) { record.versions.len() } else { by_dot };
     record.versions.insert(at, version);
 }
 

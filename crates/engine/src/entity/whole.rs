@@ -9,6 +9,7 @@ use archipelago_proto::{
 use bytes::Bytes;
 
 use super::{Clash, clash, contender, insert, superseded, whole_value};
+use crate::mutated;
 
 /// What stays of concurrent versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,9 @@ pub(super) fn place(record: &mut Record, event: &Event, keep: Keep) -> Vec<Clash
         .iter()
         .map(|version| clash(None, contender(version, value(&version.body)), event, arriving.clone()))
         .collect();
+    if mutated!(LastArrivalWins) && keep == Keep::Greatest {
+        record.versions.clear();
+    }
     let body = arriving.map_or(Body::Tombstone, Body::Whole);
     insert(record, Version { dot: event.dot.clone(), hlc: event.hlc, body });
     if keep == Keep::Greatest {

@@ -1,6 +1,8 @@
 use archipelago_proto::{EntryBatch, Operation};
 use serde::{Deserialize, Serialize};
 
+use crate::mutated;
+
 /// The entries that a node has applied, as the last of them and a digest of them all.
 ///
 /// As in Raft (Ongaro and Ousterhout, 2014, section 5.3) an entry is applied only on top of what stood before it where it
@@ -51,19 +53,29 @@ impl History {
         let (first, last) = (batch.first_index, batch.last_index());
         let starts =
             |entry: &archipelago_proto::Entry| matches!(entry.operation, Operation::TermStart { .. });
+        let is_forked = |before: u128| before != self.chain && !mutated!(IgnoreChain);
         if batch.entries[1..].iter().any(starts) {
             return Verdict::Unsound { reason: "a term starts amid its entries" };
+        }
+        let fits = (first..=last).contains(&(self.index + 1));
+        if mutated!(IgnoreTerm) && batch.term < self.term && fits {
+            return Verdict::New { known: usize::try_from(self.index + 1 - first).unwrap_or_default() };
         }
         if batch.term < self.term {
             return if last <= self.index { Verdict::Known } else { Verdict::Stale };
         }
         if first > self.index + 1 {
+            if mutated!(EntriesPastGap) {
+                return Verdict::New { known: 0 };
+            }
             return Verdict::Gap { from: self.index + 1, to: first - 1 };
         }
         if batch.term > self.term {
             return match () {
                 // What was applied here under an older term is another entry in the log.
-                () if first <= self.index || batch.before != self.chain => Verdict::Diverged,
+                () if is_forked(batch.before) || first <= self.index && !mutated!(IgnoreChain) => {
+                    Verdict::Diverged
+                }
                 () if !starts(&batch.entries[0]) => {
                     Verdict::Unsound { reason: "the first entry of a term does not start it" }
                 }
@@ -79,7 +91,7 @@ impl History {
             known => batch.chained().nth(known - 1).expect("there are more").2,
         };
         match () {
-            () if digest != self.chain => Verdict::Diverged,
+            () if is_forked(digest) => Verdict::Diverged,
             () if last == self.index => Verdict::Known,
             () if starts(&batch.entries[known]) => {
                 Verdict::Unsound { reason: "a term starts that had begun already" }

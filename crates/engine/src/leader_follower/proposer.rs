@@ -4,6 +4,7 @@ use archipelago_proto::{EntityId, Entry, EntryBatch, EntryBatchBuilder, Limits, 
 use bytes::Bytes;
 
 use super::History;
+use crate::mutated;
 
 /// What is demanded of a key for a write to be done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,7 +104,7 @@ impl Proposer {
         stored: impl FnOnce(&EntityId) -> Result<Option<u64>, E>,
     ) -> Result<Result<u64, Refusal>, E> {
         let (Proposal::Put { key, .. } | Proposal::Delete { key }) = &proposal;
-        let found = match self.drafted.get(key) {
+        let found = match self.drafted.get(key).filter(|_| !mutated!(DemandOnStored)) {
             Some((_, version)) => *version,
             None => stored(key)?,
         };

@@ -1,6 +1,8 @@
 //! Replicas with a store in memory, for driving engines by hand.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod islands;
+
 use std::{collections::BTreeMap, ops::Bound, sync::Arc, time::Duration};
 
 use archipelago_clock::{Incarnation, ReplicaId, VersionVector};

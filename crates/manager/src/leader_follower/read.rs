@@ -2,6 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
+use archipelago_engine::mutated;
 use archipelago_proto::{DecodeError, EntityId, Limits, NodeAnswer, NodeQuestion, Operation, decode_value};
 use archipelago_store::Table;
 use bytes::Bytes;
@@ -132,6 +133,7 @@ impl LeaderFollowerManager {
         let deadline = Instant::now() + patience;
         match consistency {
             ReadConsistency::Eventual => {}
+            ReadConsistency::Session(_) if mutated!(IgnoreSession) => {}
             ReadConsistency::Session(token) => self.reach_token(token, deadline).await?,
             ReadConsistency::BoundedStaleness(bound) => self.reach_freshness(bound, deadline).await?,
             ReadConsistency::Linearizable => self.reach_now(deadline, patience).await?,
@@ -230,7 +232,9 @@ impl LeaderFollowerManager {
         let is_certain = match self.lease() {
             Some(lease) => {
                 let token = shared.token.load(Ordering::Acquire);
-                shared.is_leading() && lease.confirm(token).await && shared.is_leading()
+                shared.is_leading()
+                    && (mutated!(ReadUnconfirmed) || lease.confirm(token).await)
+                    && shared.is_leading()
             }
             None => {
                 // Without an election only the log can say: it takes an entry from whoever knows its end.
@@ -242,6 +246,9 @@ impl LeaderFollowerManager {
         // Not what this node has applied: a follower may have had from the log, and shown, what the broker has not
         // acknowledged here yet, and no later read may fall behind that.
         let term = shared.standing.borrow().term;
-        is_certain.then(|| SessionToken { index: shared.sent.load(Ordering::Acquire), term })
+        let applied = || shared.applied.borrow().history.index;
+        let index =
+            || if mutated!(ReadAppliedOnly) { applied() } else { shared.sent.load(Ordering::Acquire) };
+        is_certain.then(|| SessionToken { index: index(), term })
     }
 }

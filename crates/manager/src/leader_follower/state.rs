@@ -6,7 +6,10 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use archipelago_engine::leader_follower::{Application, Applied, History, KeyRow};
+use archipelago_engine::{
+    leader_follower::{Application, Applied, History, KeyRow},
+    mutated,
+};
 use archipelago_pipeline::LogId;
 use archipelago_proto::{EntityId, EntryBatch, Limits, StatePage, Text};
 use archipelago_store::{Batch, Durability, Store, StoreError, Table};
@@ -371,7 +374,7 @@ impl Group {
             from = Bound::Excluded(last.key.clone());
             for row in rows {
                 let Some(key) = EntityId::from_utf8(row.key) else { continue };
-                if !theirs.contains(&key) {
+                if !theirs.contains(&key) && !mutated!(KeepUnlistedRows) {
                     let old = KeyRow::decode(&row.value);
                     self.application.overwrite(&key, None, |_| Ok::<_, StoreError>(old))?;
                 }

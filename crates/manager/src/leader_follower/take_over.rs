@@ -2,6 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
+use archipelago_engine::mutated;
 use archipelago_pipeline::PipelineError;
 use archipelago_proto::{Entry, EntryBatch, NodeRole, Operation, Text};
 use archipelago_store::{StoreError, Table};
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 use super::{
     Notification, RoleError,
     metrics::add,
-    node::{Next, Node, TermStart},
+    node::{LogView, Next, Node, TermStart},
     puller::Pulled,
     shared::TailSpan,
 };
@@ -241,6 +242,11 @@ impl Node {
                     continue;
                 }
             };
+            if mutated!(ServeBeforeEnd) && term.is_none() {
+                let (id, entry) = (Some(end.id), self.state.history().index);
+                self.log = LogView { id, sequence: end.last_sequence, entry, from_beginning: false };
+                return Ok(Ok(()));
+            }
             if self.puller.is_none() || self.log.sequence > end.last_sequence {
                 self.pull_again();
             }
@@ -307,6 +313,9 @@ impl Node {
 
     /// Appends what is in the tail and not in the log.
     pub(super) async fn put_back(&mut self) -> Result<Result<(), PipelineError>, StoreError> {
+        if mutated!(SkipPutBack) {
+            return Ok(Ok(()));
+        }
         let last = self.state.history().index;
         let lost: Vec<TailSpan> =
             self.shared.tail().iter().filter(|span| span.last_index > self.log.entry).copied().collect();

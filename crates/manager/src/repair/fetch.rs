@@ -1,12 +1,12 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use archipelago_clock::VersionVector;
+use archipelago_engine::{Round, Useless};
 
 use super::{
     RepairError,
     peer::Peer,
     progress::Progress,
-    round::{Round, Useless},
     staging::{Slot, Staged},
 };
 use crate::shared::Shared;
@@ -55,8 +55,8 @@ impl Fetch<'_> {
             }
             anew += 1;
             staged = match useless {
-                Useless::Regressed => self.begin(),
                 Useless::Reclaimed => self.begin_since(VersionVector::new()),
+                _ => self.begin(),
             };
         }
     }
@@ -70,11 +70,8 @@ impl Fetch<'_> {
                 _ => staged.place().clone(),
             };
             let (piece, message) = self.peer.ask(&round).await?;
-            let is_first = staged.pieces() == 0 && !round.since.is_empty();
-            if is_first && !round.since.dominates(&piece.told_floor) {
-                return Ok(End::Useless(Useless::Reclaimed));
-            }
-            let next = match round.behind(&piece, staged.vector()) {
+            let begins = if staged.pieces() == 0 { round.begins_with(&piece) } else { Ok(()) };
+            let next = match begins.and_then(|()| round.behind(&piece, staged.vector())) {
                 Ok(next) => next,
                 Err(useless) => return Ok(End::Useless(useless)),
             };

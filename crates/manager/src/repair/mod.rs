@@ -10,7 +10,6 @@
 //! |---|---|
 //! | `repairer` | the task: one repair at a time |
 //! | `fetch` | one repair: asks, stages, begins anew when what is staged has become useless |
-//! | `round` | where a fetch is, and why what came in many pieces is one whole in the end |
 //! | `peer` | the other master, as it is asked |
 //! | `staging` | the rows of what is staged; not only for repairs |
 //! | `progress` | what is told of it |
@@ -19,7 +18,6 @@ mod fetch;
 mod peer;
 mod progress;
 mod repairer;
-mod round;
 pub(crate) mod staging;
 
 use std::collections::BTreeMap;

@@ -1,11 +1,12 @@
 use std::time::Duration;
 
 use archipelago_clock::ReplicaId;
+use archipelago_engine::Round;
 use archipelago_pipeline::Pipeline;
 use archipelago_proto::{DeltaPiece, DeltaRequest};
 use bytes::Bytes;
 
-use super::{PIECE_BYTES_MAX, PIECE_BYTES_TARGET, RepairError, address, round::Round};
+use super::{PIECE_BYTES_MAX, PIECE_BYTES_TARGET, RepairError, address};
 use crate::shared::Shared;
 
 /// How long an answer is waited for.

@@ -1,8 +1,9 @@
 use std::time::{Duration, Instant};
 
 use archipelago_clock::ReplicaId;
+use archipelago_engine::Round;
 
-use super::{round::Round, staging::Staged};
+use super::staging::Staged;
 use crate::{Notification, shared::Shared};
 
 /// How often it is told how far a fetch is.

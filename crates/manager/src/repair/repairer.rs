@@ -4,6 +4,7 @@ use std::{
 };
 
 use archipelago_clock::ReplicaId;
+use archipelago_engine::Round;
 use archipelago_pipeline::Pipeline;
 use tokio::sync::{mpsc, oneshot};
 
@@ -11,7 +12,6 @@ use super::{
     RepairError, Wanted,
     fetch::Fetch,
     peer::Peer,
-    round::Round,
     staging::{Slot, Staged, StagingError},
 };
 use crate::{Notification, metrics, replica::Command, shared::Shared, snapshot::Joiner};

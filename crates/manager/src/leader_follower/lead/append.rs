@@ -1,5 +1,6 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
+use archipelago_engine::mutated;
 use archipelago_proto::EntryBatch;
 use archipelago_store::StoreError;
 use futures::{FutureExt, stream::FuturesOrdered};
@@ -23,6 +24,14 @@ impl Node {
         let encoded = batch.encode();
         // Before a follower can have it.
         self.shared.sent.fetch_max(batch.last_index(), Ordering::AcqRel);
+        if mutated!(AcknowledgeBeforeLog) {
+            leading.answer(batch.last_index());
+        }
+        if mutated!(AppendUnexpecting)
+            && let Ok(log) = self.shared.pipeline.state().await
+        {
+            leading.expected = leading.expected.max(log.last_sequence);
+        }
         let sent = match leading.is_in_doubt {
             true => None,
             false => {

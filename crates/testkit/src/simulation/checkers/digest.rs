@@ -1,0 +1,20 @@
+//! The digest that follows each change is that of what is stored.
+
+use archipelago_engine::{Engine, EngineConfig};
+
+use super::Broken;
+use crate::simulation::{Scenario, view::IslandView};
+
+pub(super) fn check(island: &IslandView<'_>, scenario: &Scenario) -> Result<(), Broken> {
+    let strategies = scenario.strategies().clone();
+    let config = EngineConfig { strategies, ..island.engine.config().clone() };
+    let mut anew = Engine::new(config, island.rows.restored());
+    for (entity, record) in &island.rows.entities {
+        anew.restore(entity, record.clone()).map_err(|error| ("digest", error.to_string()))?;
+    }
+    let name = island.name();
+    match anew.digest().root() == island.engine.digest().root() {
+        true => Ok(()),
+        false => Err(("digest", format!("the digest of {name} is not that of what it has stored"))),
+    }
+}

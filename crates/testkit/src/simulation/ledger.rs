@@ -1,0 +1,265 @@
+use std::collections::BTreeMap;
+
+use archipelago_clock::{Dot, Hlc, ReplicaId, VersionVector};
+use archipelago_proto::EntityId;
+use smallvec::SmallVec;
+
+/// Every write that was made, as its author knows it: what the checkers hold the replicas against.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    writes: Vec<Entry>,
+    by_dot: BTreeMap<Dot, SmallVec<[usize; 1]>>,
+    by_entity: BTreeMap<EntityId, Vec<usize>>,
+    /// Whether two writes ever went by one dot.
+    has_forked: bool,
+    /// Of each copy of a store, of which one it was made, and up to which of its own writes.
+    copies: BTreeMap<u64, (u64, u64)>,
+}
+
+/// A write.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its number, which no other write has.
+    pub number: u64,
+    /// At which replica, by number.
+    pub island: usize,
+    /// Which entity.
+    pub entity: EntityId,
+    /// What it did.
+    pub deed: Deed,
+    /// The name of the write now.
+    pub dot: Dot,
+    /// When it was written.
+    pub hlc: Hlc,
+    /// What the replica had applied of the others.
+    pub deps: VersionVector,
+    /// What the author had seen, if that was less.
+    pub context: Option<VersionVector>,
+    /// What became of it.
+    pub fate: Fate,
+    /// Names that it had before its replica took another identity.
+    former: SmallVec<[Dot; 1]>,
+    /// Another write had the same name.
+    pub is_ambiguous: bool,
+    /// Another copy of the store went by the same identity when it was made.
+    pub is_shared: bool,
+    /// Tells apart copies of one store.
+    lineage: u64,
+}
+
+/// What a write did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// The entity became the number of the write.
+    Put,
+    /// A field became the number of the write.
+    SetField(u8),
+    /// A field was removed.
+    RemoveField(u8),
+    /// The counter grew.
+    Increment(u8),
+    /// The number of the write went into the set.
+    Insert,
+    /// The entity was removed.
+    Delete,
+    /// Something else, by a workload of its own.
+    Other,
+}
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It was never stored.
+    Dropped,
+    /// It is not stored yet, or was stored and nobody was told.
+    Unknown,
+    /// It was acknowledged.
+    Acknowledged,
+    /// It was acknowledged, and then the only disk that had it was lost.
+    Excused,
+}
+
+impl Entry {
+    /// Whether the vector covers it, by any of its names.
+    pub fn is_in(&self, vector: &VersionVector) -> bool {
+        self.fate != Fate::Dropped
+            && (vector.contains(&self.dot) || self.former.iter().any(|dot| vector.contains(dot)))
+    }
+
+    /// Whether its author had seen the other write.
+    pub fn saw(&self, other: &Entry) -> bool {
+        let names = std::iter::once(&other.dot).chain(&other.former);
+        match &self.context {
+            Some(context) => names.into_iter().any(|dot| context.contains(dot)),
+            None => self.followed(other),
+        }
+    }
+
+    /// Whether the replica that admitted it had applied the other write.
+    pub fn followed(&self, other: &Entry) -> bool {
+        // By the name that it was given first: of its own replica it had applied every write before.
+        let born = self.former.first().unwrap_or(&self.dot);
+        let is_own = |dot: &Dot| dot.actor == born.actor && dot.sequence < born.sequence;
+        let mut names = std::iter::once(&other.dot).chain(&other.former);
+        names.any(|dot| is_own(dot) || self.deps.contains(dot))
+    }
+
+    /// Whether it had another name before.
+    pub fn is_renamed(&self) -> bool {
+        !self.former.is_empty()
+    }
+
+    /// By which it wins or loses.
+    pub fn stamp(&self) -> (Hlc, &Dot) {
+        (self.hlc, &self.dot)
+    }
+}
+
+impl Ledger {
+    /// Every write, in order of number.
+    pub fn writes(&self) -> &[Entry] {
+        &self.writes
+    }
+
+    /// The number that the next write will have.
+    pub(super) fn next_number(&self) -> u64 {
+        self.writes.len() as u64
+    }
+
+    /// The writes of an entity, in order of number.
+    pub fn of(&self, entity: &EntityId) -> impl Iterator<Item = &Entry> {
+        let numbers = self.by_entity.get(entity).map_or(&[][..], Vec::as_slice);
+        numbers.iter().map(|number| &self.writes[*number])
+    }
+
+    /// Every entity that was ever written.
+    pub fn entities(&self) -> impl Iterator<Item = &str> {
+        self.by_entity.keys().map(|entity| &**entity)
+    }
+
+    pub(super) fn entry(&self, number: u64) -> &Entry {
+        &self.writes[place(number)]
+    }
+
+    pub(super) fn fate(&self, number: u64) -> Fate {
+        self.writes[place(number)].fate
+    }
+
+    /// The one write of this name; `None` if there is none, or more than one.
+    pub fn by_dot(&self, dot: &Dot) -> Option<&Entry> {
+        match self.by_dot.get(dot).map(SmallVec::as_slice) {
+            Some([number]) => Some(&self.writes[*number]),
+            _ => None,
+        }
+    }
+
+    /// Whether any write has or had this name.
+    pub fn knows(&self, dot: &Dot) -> bool {
+        self.by_dot.contains_key(dot)
+    }
+
+    /// Whether two writes ever went by one dot: the same vector may stand for different states since.
+    pub fn has_forked(&self) -> bool {
+        self.has_forked
+    }
+
+    pub(super) fn write(&mut self, entry: NewEntry) -> u64 {
+        let at = self.writes.len();
+        let NewEntry { island, lineage, is_shared, entity, deed, dot, hlc, deps, context } = entry;
+        let same = self.by_dot.entry(dot.clone()).or_default();
+        let is_ambiguous = !same.is_empty();
+        if is_ambiguous {
+            self.has_forked = true;
+            for number in same.iter() {
+                self.writes[*number].is_ambiguous = true;
+            }
+        }
+        same.push(at);
+        self.by_entity.entry(entity.clone()).or_default().push(at);
+        self.writes.push(Entry {
+            number: at as u64,
+            island,
+            entity,
+            deed,
+            dot,
+            hlc,
+            deps,
+            context,
+            fate: Fate::Unknown,
+            former: SmallVec::new(),
+            is_ambiguous,
+            is_shared,
+            lineage,
+        });
+        at as u64
+    }
+
+    pub(super) fn dropped(&mut self, number: u64) {
+        let at = place(number);
+        self.writes[at].fate = Fate::Dropped;
+        let dot = self.writes[at].dot.clone();
+        if let Some(same) = self.by_dot.get_mut(&dot) {
+            same.retain(|other| *other != at);
+            if same.is_empty() {
+                self.by_dot.remove(&dot);
+            }
+        }
+    }
+
+    pub(super) fn acknowledged(&mut self, number: u64) {
+        self.writes[place(number)].fate = Fate::Acknowledged;
+    }
+
+    pub(super) fn excused(&mut self, number: u64) {
+        self.writes[place(number)].fate = Fate::Excused;
+    }
+
+    /// A copy was made of the store `of` when it had `own` writes of its own.
+    pub(super) fn copied(&mut self, lineage: u64, of: u64, own: u64) {
+        self.copies.insert(lineage, (of, own));
+    }
+
+    /// Whether a copy of a store has a write that was made in another one.
+    fn has(&self, lineage: u64, write: &Entry) -> bool {
+        let (mut at, born) = (lineage, write.former.first().unwrap_or(&write.dot).sequence);
+        loop {
+            match self.copies.get(&at) {
+                _ if at == write.lineage => return true,
+                Some((of, own)) if born <= *own => at = *of,
+                _ => return false,
+            }
+        }
+    }
+
+    /// What was `old` above `fork` goes by `new`, in this copy of the store.
+    pub(super) fn renamed(&mut self, lineage: u64, old: &ReplicaId, fork: u64, new: &ReplicaId) {
+        for at in 0..self.writes.len() {
+            let write = &self.writes[at];
+            let is_named = write.dot.actor == *old && write.dot.sequence > fork;
+            if is_named && write.fate != Fate::Dropped && self.has(lineage, write) {
+                let write = &mut self.writes[at];
+                let dot = Dot::new(new.clone(), write.dot.sequence - fork);
+                let former = std::mem::replace(&mut write.dot, dot.clone());
+                write.former.push(former);
+                self.by_dot.entry(dot).or_default().push(at);
+            }
+        }
+    }
+}
+
+/// A write that is made.
+pub(super) struct NewEntry {
+    pub(super) island: usize,
+    pub(super) lineage: u64,
+    pub(super) is_shared: bool,
+    pub(super) entity: EntityId,
+    pub(super) deed: Deed,
+    pub(super) dot: Dot,
+    pub(super) hlc: Hlc,
+    pub(super) deps: VersionVector,
+    pub(super) context: Option<VersionVector>,
+}
+
+fn place(number: u64) -> usize {
+    usize::try_from(number).expect("it was an index")
+}
