@@ -119,10 +119,6 @@ impl Node {
             if !std::mem::replace(&mut has_heard, true) {
                 self.hear_others().await;
             }
-            // Of an earlier round, whose answer was lost.
-            if claimed.is_some() && self.term_start == claimed {
-                return Ok(Ok(()));
-            }
             match self.fetch_what_was_told_of().await? {
                 Told::IsHere => {}
                 Told::MayBeInTheLog => continue,
@@ -137,6 +133,10 @@ impl Node {
             if let Err(error) = self.put_back().await? {
                 self.append_failed(&error).await;
                 continue;
+            }
+            // Of an earlier round, whose answer was lost: but the log may have lost it since.
+            if claimed.is_some() && self.term_start == claimed {
+                return Ok(Ok(()));
             }
             let history = *self.state.history();
             let told = self.shared.peers().furthest().0;
