@@ -74,7 +74,8 @@ impl Node {
         self.shared.token.store(token, Ordering::Release);
         self.become_role(NodeRole::Candidate);
         let halt = match self.claim(token).await? {
-            Ok(()) => return Ok(Next::Lead),
+            Ok(()) if self.holds_lease(token).await => return Ok(Next::Lead),
+            Ok(()) => Halt::LeaseLost,
             Err(halt) => halt,
         };
         tracing::info!(node = %self.shared.node, reason = %halt, "does not lead");
@@ -106,6 +107,15 @@ impl Node {
                 return;
             }
             self.wait(HEAR_INTERVAL).await;
+        }
+    }
+
+    /// Whether the lease is held still, behind the start of the term. Another one may have taken it and started a term of
+    /// its own before, which would go on showing what it has, sure of its lease.
+    async fn holds_lease(&self, token: u64) -> bool {
+        match &self.lease {
+            Some(lease) => lease.confirm(token).await,
+            None => true,
         }
     }
 
