@@ -15,7 +15,6 @@ use archipelago_engine::{Change, Commit, Effect, Engine, LocalWrite, Notice, Rec
 use archipelago_pipeline::LogId;
 use archipelago_proto::{DeltaPiece, DeltaRequest, EntityId, Event, Heartbeat};
 use archipelago_store::{Batch, Durability, StoreError, Table};
-use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
