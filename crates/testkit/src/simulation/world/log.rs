@@ -84,7 +84,7 @@ impl World<'_> {
 
     pub(super) fn strayed(&mut self, stray: Stray) {
         match stray {
-            Stray::Cut => self.tally.felt("cut", 1),
+            Stray::Cut(kind) => self.tally.felt(kind, 1),
             Stray::Lost => {
                 self.tally.injected("loss");
                 self.tally.felt("loss", 1);
@@ -433,6 +433,8 @@ impl World<'_> {
         match engine.handle_events(events.iter().cloned(), None, now, rows) {
             Ok(received) => {
                 self.tally.injected("gossip");
+                let is_news = |received: &&Received| **received != Received::Duplicate;
+                self.tally.felt("gossip", received.iter().filter(is_news).count() as u64);
                 self.steps += self.received(&received);
                 self.flush(at, Input::Events);
             }

@@ -132,6 +132,9 @@ impl<'a> World<'a> {
             let is_newer = at + self.case.settings.old_builds < self.case.settings.replicas;
             self.settle_island(is_newer);
         }
+        if self.case.settings.old_builds > 0 {
+            self.tally.injected("old_build");
+        }
         for (at, step) in self.case.steps.iter().enumerate() {
             self.agenda.put(step.at_ms, Happening::Step(at));
         }
