@@ -14,14 +14,17 @@
 //! | module | noun |
 //! |---|---|
 //! | [`leader_follower`] | nodes of a leader-follower namespace, and what clients see of it |
-//! | `schedule` | who runs on, and who stands still |
+//! | `schedule` | who runs on, who stands still, and who is no more |
+//! | `tap`, `disk` | the way to the broker, which takes time; a store that ends with its process |
 //!
 //! Invariants:
 //! - What a seed decides does not depend on the machine, the process or the run: all tasks run one at a time in an order
 //!   drawn from the seed, on tokio's paused clock.
 
+mod disk;
 pub mod leader_follower;
 mod schedule;
+mod tap;
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -25,6 +25,8 @@ pub struct Entry {
     pub entity: EntityId,
     /// What it did.
     pub deed: Deed,
+    /// The number that it wrote, which no other write did.
+    pub value: u64,
     /// The name of the write now.
     pub dot: Dot,
     /// When it was written.
@@ -48,15 +50,15 @@ pub struct Entry {
 /// What a write did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deed {
-    /// The entity became the number of the write.
+    /// The entity became the number that it wrote.
     Put,
-    /// A field became the number of the write.
+    /// A field became the number that it wrote.
     SetField(u8),
     /// A field was removed.
     RemoveField(u8),
     /// The counter grew.
     Increment(u8),
-    /// The number of the write went into the set.
+    /// The number that it wrote went into the set.
     Insert,
     /// The entity was removed.
     Delete,
@@ -118,7 +120,7 @@ impl Ledger {
     }
 
     /// The number that the next write will have.
-    pub(super) fn next_number(&self) -> u64 {
+    pub(crate) fn next_number(&self) -> u64 {
         self.writes.len() as u64
     }
 
@@ -133,7 +135,7 @@ impl Ledger {
         self.by_entity.keys().map(|entity| &**entity)
     }
 
-    pub(super) fn fate(&self, number: u64) -> Fate {
+    pub(crate) fn fate(&self, number: u64) -> Fate {
         self.writes[place(number)].fate
     }
 
@@ -155,9 +157,9 @@ impl Ledger {
         self.has_forked
     }
 
-    pub(super) fn write(&mut self, entry: NewEntry) -> u64 {
+    pub(crate) fn write(&mut self, entry: NewEntry) -> u64 {
         let at = self.writes.len();
-        let NewEntry { island, lineage, is_shared, entity, deed, dot, hlc, deps, context } = entry;
+        let NewEntry { island, lineage, is_shared, entity, deed, value, dot, hlc, deps, context } = entry;
         let same = self.by_dot.entry(dot.clone()).or_default();
         let is_ambiguous = !same.is_empty();
         if is_ambiguous {
@@ -173,6 +175,7 @@ impl Ledger {
             island,
             entity,
             deed,
+            value: value.unwrap_or(at as u64),
             dot,
             hlc,
             deps,
@@ -186,7 +189,7 @@ impl Ledger {
         at as u64
     }
 
-    pub(super) fn dropped(&mut self, number: u64) {
+    pub(crate) fn dropped(&mut self, number: u64) {
         let at = place(number);
         self.writes[at].fate = Fate::Dropped;
         let dot = self.writes[at].dot.clone();
@@ -198,16 +201,16 @@ impl Ledger {
         }
     }
 
-    pub(super) fn acknowledged(&mut self, number: u64) {
+    pub(crate) fn acknowledged(&mut self, number: u64) {
         self.writes[place(number)].fate = Fate::Acknowledged;
     }
 
-    pub(super) fn excused(&mut self, number: u64) {
+    pub(crate) fn excused(&mut self, number: u64) {
         self.writes[place(number)].fate = Fate::Excused;
     }
 
     /// What was `old` above `fork` goes by `new`, in this copy of the store.
-    pub(super) fn renamed(&mut self, lineage: u64, old: &ReplicaId, fork: u64, new: &ReplicaId) {
+    pub(crate) fn renamed(&mut self, lineage: u64, old: &ReplicaId, fork: u64, new: &ReplicaId) {
         for at in 0..self.writes.len() {
             let write = &mut self.writes[at];
             let is_meant = write.lineage == lineage && write.dot.actor == *old && write.dot.sequence > fork;
@@ -222,16 +225,18 @@ impl Ledger {
 }
 
 /// A write that is made.
-pub(super) struct NewEntry {
-    pub(super) island: usize,
-    pub(super) lineage: u64,
-    pub(super) is_shared: bool,
-    pub(super) entity: EntityId,
-    pub(super) deed: Deed,
-    pub(super) dot: Dot,
-    pub(super) hlc: Hlc,
-    pub(super) deps: VersionVector,
-    pub(super) context: Option<VersionVector>,
+pub(crate) struct NewEntry {
+    pub(crate) island: usize,
+    pub(crate) lineage: u64,
+    pub(crate) is_shared: bool,
+    pub(crate) entity: EntityId,
+    pub(crate) deed: Deed,
+    /// If not its number.
+    pub(crate) value: Option<u64>,
+    pub(crate) dot: Dot,
+    pub(crate) hlc: Hlc,
+    pub(crate) deps: VersionVector,
+    pub(crate) context: Option<VersionVector>,
 }
 
 fn place(number: u64) -> usize {

@@ -3,11 +3,11 @@
 mod agenda;
 mod broker;
 mod case;
-mod checkers;
+pub(crate) mod checkers;
 mod dice;
 mod disk;
 mod island;
-mod ledger;
+pub(crate) mod ledger;
 mod network;
 mod outcome;
 mod plan;
@@ -15,8 +15,8 @@ mod scenario;
 mod tally;
 mod trace;
 mod turn;
-mod view;
-mod wall_clock;
+pub(crate) mod view;
+pub(crate) mod wall_clock;
 mod weather;
 mod world;
 

@@ -5,8 +5,8 @@ use archipelago_pipeline::Switch;
 use archipelago_store::MemoryStore;
 use tokio::time::Instant;
 
-use super::super::schedule::Process;
-use super::{disk::Disk, scenario::NodePlan};
+use super::super::{disk::Disk, schedule::Process};
+use super::scenario::NodePlan;
 
 /// One node: its disk, which stays, and the process that uses it, if it runs.
 pub(super) struct Host {

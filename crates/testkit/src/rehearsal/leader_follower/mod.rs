@@ -4,18 +4,17 @@
 //! |---|---|
 //! | `scenario` | what a seed decides before anything runs: the nodes, their options, the rates of faults |
 //! | `world` | the broker, the nodes, the clients and what they leave behind; `host`: a node with its disk and its link |
-//! | `tap`, `disk` | the way to the broker, with latency and a record of every append; a store that ends with its node |
+//! | `arrivals` | a record of every append |
 //! | `client` | who writes and reads, and notes what it was answered |
 //! | `faults` | what breaks, and when; `premise`: what may be lost without breaking a promise |
 //! | `verdict` | what must hold in the end |
 
+mod arrivals;
 mod client;
-mod disk;
 mod faults;
 mod host;
 mod premise;
 mod scenario;
-mod tap;
 mod verdict;
 mod world;
 

@@ -7,7 +7,7 @@ use crate::history::{
 use archipelago_manager::leader_follower::Notification;
 use archipelago_proto::{Limits, Operation, decode_value};
 
-use super::{faults::Kind, tap::Arrival, world::World};
+use super::{arrivals::Arrival, faults::Kind, world::World};
 
 /// An entry of the history that all nodes ended with.
 struct Entry {

@@ -12,12 +12,15 @@ use archipelago_manager::{
 use archipelago_pipeline::{MemoryBroker, MemoryConfig, Switch};
 use tokio::{task::JoinHandle, time::Instant};
 
-use super::super::schedule::{Process, Schedule};
-use super::{
+use super::super::{
     disk::Disk,
+    schedule::{Process, Schedule},
+    tap::Tap,
+};
+use super::{
+    arrivals::{Arrivals, NodeWitness},
     host::{Host, Life},
     scenario::Scenario,
-    tap::{Arrivals, Tap},
 };
 
 pub(super) const NAMESPACE: &str = "orders";
@@ -181,10 +184,12 @@ impl World {
         let seed = self.scenario.seed.wrapping_mul(1_000).wrapping_add(node as u64 * 100 + life);
         let tap = Tap::new(
             self.broker.pipeline(NAMESPACE),
-            &plan.name,
-            self.arrivals.clone(),
-            self.clock.clone(),
-            self.scenario.latency_max,
+            NodeWitness {
+                node: plan.name.clone(),
+                arrivals: self.arrivals.clone(),
+                clock: self.clock.clone(),
+            },
+            Duration::ZERO..=self.scenario.latency_max,
             seed,
         );
         let switch = Switch::new(Arc::new(tap));

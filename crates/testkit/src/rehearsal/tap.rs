@@ -1,73 +1,70 @@
 use std::{
+    fmt,
+    ops::RangeInclusive,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use archipelago_pipeline::{
-    Appending, Incoming, Lease, LeaseEntry, LeaseWatch, Listener, LogState, Outgoing, PendingAck, Pipeline,
-    PipelineError, PipelineStatus, Subscription,
+    Appending, Heard, Incoming, Lease, LeaseEntry, LeaseWatch, Listener, LogState, Outgoing, PendingAck,
+    Pipeline, PipelineError, PipelineStatus, Subscription,
 };
-use archipelago_proto::{EntryBatch, Limits};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{sync::watch, time::Instant};
 
-use super::world::Clock;
+/// How long a call waits for an answer that does not come.
+const CALL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What arrived at the log, from whom and when.
-#[derive(Clone, Debug)]
-pub(super) struct Arrival {
-    pub(super) node: String,
-    pub(super) batch: EntryBatch,
-    /// When the broker had it.
-    pub(super) at_ns: u64,
-    /// When it was known to be in the log, if it was.
-    pub(super) acknowledged_ns: Option<u64>,
+/// Who notes what arrives at the log.
+pub(super) trait Witness: fmt::Debug + Send + Sync + 'static {
+    /// This is appended; gives a number for it.
+    fn appends(&self, _payload: &Bytes) -> usize {
+        0
+    }
+
+    /// What has this number is known to be in the log.
+    fn appended(&self, _number: usize) {}
+
+    /// This was published, and is known to be in the log.
+    fn published(&self, _payload: &Bytes, _sequence: u64) {}
 }
 
-/// Everything that arrived.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Arrivals(Arc<Mutex<Vec<Arrival>>>);
-
-impl Arrivals {
-    pub(super) fn all(&self) -> Vec<Arrival> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn note(&self, arrival: Arrival) -> usize {
-        let mut arrivals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        arrivals.push(arrival);
-        arrivals.len() - 1
-    }
-
-    fn acknowledge(&self, place: usize, at_ns: u64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)[place].acknowledged_ns = Some(at_ns);
-    }
-}
-
-/// The way of one node to the broker: it takes time, and what arrives is noted.
+/// The way of one node to the broker: it takes time, one direction of it may be cut, and what arrives is noted.
 #[derive(Clone, Debug)]
 pub(super) struct Tap {
     inner: Arc<dyn Pipeline>,
-    node: String,
-    arrivals: Arrivals,
-    clock: Clock,
+    witness: Arc<dyn Witness>,
     way: Way,
+}
+
+/// Which direction is cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Silence {
+    /// None.
+    #[default]
+    None,
+    /// What is sent does not arrive.
+    Mute,
+    /// What is sent arrives, and nothing comes back.
+    Deaf,
 }
 
 /// How long things take.
 #[derive(Clone, Debug)]
 struct Way {
     random: Arc<Mutex<StdRng>>,
-    latency_max: Duration,
+    latency: RangeInclusive<Duration>,
+    silence: Arc<watch::Sender<Silence>>,
 }
 
 impl Way {
     fn draw(&self) -> Duration {
         let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
-        self.latency_max.mul_f64(random.random_range(0.0..=1.0))
+        let (least, most) = (*self.latency.start(), *self.latency.end());
+        least + (most - least).mul_f64(random.random_range(0.0..=1.0))
     }
 
     async fn go(&self) {
@@ -77,26 +74,52 @@ impl Way {
         }
     }
 
-    async fn and_back<T>(&self, call: impl Future<Output = T>) -> T {
+    fn silence(&self) -> Silence {
+        *self.silence.borrow()
+    }
+
+    async fn and_back<T>(
+        &self,
+        call: impl Future<Output = Result<T, PipelineError>>,
+    ) -> Result<T, PipelineError> {
         self.go().await;
+        if self.silence() == Silence::Mute {
+            return Err(self.no_answer().await);
+        }
         let answer = call.await;
         self.go().await;
-        answer
+        match self.silence() {
+            Silence::Deaf => Err(self.no_answer().await),
+            _ => answer,
+        }
+    }
+
+    async fn no_answer(&self) -> PipelineError {
+        tokio::time::sleep(CALL_TIMEOUT).await;
+        PipelineError::Unavailable { reason: "no answer came".to_owned() }
+    }
+
+    async fn no_ack(&self) -> PipelineError {
+        tokio::time::sleep(CALL_TIMEOUT).await;
+        PipelineError::AckTimeout { deadline: CALL_TIMEOUT }
     }
 }
 
 impl Tap {
     pub(super) fn new(
         inner: impl Pipeline,
-        node: &str,
-        arrivals: Arrivals,
-        clock: Clock,
-        latency_max: Duration,
+        witness: impl Witness,
+        latency: RangeInclusive<Duration>,
         seed: u64,
     ) -> Tap {
         let random = Arc::new(Mutex::new(StdRng::seed_from_u64(seed)));
-        let way = Way { random, latency_max };
-        Tap { inner: Arc::new(inner), node: node.to_owned(), arrivals, clock, way }
+        let way = Way { random, latency, silence: Arc::default() };
+        Tap { inner: Arc::new(inner), witness: Arc::new(witness), way }
+    }
+
+    /// From now on this direction is cut.
+    pub(super) fn falls_silent(&self, silence: Silence) {
+        self.way.silence.send_replace(silence);
     }
 }
 
@@ -111,7 +134,24 @@ impl Pipeline for Tap {
     }
 
     async fn publish(&self, message: Outgoing) -> Result<PendingAck, PipelineError> {
-        self.inner.publish(message).await
+        let payload = message.payload.clone();
+        // Before it is sent, so that messages stay in the order in which they were.
+        self.way.go().await;
+        let (way, witness) = (self.way.clone(), self.witness.clone());
+        if way.silence() == Silence::Mute {
+            return Ok(async move { Err(way.no_ack().await) }.boxed());
+        }
+        let ack = self.inner.publish(message).await?;
+        let ack = async move {
+            let ack = ack.await?;
+            witness.published(&payload, ack.sequence);
+            way.go().await;
+            match way.silence() {
+                Silence::Deaf => Err(way.no_ack().await),
+                _ => Ok(ack),
+            }
+        };
+        Ok(ack.boxed())
     }
 
     async fn append(
@@ -120,16 +160,13 @@ impl Pipeline for Tap {
         payload: Bytes,
         expected_last: u64,
     ) -> Result<Appending, PipelineError> {
-        let batch =
-            EntryBatch::decode(payload.clone(), &Limits::default()).expect("a leader appends entries");
-        let (at_ns, node) = (self.clock.now_ns(), self.node.clone());
         // At once, so that appends stay in the order in which they were sent.
-        let Appending { sequence, ack } = self.inner.append(origin, payload, expected_last).await?;
-        let place = self.arrivals.note(Arrival { node, batch, at_ns, acknowledged_ns: None });
+        let Appending { sequence, ack } = self.inner.append(origin, payload.clone(), expected_last).await?;
+        let number = self.witness.appends(&payload);
         let tap = self.clone();
         let ack = async move {
             let ack = ack.await?;
-            tap.arrivals.acknowledge(place, tap.clock.now_ns());
+            tap.witness.appended(number);
             tap.way.go().await;
             Ok(ack)
         };
@@ -152,7 +189,10 @@ impl Pipeline for Tap {
 
     async fn announce(&self, from: &str, payload: Bytes) -> Result<(), PipelineError> {
         self.way.go().await;
-        self.inner.announce(from, payload).await
+        match self.way.silence() {
+            Silence::Mute => Ok(()),
+            _ => self.inner.announce(from, payload).await,
+        }
     }
 
     async fn ask(&self, to: &str, payload: Bytes, deadline: Duration) -> Result<Bytes, PipelineError> {
@@ -160,7 +200,7 @@ impl Pipeline for Tap {
     }
 
     async fn listen(&self, name: &str) -> Result<Box<dyn Listener>, PipelineError> {
-        self.inner.listen(name).await
+        Ok(Box::new(TapListener { inner: self.inner.listen(name).await?, way: self.way.clone() }))
     }
 
     fn status(&self) -> watch::Receiver<PipelineStatus> {
@@ -173,6 +213,24 @@ impl Pipeline for Tap {
 
     fn payload_bytes_good(&self) -> Option<usize> {
         self.inner.payload_bytes_good()
+    }
+}
+
+/// Does not hear what is said while it is deaf.
+struct TapListener {
+    inner: Box<dyn Listener>,
+    way: Way,
+}
+
+#[async_trait]
+impl Listener for TapListener {
+    async fn next(&mut self) -> Result<Heard, PipelineError> {
+        loop {
+            let heard = self.inner.next().await?;
+            if self.way.silence() != Silence::Deaf {
+                return Ok(heard);
+            }
+        }
     }
 }
 
@@ -194,6 +252,9 @@ impl Subscription for TapSubscription {
         if arrives_at > Instant::now() {
             tokio::time::sleep_until(arrives_at).await;
         }
+        // The broker sends again what did not arrive.
+        let mut silence = self.way.silence.subscribe();
+        let _ = silence.wait_for(|silence| *silence != Silence::Deaf).await;
         Ok(self.coming.take().expect("it is on its way").1)
     }
 }

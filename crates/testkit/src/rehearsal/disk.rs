@@ -6,18 +6,18 @@ use std::{
     },
 };
 
-use archipelago_store::{Batch, Durability, MemoryStore, Row, Store, StoreError, Table};
+use archipelago_store::{Batch, Durability, Row, Store, StoreError, Table};
 use bytes::Bytes;
 
 /// A store as one life of a node has it: what it holds outlives the node, which cannot use it any more once it is dead.
 #[derive(Clone, Debug)]
 pub(super) struct Disk {
-    inner: Arc<MemoryStore>,
+    inner: Arc<dyn Store>,
     is_dead: Arc<AtomicBool>,
 }
 
 impl Disk {
-    pub(super) fn new(inner: Arc<MemoryStore>) -> Disk {
+    pub(super) fn new(inner: Arc<dyn Store>) -> Disk {
         Disk { inner, is_dead: Arc::default() }
     }
 
@@ -26,10 +26,10 @@ impl Disk {
         self.is_dead.store(true, Ordering::Release);
     }
 
-    fn alive(&self) -> Result<&MemoryStore, StoreError> {
+    fn alive(&self) -> Result<&dyn Store, StoreError> {
         match self.is_dead.load(Ordering::Acquire) {
             true => Err(StoreError::Closed),
-            false => Ok(&self.inner),
+            false => Ok(&*self.inner),
         }
     }
 }
@@ -54,7 +54,7 @@ impl Store for Disk {
     }
 
     fn strongest_durability(&self) -> Durability {
-        Durability::Memory
+        self.inner.strongest_durability()
     }
 
     fn close(&self) -> Result<(), StoreError> {
