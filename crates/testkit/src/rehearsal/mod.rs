@@ -14,6 +14,7 @@
 //! | module | noun |
 //! |---|---|
 //! | [`leader_follower`] | nodes of a leader-follower namespace, and what clients see of it |
+//! | [`masters`] | masters of a namespace, against every write that disks and log ever had |
 //! | `schedule` | who runs on, who stands still, and who is no more |
 //! | `tap`, `disk` | the way to the broker, which takes time; a store that ends with its process |
 //!
@@ -23,6 +24,7 @@
 
 mod disk;
 pub mod leader_follower;
+pub mod masters;
 mod schedule;
 mod tap;
 

@@ -3,6 +3,7 @@ use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use archipelago_manager::{InTurn, Turns};
@@ -26,8 +27,12 @@ struct State {
     ready: BTreeMap<u64, (u64, Waker)>,
     /// Whose turn it is.
     turn: Option<u64>,
+    /// Every task, of which process, and how it is polled.
+    tasks_of: BTreeMap<u64, (u64, Waker)>,
     /// These processes stand still.
     paused: BTreeSet<u64>,
+    /// These are no more.
+    killed: BTreeSet<u64>,
     /// Who decides, while there is nothing to decide.
     idle: Option<Waker>,
     turns: u64,
@@ -43,7 +48,9 @@ impl Schedule {
             tasks: 0,
             ready: BTreeMap::new(),
             turn: None,
+            tasks_of: BTreeMap::new(),
             paused: BTreeSet::new(),
+            killed: BTreeSet::new(),
             idle: None,
             turns: 0,
             digest: 0xcbf2_9ce4_8422_2325,
@@ -58,7 +65,12 @@ impl Schedule {
     pub(super) fn process(&self) -> Process {
         let mut state = self.lock();
         state.processes += 1;
-        Process { schedule: self.clone(), number: state.processes }
+        Process { schedule: self.clone(), number: state.processes, blocks_max: Duration::ZERO }
+    }
+
+    /// A new process, whose disk takes so long at most.
+    pub(super) fn process_with_disk(&self, blocks_max: Duration) -> Process {
+        Process { blocks_max, ..self.process() }
     }
 
     /// How many turns there were, and a digest of their order.
@@ -108,9 +120,41 @@ impl Schedule {
 pub(super) struct Process {
     schedule: Schedule,
     number: u64,
+    /// How long something takes at most that may wait for the disk.
+    blocks_max: Duration,
 }
 
 impl Process {
+    /// From now on none of its tasks runs on.
+    pub(super) fn pause(&self) {
+        self.schedule.lock().paused.insert(self.number);
+    }
+
+    /// Its tasks run on.
+    pub(super) fn resume(&self) {
+        let mut state = self.schedule.lock();
+        state.paused.remove(&self.number);
+        if let Some(idle) = state.idle.take() {
+            idle.wake();
+        }
+    }
+
+    pub(super) fn is_killed(&self) -> bool {
+        self.schedule.lock().killed.contains(&self.number)
+    }
+
+    /// All its tasks are dropped, wherever they are; one that runs at this moment, when it waits next.
+    pub(super) fn kill(&self) {
+        let mut state = self.schedule.lock();
+        state.killed.insert(self.number);
+        state.paused.remove(&self.number);
+        state.ready.retain(|_, (process, _)| *process != self.number);
+        let killed = state.tasks_of.extract_if(.., |_, (process, _)| *process == self.number);
+        let wakers: Vec<Waker> = killed.map(|(_, (_, waker))| waker).collect();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
     pub(super) fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
         F: Future<Output: Send> + Send + 'static,
@@ -139,6 +183,7 @@ impl Turns for Process {
             return Poll::Ready(());
         }
         state.ready.insert(task, (self.number, context.waker().clone()));
+        state.tasks_of.insert(task, (self.number, context.waker().clone()));
         if let Some(idle) = state.idle.take() {
             idle.wake();
         }
@@ -148,6 +193,18 @@ impl Turns for Process {
     fn leave(&self, task: u64) {
         let mut state = self.schedule.lock();
         state.ready.remove(&task);
+        state.tasks_of.remove(&task);
         state.turn.take_if(|turn| *turn == task);
+    }
+
+    fn is_killed(&self, _task: u64) -> bool {
+        Process::is_killed(self)
+    }
+
+    fn blocks_for(&self) -> Duration {
+        match self.blocks_max {
+            Duration::ZERO => Duration::ZERO,
+            most => most.mul_f64(self.schedule.lock().random.random_range(0.0..=1.0)),
+        }
     }
 }

@@ -233,7 +233,7 @@ impl Fault {
     }
 
     /// The replicas that it names, by number.
-    pub(super) fn islands(&self) -> impl Iterator<Item = usize> {
+    pub(crate) fn islands(&self) -> impl Iterator<Item = usize> {
         let named = match self {
             Fault::Kill { island, .. }
             | Fault::KillInCommit { island, .. }

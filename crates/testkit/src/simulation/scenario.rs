@@ -5,6 +5,14 @@ use archipelago_proto::EntityId;
 
 use super::{Case, Outcome, Turn, Verdict, Weather, plan, world::World};
 
+/// By which rules conflicts are resolved in the built-in ones, unless the last writer wins.
+pub(crate) const PREFIXES: [(&str, Strategy); 4] = [
+    ("fields/", Strategy::FieldMerge),
+    ("crdts/", Strategy::CrdtMerge),
+    ("siblings/", Strategy::VersionVector),
+    ("manual/", Strategy::Manual),
+];
+
 pub(super) type Workload = Arc<dyn Fn(&mut Turn<'_>) + Send + Sync>;
 pub(super) type Invariant = Arc<dyn Fn(&Verdict<'_>) -> Result<(), String> + Send + Sync>;
 
@@ -16,7 +24,7 @@ pub struct Scenario {
     pub(super) entities: Vec<EntityId>,
     pub(super) workload: Option<Workload>,
     pub(super) invariants: Vec<(String, Invariant)>,
-    pub(super) weather: Weather,
+    pub(crate) weather: Weather,
 }
 
 impl Scenario {
@@ -34,11 +42,9 @@ impl Scenario {
             "clocks" => Weather::clocks(),
             _ => return None,
         };
-        let table = StrategyTable::new(Strategy::Lww)
-            .with_prefix("fields/", Strategy::FieldMerge)
-            .with_prefix("crdts/", Strategy::CrdtMerge)
-            .with_prefix("siblings/", Strategy::VersionVector)
-            .with_prefix("manual/", Strategy::Manual);
+        let table = StrategyTable::new(Strategy::Lww);
+        let table =
+            PREFIXES.into_iter().fold(table, |table, (prefix, strategy)| table.with_prefix(prefix, strategy));
         // The first few are those of a seed with few entities: of each kind one, and the ones to fight over.
         let entities =
             ["whole/a", "siblings/a", "crdts/a", "fields/a", "whole/b", "manual/a", "crdts/b", "fields/b"];
@@ -67,11 +73,11 @@ impl Scenario {
         World::new(self, case, detail == Detail::Traced).run()
     }
 
-    pub(super) fn strategies(&self) -> &StrategyTable {
+    pub(crate) fn strategies(&self) -> &StrategyTable {
         &self.strategies
     }
 
-    pub(super) fn entities(&self) -> &[EntityId] {
+    pub(crate) fn entities(&self) -> &[EntityId] {
         &self.entities
     }
 

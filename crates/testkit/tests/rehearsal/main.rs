@@ -1,5 +1,6 @@
 //! Real managers on virtual time, broken again and again.
 
+mod masters;
 mod seeds;
 
 use std::process::Command;
@@ -8,18 +9,20 @@ use archipelago_testkit::rehearsal::leader_follower;
 
 use crate::seeds::{Seeds, Sums};
 
+/// How many seeds are run if nobody says.
+const SEEDS: u64 = 150;
 /// The name under which another process tells the trace of a seed.
 const TOLD: &str = "ARCHIPELAGO_SIM_TOLD";
 
 #[test]
 fn whatever_breaks_what_is_promised_of_leaders_and_followers_holds() {
-    let seeds = Seeds::from_environment();
+    let seeds = Seeds::from_environment_or(SEEDS);
     let mut sums = Sums::default();
     for seed in seeds.iter() {
         let outcome = leader_follower::run(seed);
         sums.add(&outcome);
         if !outcome.violations.is_empty() {
-            seeds.tell_failure(&outcome);
+            seeds.tell_failure(&outcome, "leaders_and_followers");
         }
     }
     sums.tell();

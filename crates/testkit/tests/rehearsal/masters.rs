@@ -1,0 +1,29 @@
+use archipelago_testkit::rehearsal::masters;
+
+use crate::seeds::{Seeds, Sums};
+
+/// How many seeds are run if nobody says.
+const SEEDS: u64 = 60;
+
+#[test]
+fn whatever_breaks_what_is_promised_of_masters_holds() {
+    let seeds = Seeds::from_environment_or(SEEDS);
+    let mut sums = Sums::default();
+    for seed in seeds.iter() {
+        let outcome = masters::run(seed);
+        sums.add(&outcome);
+        if !outcome.violations.is_empty() {
+            seeds.tell_failure(&outcome, "of_masters");
+        }
+    }
+    sums.tell();
+    assert!(sums.failed.is_empty(), "these seeds break what is promised: {:?}", sums.failed);
+}
+
+#[test]
+fn one_seed_decides_everything_of_masters() {
+    for seed in 0..12 {
+        let (one, other) = (masters::run(seed), masters::run(seed));
+        assert_eq!(one.trace, other.trace, "seed {seed}");
+    }
+}
