@@ -44,7 +44,7 @@ pub struct Entry {
     /// Another copy of the store went by the same identity when it was made.
     pub is_shared: bool,
     /// Tells apart copies of one store.
-    lineage: u64,
+    pub(crate) lineage: u64,
 }
 
 /// What a write did.

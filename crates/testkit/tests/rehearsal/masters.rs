@@ -27,3 +27,14 @@ fn one_seed_decides_everything_of_masters() {
         assert_eq!(one.trace, other.trace, "seed {seed}");
     }
 }
+
+#[cfg(feature = "mutations")]
+#[test]
+fn each_mistake_of_the_manager_of_masters_is_caught() {
+    use archipelago_engine::mutation::{Mutation, Part};
+
+    for mutation in Mutation::ALL.iter().filter(|mutation| mutation.part() == Part::MasterManager) {
+        let caught = (0..SEEDS).find(|seed| mutation.with(|| !masters::run(*seed).violations.is_empty()));
+        assert!(caught.is_some(), "{mutation} breaks what is promised, and {SEEDS} seeds do not show it");
+    }
+}

@@ -187,11 +187,11 @@ impl Book {
         }
     }
 
-    /// What no disk has any more was promised to nobody; what was made at `but` was.
-    pub(super) fn excuse_what_is_gone(&mut self, disks: &[VersionVector], but: Option<usize>) -> usize {
+    /// What no disk has any more was promised to nobody; what was stored under the lineage `but` was.
+    pub(super) fn excuse_what_is_gone(&mut self, disks: &[VersionVector], but: Option<u64>) -> usize {
         let lost = self.ledger.writes().iter().filter(|write| {
             write.fate == Fate::Acknowledged
-                && but != Some(write.island)
+                && but != Some(write.lineage)
                 && !disks.iter().any(|vector| write.is_in(vector))
         });
         let lost: Vec<u64> = lost.map(|write| write.number).collect();

@@ -45,10 +45,15 @@ fn happens(world: &Arc<World>, fault: &Fault) -> bool {
             let keep = usize::try_from(keep).unwrap_or(usize::MAX);
             let Some(lost) = world.kill(island, End::PowerLost { keep }) else { return false };
             if lost > 0 {
-                let lineage = world.new_lineage();
-                world.hosts()[island].platter.has_lineage(lineage);
+                let before = {
+                    let platter = &world.hosts()[island].platter;
+                    let before = platter.lineage();
+                    platter.has_lineage(world.new_lineage());
+                    before
+                };
+                // With every acknowledged write synced, nothing that was made here is excused.
                 let synced = world.scenario.settings().durability == Durability::Fsync;
-                world.excuse_what_is_gone(synced.then_some(island));
+                world.excuse_what_is_gone(synced.then_some(before));
             }
             rises(world, island, down_ms)
         }
@@ -243,10 +248,11 @@ fn broker_restarts(world: &Arc<World>, down_ms: u64) -> bool {
 fn leave(world: &Arc<World>, at: usize, away_ms: u64) -> bool {
     let life = {
         let host = &mut world.hosts()[at];
-        if host.standing != Standing::Member {
+        if host.standing != Standing::Member || host.is_busy {
             return false;
         }
         let Some(life) = host.life.clone() else { return false };
+        host.is_busy = true;
         life
     };
     let inner = Arc::clone(world);
@@ -255,10 +261,11 @@ fn leave(world: &Arc<World>, at: usize, away_ms: u64) -> bool {
         let left = life.process.spawn(async move { manager.leave(LEAVE_DEADLINE).await.is_ok() });
         // It may be killed meanwhile, or stand still.
         let _ = tokio::time::timeout(4 * LEAVE_DEADLINE, left).await;
+        inner.hosts()[at].is_busy = false;
         if inner.bury(at, life.number) {
             tokio::time::sleep(ms(away_ms)).await;
-            inner.start(at).await;
         }
+        inner.start(at).await;
     });
     true
 }
