@@ -89,21 +89,22 @@ impl Schedule {
             if main.is_finished() {
                 break;
             }
-            std::future::poll_fn(|context| self.poll_next(context)).await.wake();
+            match self.next() {
+                Some(waker) => waker.wake(),
+                // Whoever is woken together with the first one gets to say so, too.
+                None => std::future::poll_fn(|context| self.poll_able(context)).await,
+            }
         }
         main.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
-    /// Decides whose turn is next, as soon as anyone can run on.
-    fn poll_next(&self, context: &mut Context<'_>) -> Poll<Waker> {
+    /// Decides whose turn is next, if anyone can run on.
+    fn next(&self) -> Option<Waker> {
         let mut guard = self.lock();
         let state = &mut *guard;
-        let paused = &state.paused;
-        let able = state.ready.iter().filter(|(_, (process, _))| !paused.contains(process));
-        let able: Vec<u64> = able.map(|(task, _)| *task).collect();
+        let able: Vec<u64> = state.able().collect();
         if able.is_empty() {
-            state.idle = Some(context.waker().clone());
-            return Poll::Pending;
+            return None;
         }
         let task = able[state.random.random_range(0..able.len())];
         let (_, waker) = state.ready.remove(&task).expect("it is ready");
@@ -111,7 +112,24 @@ impl Schedule {
         state.turns += 1;
         // FNV-1a.
         state.digest = (state.digest ^ task).wrapping_mul(0x0000_0100_0000_01b3);
-        Poll::Ready(waker)
+        Some(waker)
+    }
+
+    /// Waits until anyone can run on.
+    fn poll_able(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.able().next().is_some() {
+            return Poll::Ready(());
+        }
+        state.idle = Some(context.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl State {
+    fn able(&self) -> impl Iterator<Item = u64> {
+        let able = self.ready.iter().filter(|(_, (process, _))| !self.paused.contains(process));
+        able.map(|(task, _)| *task)
     }
 }
 
