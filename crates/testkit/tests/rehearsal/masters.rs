@@ -1,9 +1,12 @@
 use archipelago_testkit::rehearsal::masters;
 
-use crate::seeds::{Seeds, Sums};
+use crate::{
+    elsewhere::is_the_same_in_another_process,
+    seeds::{Seeds, Sums},
+};
 
 /// How many seeds are run if nobody says.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 30;
 
 #[test]
 fn whatever_breaks_what_is_promised_of_masters_holds() {
@@ -22,10 +25,16 @@ fn whatever_breaks_what_is_promised_of_masters_holds() {
 
 #[test]
 fn one_seed_decides_everything_of_masters() {
-    for seed in 0..12 {
+    for seed in 0..6 {
         let (one, other) = (masters::run(seed), masters::run(seed));
         assert_eq!(one.trace, other.trace, "seed {seed}");
     }
+}
+
+#[test]
+fn a_seed_of_masters_is_the_same_in_another_process() {
+    let test = "masters::a_seed_of_masters_is_the_same_in_another_process";
+    is_the_same_in_another_process(test, &[1, 4], masters::run);
 }
 
 #[cfg(feature = "mutations")]
