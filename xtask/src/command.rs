@@ -9,6 +9,7 @@ Commands:
   test [-- <args>]  Run every test, against a real nats-server
   ci                Run every check: format, clippy, docs, wasm, tests
   soak [<options>]  Break masters and their broker under load, and prove that nothing was lost
+  chaos [<options>] Break everything, in both modes, on one server and on a cluster
   nats              Print the path of the nats-server that the tests use
   help [<command>]  Print this, or the help of one command
 
@@ -68,6 +69,22 @@ Builds the program of crates/soak in release mode and runs it with the nats-serv
 says what is checked.
 ";
 
+const HELP_CHAOS: &str = "\
+Break processes, networks, clocks, disks and servers under load, and prove that promises are kept.
+
+Usage: cargo xtask chaos [<options>]
+
+Examples:
+  cargo xtask chaos --minutes 10 --json
+  cargo xtask chaos --target cluster --mode leader
+  cargo xtask chaos --only disk-full,loss --rounds 5 --seed 7
+  cargo xtask chaos -- --help      every option, from the program itself
+
+Runs masters and the leader-follower mode, on one nats-server and on three, for an equal share of the time each.
+Builds the program of crates/soak in release mode and runs it with the nats-server that the tests use. docs/TESTING.md
+says what is checked.
+";
+
 const HELP_NATS: &str = "\
 Print the path of the nats-server that the tests use, fetching it if there is none.
 
@@ -85,6 +102,7 @@ pub(crate) enum Command {
     Test { cargo_args: Vec<String> },
     Ci,
     Soak { args: Vec<String> },
+    Chaos { args: Vec<String> },
     Nats,
     Help(&'static str),
 }
@@ -100,10 +118,13 @@ pub(crate) fn parse(args: &[String]) -> Result<Command, String> {
         [name, rest @ ..] => (*name, rest),
     };
     let help = help_of(name)?;
-    if name == "soak" && !matches!(rest, ["-h" | "--help"]) {
+    if matches!(name, "soak" | "chaos") && !matches!(rest, ["-h" | "--help"]) {
         // All of it is the program's own business.
         let args = args.iter().skip(1).filter(|arg| *arg != "--").cloned().collect();
-        return Ok(Command::Soak { args });
+        return Ok(match name {
+            "chaos" => Command::Chaos { args },
+            _ => Command::Soak { args },
+        });
     }
     if rest.iter().any(|word| matches!(*word, "-h" | "--help")) {
         return Ok(Command::Help(help));
@@ -125,6 +146,7 @@ fn help_of(name: &str) -> Result<&'static str, String> {
         "test" => Ok(HELP_TEST),
         "ci" => Ok(HELP_CI),
         "soak" => Ok(HELP_SOAK),
+        "chaos" => Ok(HELP_CHAOS),
         "nats" => Ok(HELP_NATS),
         _ => Err(format!("no command `{name}`; `cargo xtask help` lists them")),
     }
@@ -146,16 +168,24 @@ mod tests {
     }
 
     #[test]
-    fn all_that_follows_soak_goes_to_the_program() {
+    fn all_that_follows_soak_or_chaos_goes_to_the_program() {
         let soak = |args: &[&str]| Command::Soak { args: args.iter().map(ToString::to_string).collect() };
         assert_eq!(parse_line("soak"), Ok(soak(&[])));
         assert_eq!(parse_line("soak --kills 200 --json"), Ok(soak(&["--kills", "200", "--json"])));
         assert_eq!(parse_line("soak -- --help"), Ok(soak(&["--help"])));
+        let args = ["--minutes", "2"].map(String::from).to_vec();
+        assert_eq!(parse_line("chaos --minutes 2"), Ok(Command::Chaos { args }));
     }
 
     #[test]
     fn every_command_has_its_help() {
-        let helps = [("test", HELP_TEST), ("ci", HELP_CI), ("soak", HELP_SOAK), ("nats", HELP_NATS)];
+        let helps = [
+            ("test", HELP_TEST),
+            ("ci", HELP_CI),
+            ("soak", HELP_SOAK),
+            ("chaos", HELP_CHAOS),
+            ("nats", HELP_NATS),
+        ];
         for (name, help) in helps {
             assert_eq!(parse_line(&format!("{name} --help")), Ok(Command::Help(help)));
             assert_eq!(parse_line(&format!("help {name}")), Ok(Command::Help(help)));

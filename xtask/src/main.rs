@@ -38,7 +38,8 @@ fn main() -> ExitCode {
         }
         Ok(Command::Test { cargo_args }) => test(&cargo_args),
         Ok(Command::Ci) => ci::run(),
-        Ok(Command::Soak { args }) => soak::run(&args),
+        Ok(Command::Soak { args }) => soak::run(&[], &args),
+        Ok(Command::Chaos { args }) => soak::run(&["chaos"], &args),
         Ok(Command::Nats) => nats::find_or_fetch().map(|server| println!("{}", server.display())),
         Err(message) => Err(message),
     };

@@ -2,12 +2,13 @@
 
 use crate::{Outcome, nats, step};
 
-/// Runs it with its own options. On Unix this process becomes it, so that Ctrl-C reaches it alone and its exit status is
+/// Runs it, or its subcommand, with its own options. On Unix this process becomes it, so that Ctrl-C reaches it alone and its exit status is
 /// that of the command.
-pub(crate) fn run(args: &[String]) -> Outcome {
+pub(crate) fn run(subcommand: &[&str], args: &[String]) -> Outcome {
     let server = nats::find_or_fetch()?;
     let mut command = step::cargo();
-    command.args(["run", "--quiet", "--release", "-p", "archipelago-soak", "--bin", "soak", "--"]).args(args);
+    command.args(["run", "--quiet", "--release", "-p", "archipelago-soak", "--bin", "soak", "--"]);
+    command.args(subcommand).args(args);
     command.env("NATS_SERVER", server);
     become_it(&mut command)
 }

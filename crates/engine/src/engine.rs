@@ -14,6 +14,7 @@ use crate::{
     membership::Members,
     mutated,
     open_commit::OpenCommit,
+    own_writes::OwnWrites,
     peers::{Peers, Twin},
     progress::Progress,
     scrub::Scrub,
@@ -104,8 +105,11 @@ pub struct Engine {
     pub(crate) disowned: BTreeMap<ReplicaId, u64>,
     /// The greatest own sequence that whoever wrote what is applied here had seen.
     pub(crate) seen_of_own: u64,
-    /// The own sequence when the engine was made, or was given its identity.
+    /// The last own sequence that no other copy of the store can have used otherwise, as far as is known: that when the
+    /// engine was made, or was given its identity.
     pub(crate) session_start: u64,
+    /// What was written since.
+    pub(crate) own_writes: OwnWrites,
     /// The checkpoint when the engine was made, or was given another log.
     pub(crate) start_checkpoint: u64,
     /// True if the identity was made for this session, so that no copy of the store has it.
@@ -157,6 +161,7 @@ impl Engine {
             disowned: restored.disowned,
             seen_of_own: 0,
             session_start,
+            own_writes: OwnWrites::default(),
             start_checkpoint: restored.checkpoint,
             is_exclusive: false,
             reread: false,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use archipelago_clock::{Dot, ReplicaId};
 use archipelago_proto::Record;
 
-use crate::{Engine, Notice, ReadError, Records, digest::entity_digest, mutated};
+use crate::{Engine, Notice, ReadError, Records, digest::entity_digest, mutated, own_writes::OwnWrites};
 
 /// How many dots of the index are looked at at a time.
 const DOTS_PAGE: usize = 256;
@@ -76,6 +76,7 @@ impl Engine {
             self.disowned.insert(old.clone(), by_repair);
         }
         self.session_start = last - fork;
+        self.own_writes = OwnWrites::default();
         let mut deps = self.vector.clone();
         deps.remove(&new);
         self.deps = Arc::new(deps);

@@ -50,6 +50,7 @@
 //! | `repair` | what another replica lacks of the state, and the input of that: [`Delta`] |
 //! | `round` | in what order the pieces of a delta are asked for: [`Round`] |
 //! | `identity` | what becomes of a replica whose identity is in other hands: [`Reincarnation`] |
+//! | `own_writes` | whether what comes back under this replica's name is what it wrote |
 //! | `membership` | who belongs to the namespace |
 //! | `floor` | below what tombstones are reclaimed: [`Reclaimable`] |
 //! | `peers` | what other replicas say of themselves: [`Peer`] |
@@ -91,6 +92,7 @@ mod mutated;
 #[cfg(feature = "mutations")]
 pub mod mutation;
 mod open_commit;
+mod own_writes;
 mod peers;
 mod progress;
 mod receive;

@@ -1,6 +1,6 @@
-//! Where a [mutation](crate::mutation) changes what the code does, in one short line each.
+//! Where a mutation changes what the code does, in one short line each.
 
-/// True while this thread makes the [mistake](crate::mutation::Mutation) of that name.
+/// True while this thread makes the mistake of that name.
 #[cfg(feature = "mutations")]
 #[doc(hidden)]
 #[macro_export]

@@ -80,13 +80,15 @@ impl Engine {
         now_unix_ms: u64,
         records: &dyn Records,
     ) -> Result<Received, ReadError> {
+        let is_own = event.dot.actor == self.config.replica;
         if self.vector.contains(&event.dot)
-            && (event.dot.actor == self.config.replica || !mutated!(ApplyTwice))
+            && (is_own || !mutated!(ApplyTwice))
+            && (!is_own || self.is_own_write(&event, records)?)
         {
-            self.counters.duplicates_ignored += u64::from(event.dot.actor != self.config.replica);
+            self.counters.duplicates_ignored += u64::from(!is_own);
             return Ok(Received::Duplicate);
         }
-        if event.dot.actor == self.config.replica {
+        if is_own {
             // Read again after a crash, it fences again; and a new incarnation of this replica will need it.
             if let Some(position) = position {
                 self.progress.hold(position);

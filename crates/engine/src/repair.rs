@@ -204,6 +204,11 @@ impl Engine {
                 return Err(DeltaError::NeedsNewerBuild { entity });
             }
             for version in &theirs.versions {
+                if !self.is_stamped(&version.dot, version.hlc) {
+                    let dot = version.dot.clone();
+                    self.fence(dot.clone());
+                    return Err(DeltaError::Fenced { dot });
+                }
                 let due_unix_ms = self.due(version.hlc);
                 if due_unix_ms > now_unix_ms {
                     return Err(DeltaError::Ahead { entity, due_unix_ms });

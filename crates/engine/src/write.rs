@@ -76,6 +76,7 @@ impl Engine {
         // From here on nothing can fail.
         self.clock = clock;
         self.vector.raise(dot.actor.clone(), sequence);
+        self.own_writes.made(sequence, hlc);
         self.place(record, &event);
         self.open.vector.insert(dot.actor.clone(), dot.sequence);
         self.open.local_events.push(event);

@@ -426,3 +426,21 @@ proptest! {
         reads_everything(strategy, &history, &disorder);
     }
 }
+
+/// Its replica is gone with its disk, and so is the write before it: nobody is ever going to have applied it.
+#[test]
+fn what_waits_for_a_replica_that_is_gone_does_not_hold_the_checkpoint_for_ever() {
+    const LONG_MS: u64 = 31_000;
+    let mut gone = Replica::new(config("b", Strategy::Lww));
+    gone.write("x", put(1), NOW);
+    let orphan = gone.write("x", put(2), NOW).1;
+    let mut a = Replica::new(config("a", Strategy::Lww));
+    a.engine.announce(NOW).expect("a clock");
+    a.flush(NOW);
+    assert_eq!(a.receive(&orphan, Some(1), NOW), Received::Waits);
+    a.tick(NOW + LONG_MS);
+    assert_eq!((a.engine.buffered(), a.disk.checkpoint), (1, 0), "it may come back");
+    a.engine.retire("b", NOW + LONG_MS).expect("a writer that is known by its member record");
+    a.tick(NOW + LONG_MS);
+    assert_eq!((a.engine.buffered(), a.disk.checkpoint), (0, 1));
+}

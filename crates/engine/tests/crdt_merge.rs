@@ -58,6 +58,26 @@ fn exchange(left: &mut Replica, right: &mut Replica, from_left: &[Event], from_r
 }
 
 #[test]
+fn a_field_that_is_removed_where_there_is_none_is_removed_where_there_is_one() {
+    let [mut a, mut b] = pair();
+    let written = a.write(ENTITY, support::patch(&[("title", Some("hello"))]), 1_000).1;
+    let removed = b.write(ENTITY, support::patch::<&str>(&[("title", None)]), 2_000).1;
+    exchange(&mut a, &mut b, &[written], &[removed]);
+    assert_eq!(a.read(ENTITY), None, "the removal is the later write");
+}
+
+#[test]
+fn a_field_that_is_set_to_what_it_is_already_is_set_all_the_same() {
+    let [mut a, mut b] = pair();
+    let first = a.write(ENTITY, support::patch(&[("title", Some("same"))]), 1_000).1;
+    exchange(&mut a, &mut b, &[first], &[]);
+    let other = a.write(ENTITY, support::patch(&[("title", Some("other"))]), 2_000).1;
+    let again = b.write(ENTITY, support::patch(&[("title", Some("same"))]), 3_000).1;
+    exchange(&mut a, &mut b, &[other], &[again]);
+    assert_eq!(a.read(ENTITY), Some(json!({ "title": "same" })), "the later write of the two");
+}
+
+#[test]
 fn counters_add_up_sets_unite_and_the_newer_title_stays() {
     let [mut a, mut b] = pair();
     let from_a = update(&mut a, 1_000, |post, me| {

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use archipelago_clock::{Dot, Incarnation, ReplicaId};
 use archipelago_conflict::Strategy;
-use archipelago_engine::{EngineConfig, Notice, Received, WriteError};
+use archipelago_engine::{DeltaError, EngineConfig, Notice, Received, WriteError};
 use archipelago_proto::Event;
 use proptest::prelude::{Strategy as _, *};
-use support::{Replica, config, id, put};
+use support::{Replica, config, giver, id, put};
 
 const NOW: u64 = 1_000_000;
 
@@ -74,6 +74,49 @@ fn a_store_that_was_restored_from_an_old_copy_is_fenced_by_its_own_later_writes(
     assert_eq!(a.receive(&first, Some(1), NOW), Received::Duplicate);
     assert_eq!(a.receive(&second, Some(2), NOW), Received::Fenced);
     refused(&mut a);
+}
+
+#[test]
+fn a_restored_store_that_has_written_as_much_again_is_fenced_by_what_it_wrote_before() {
+    let mut a = replica("a");
+    let backup = a.disk.clone();
+    let (_, before) = a.write("x", put(1), NOW);
+    let mut a = Replica::open(config("a", Strategy::Lww), backup);
+    let (_, again) = a.write("y", put(2), NOW + 1);
+    assert_eq!(before.dot, again.dot);
+    assert_eq!(a.receive(&before, Some(1), NOW), Received::Fenced);
+    assert_eq!(refused(&mut a), before.dot);
+}
+
+#[test]
+fn it_is_fenced_also_if_it_was_started_once_more_in_between() {
+    let mut a = replica("a");
+    let backup = a.disk.clone();
+    let (_, before) = a.write("x", put(1), NOW);
+    let mut a = Replica::open(config("a", Strategy::Lww), backup);
+    let (_, again) = a.write("y", put(2), NOW + 1);
+    let mut a = a.crash();
+    assert_eq!(a.receive(&again, Some(2), NOW), Received::Duplicate, "its own");
+    assert_eq!(a.receive(&before, Some(1), NOW), Received::Fenced);
+    assert!(a.reincarnate_if_fenced(7, NOW));
+    assert_eq!(a.engine.vector().get(&reborn(7)), 1, "what it wrote again goes by the new identity");
+}
+
+#[test]
+fn a_delta_with_a_write_under_its_name_that_it_made_otherwise_fences() {
+    let (mut a, mut b) = (replica("a"), replica("b"));
+    let backup = a.disk.clone();
+    let (_, before) = a.write("x", put(1), NOW);
+    b.receive(&before, None, NOW);
+    b.write("z", put(3), NOW);
+    let mut a = Replica::open(config("a", Strategy::Lww), backup);
+    a.write("y", put(2), NOW + 1);
+    let delta = a.repair_from(&mut b, 1_000, NOW, |_, _| ());
+    assert!(delta.is_ok(), "what b has of a is not asked for");
+    let record = b.record(&"x".into()).expect("it was applied");
+    let taken =
+        a.engine.handle_delta(giver(&b, b.engine.vector().clone()), [("x".into(), record)], NOW, &a.disk);
+    assert!(matches!(taken, Err(DeltaError::Fenced { .. })), "{taken:?}");
 }
 
 #[test]

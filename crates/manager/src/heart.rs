@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
+    acknowledge::Spread,
     backoff::Backoff,
     metrics, repair,
     replica::{Command, Examine},
@@ -14,6 +15,12 @@ use crate::{
 
 /// How long an announcement may take to be handed over; a broker that is slower than that hears the next one.
 const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A floor that is to go into the log, behind this master's own writes up to a sequence.
+pub(crate) struct Told {
+    pub(crate) payload: Bytes,
+    pub(crate) own: u64,
+}
 
 /// Says again and again how far this master is, hears how far the others are, and answers what they ask.
 pub(crate) struct Heart {
@@ -24,7 +31,7 @@ pub(crate) struct Heart {
     pub(crate) interval: Duration,
     pub(crate) session: u64,
     /// What is to be put into the log.
-    pub(crate) floors: mpsc::Receiver<Bytes>,
+    pub(crate) floors: mpsc::Receiver<Told>,
 }
 
 impl Heart {
@@ -36,18 +43,31 @@ impl Heart {
     }
 
     /// Puts floors into the log, as far as that goes: whatever is lost is followed by another one.
-    async fn tell(&self, floors: &mut mpsc::Receiver<Bytes>) {
-        while let Some(payload) = floors.recv().await {
+    async fn tell(&self, floors: &mut mpsc::Receiver<Told>) {
+        while let Some(Told { payload, own }) = floors.recv().await {
             let message_id = format!("floor-{:032x}", self.shared.random.word::<u128>());
             let origin = self.shared.replica().name().into();
-            let publish =
-                async { self.pipeline.publish(Outgoing { origin, message_id, payload }).await?.await };
+            let publish = async {
+                self.emitted(own).await;
+                self.pipeline.publish(Outgoing { origin, message_id, payload }).await?.await
+            };
             match tokio::time::timeout(ANNOUNCE_TIMEOUT, publish).await {
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => tracing::debug!(%error, "a floor was not put into the log"),
                 Err(_) => tracing::debug!("a floor was not put into the log in time"),
             }
         }
+    }
+
+    /// This master's own writes up to this sequence are in the log. A floor must not overtake them: those that were
+    /// admitted without what it covers would count no more, and would have to come by repair.
+    async fn emitted(&self, sequence: u64) {
+        let mut spread = self.shared.spread.subscribe();
+        let is_in_the_log = |spread: &Spread| {
+            spread.emitted >= sequence || metrics::value(&self.shared.counters.outbox_len) == 0
+        };
+        // Nobody else has the sender; should it be gone, so is this task.
+        let _ = spread.wait_for(is_in_the_log).await;
     }
 
     async fn beat(&self) {

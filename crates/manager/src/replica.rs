@@ -15,13 +15,13 @@ use archipelago_engine::{Change, Commit, Effect, Engine, LocalWrite, Notice, Rec
 use archipelago_pipeline::LogId;
 use archipelago_proto::{DeltaPiece, DeltaRequest, EntityId, Event, Heartbeat};
 use archipelago_store::{Batch, Durability, StoreError, Table};
-use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     ApplyError, ConflictReport, Metrics, NotTaken, Notification, Reached, SessionToken, StartError,
     WallClock, WriteError, WriteReceipt,
     acknowledge::Spread,
+    heart::Told,
     journal::Journal,
     metrics, persist,
     repair::Wanted,
@@ -69,7 +69,7 @@ pub(crate) struct Replica {
     /// Whom the repairer is to ask; full while it is at work.
     pub(crate) repair_from: mpsc::Sender<Wanted>,
     /// What the heart is to put into the log.
-    pub(crate) floors: mpsc::Sender<Bytes>,
+    pub(crate) floors: mpsc::Sender<Told>,
     pub(crate) changed_logs: Vec<oneshot::Sender<()>>,
     pub(crate) failed: Option<String>,
 }
@@ -376,7 +376,10 @@ impl Replica {
                         let _ = self.repair_from.try_send(Wanted { from: Some((from, session)), lacks });
                     }
                     // Should it not get through, another one follows.
-                    Effect::TellFloor { message } => drop(self.floors.try_send(message)),
+                    Effect::TellFloor { message: payload } => {
+                        let own = self.engine.vector().get(&self.engine.config().replica);
+                        let _ = self.floors.try_send(Told { payload, own });
+                    }
                     Effect::Rewind { after } => {
                         self.read_from
                             .send_modify(|from| *from = ReadFrom { reading: from.reading + 1, after });

@@ -10,20 +10,25 @@ use std::{
 };
 
 use archipelago::clock::VersionVector;
-use archipelago_testkit::nats::NatsServer;
+use archipelago_testkit::history::{SessionScope, check_session};
 use futures::future::{join_all, try_join_all};
 use rand::{RngExt, rngs::StdRng};
 use tokio::{sync::OwnedRwLockWriteGuard, task::AbortHandle};
 
 use crate::{
+    actions,
+    broker::{Broker, Servers},
     failure::{Failure, Outcome},
+    fault::Kind as _,
     island::Island,
     ledger::{Epoch, Findings, Ledger},
     load::{self, Load},
-    options::Options,
+    options::{Fault, Options},
     progress::Progress,
     protocol::{Actor, MasterOptions, Request, Status},
     report::Report,
+    scene::{Node as _, Scene, Since},
+    stage::millis,
 };
 
 /// How often a state that cannot be awaited is looked at.
@@ -55,7 +60,7 @@ pub(crate) struct Fleet {
     pub(crate) seed: u64,
     pub(crate) random: StdRng,
     pub(crate) members: Vec<Member>,
-    pub(crate) server: NatsServer,
+    pub(crate) broker: Broker,
     pub(crate) namespace: String,
     pub(crate) load: Arc<Load>,
     pub(crate) report: Arc<Mutex<Report>>,
@@ -76,13 +81,13 @@ impl Fleet {
         progress: Arc<Progress>,
         load: Arc<Load>,
     ) -> Outcome<Fleet> {
-        let server = NatsServer::start().await.map_err(Failure::broken("start a server"))?;
+        let broker = Broker::start(Servers::clustered(options.cluster)).await?;
         let mut fleet = Fleet {
             options,
             seed,
             random,
             members: Vec::new(),
-            server,
+            broker,
             namespace: "soak".to_owned(),
             load,
             report,
@@ -107,14 +112,16 @@ impl Fleet {
 
     /// Starts a master and its writers.
     pub(crate) async fn add(&mut self, label: String, name: String, folder: PathBuf) -> Outcome<Arc<Island>> {
+        let way = self.broker.way().await?;
         let options = MasterOptions {
             name,
             namespace: self.namespace.clone(),
             folder,
-            server: self.server.url(),
+            servers: way.urls(),
+            replicas: self.broker.replicas(),
             heartbeat_ms: self.options.heartbeat_ms,
         };
-        let island = Arc::new(Island::start(label, options).await?);
+        let island = Arc::new(Island::start(label, options, way).await?);
         let keeps_to_itself = Arc::new(AtomicBool::new(false));
         let mut writers = Vec::new();
         for _ in 0..self.options.writers {
@@ -123,7 +130,15 @@ impl Fleet {
             writers.push(load::spawn(load, island.clone(), keeps_to_itself.clone(), self.seed, number));
         }
         self.members.push(Member { island: island.clone(), keeps_to_itself, writers });
+        self.load.reads_from(self.islands());
         Ok(island)
+    }
+
+    /// Parts with a master, which is not asked any more.
+    pub(crate) fn dismiss(&mut self, at: usize) -> Member {
+        let gone = self.members.swap_remove(at);
+        self.load.reads_from(self.islands());
+        gone
     }
 
     pub(crate) fn islands(&self) -> Vec<Arc<Island>> {
@@ -147,6 +162,11 @@ impl Fleet {
     /// How long masters may take to agree.
     pub(crate) fn settle_deadline(&self) -> Duration {
         Duration::from_secs(self.options.settle_s)
+    }
+
+    /// How many masters were killed so far.
+    pub(crate) fn kills(&self) -> u64 {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).kills
     }
 
     pub(crate) fn count(&self, count: impl FnOnce(&mut Report)) {
@@ -266,11 +286,26 @@ impl Fleet {
         Ok(())
     }
 
-    /// Compares all that is remembered with what the masters hold.
+    /// Compares all that is remembered with what the masters hold, and what sessions saw with what they must.
     pub(crate) async fn verify_all(&self) -> Outcome {
         let _held = self.hold_all().await;
         self.agree(&self.islands(), self.settle_deadline()).await?;
-        self.verify(|_, _| true).await
+        self.verify(|_, _| true).await?;
+        self.verify_sessions()
+    }
+
+    /// Each session reads what it wrote, and never less than it has read.
+    fn verify_sessions(&self) -> Outcome {
+        let Err(violations) = check_session(&self.load.sessions.history(), SessionScope::Key) else {
+            return Ok(());
+        };
+        self.count(|report| {
+            for violation in &violations {
+                report.session_violations += 1;
+                report.tell(violation.to_string());
+            }
+        });
+        Err(Failure::Wrong(violations.to_string()))
     }
 
     async fn verify(&self, is_meant: impl Fn(u64, u64) -> bool) -> Outcome {
@@ -382,7 +417,65 @@ async fn describe(islands: &[Arc<Island>]) -> String {
     lines.join("\n")
 }
 
-/// Whole milliseconds.
-pub(crate) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+impl Scene for Fleet {
+    type Fault = Fault;
+    type Node = Island;
+
+    async fn begin(&mut self) -> Outcome {
+        self.check("start").await
+    }
+
+    async fn bring(&mut self, fault: Fault, what: &str) -> Outcome {
+        actions::act(fault, what, self).await?;
+        self.count(|report| {
+            report.rounds += 1;
+            *report.faults.entry(fault.name()).or_default() += 1;
+        });
+        Ok(())
+    }
+
+    async fn finish(&mut self) -> Outcome {
+        self.progress.show("end: comparing all that is remembered");
+        self.verify_all().await?;
+        self.close().await;
+        Ok(())
+    }
+
+    fn show(&self, what: &str) {
+        self.progress.show(what);
+    }
+
+    fn broker(&mut self) -> &mut Broker {
+        &mut self.broker
+    }
+
+    fn streams(&self) -> Vec<String> {
+        vec![format!("ARCHIPELAGO_{}", self.namespace)]
+    }
+
+    fn random(&mut self) -> &mut StdRng {
+        &mut self.random
+    }
+
+    fn nodes(&self) -> Vec<Arc<Island>> {
+        self.islands()
+    }
+
+    async fn work(&mut self, ms: std::ops::Range<u64>) {
+        Fleet::work(self, ms).await;
+    }
+
+    /// All masters are equal.
+    async fn enthrone(&mut self, _: &Arc<Island>) -> Outcome {
+        Ok(())
+    }
+
+    /// Masters need no broker to take writes.
+    async fn serves(&mut self, _: &'static str, _: u64) -> Outcome {
+        Ok(())
+    }
+
+    async fn recovers(&mut self, _: &'static str, _: u64, what: &str, _: Since) -> Outcome {
+        self.check(what).await
+    }
 }

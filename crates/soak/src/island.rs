@@ -2,21 +2,25 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use archipelago::clock::VersionVector;
-use tokio::sync::{RwLock, watch};
+use archipelago::{SessionToken, clock::VersionVector};
+use tokio::sync::RwLock;
 
 use crate::{
+    broker::Way,
+    disk::{copy, disk_bytes},
     failure::{Failure, Outcome},
     link::Link,
-    protocol::{Answer, Counted, Held, MasterOptions, Reclaimable, Request, Status, Write, Written},
+    process::Process,
+    protocol::{Answer, Counted, Held, MasterOptions, Read, Reclaimable, Request, Status, Write, Written},
+    scene::{Disk, Node},
 };
-
-/// How long a child may take to end in good order.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How many entities are asked for at once.
 const PAGE: usize = 500;
@@ -27,9 +31,11 @@ type MasterLink = Link<Request, Answer>;
 pub(crate) struct Island {
     /// The name that people read; a twin's differs from its master's.
     pub(crate) label: String,
+    pub(crate) way: Way,
     options: MasterOptions,
-    /// `None` while it is killed.
-    link: watch::Sender<Option<Arc<MasterLink>>>,
+    process: Process<Request, Answer>,
+    /// Its disk is full: that its store fails is no trouble.
+    fails: AtomicBool,
     /// Each write of the load holds it for reading: whoever holds it for writing holds the load off.
     pub(crate) gate: Arc<RwLock<()>>,
 }
@@ -48,9 +54,9 @@ pub(crate) enum NotAcknowledged {
 }
 
 impl Island {
-    pub(crate) async fn start(label: String, options: MasterOptions) -> Outcome<Island> {
-        let island =
-            Island { label, options, link: watch::Sender::new(None), gate: Arc::new(RwLock::new(())) };
+    pub(crate) async fn start(label: String, options: MasterOptions, way: Way) -> Outcome<Island> {
+        let (process, fails) = (Process::new(label.clone()), AtomicBool::new(false));
+        let island = Island { label, way, options, process, fails, gate: Arc::default() };
         island.restart().await?;
         Ok(island)
     }
@@ -61,23 +67,6 @@ impl Island {
 
     pub(crate) fn folder(&self) -> &Path {
         &self.options.folder
-    }
-
-    /// SIGKILL; returns once the process is gone.
-    pub(crate) async fn kill(&self) -> Outcome {
-        let Some(link) = self.link.send_replace(None) else { return Ok(()) };
-        link.kill().await.map_err(Failure::broken("kill a master"))
-    }
-
-    /// Starts it on its folder, if it does not run.
-    pub(crate) async fn restart(&self) -> Outcome {
-        if self.link.borrow().is_some() {
-            return Ok(());
-        }
-        let link = spawn()?;
-        self.started(link.call(Request::Start(self.options.clone())).await)?;
-        self.link.send_replace(Some(Arc::new(link)));
-        Ok(())
     }
 
     /// Starts it, and kills it again `after` that, wherever it is in its start.
@@ -97,19 +86,6 @@ impl Island {
         Err(Failure::Broken(format!("{} does not start on {:?}: {reason}", self.label, self.folder())))
     }
 
-    fn link(&self) -> Outcome<Arc<MasterLink>> {
-        let link = self.link.borrow().clone();
-        link.ok_or_else(|| Failure::Broken(format!("{} does not run", self.label)))
-    }
-
-    pub(crate) fn pause(&self) -> Outcome {
-        self.link()?.pause().map_err(Failure::broken("pause a master"))
-    }
-
-    pub(crate) fn resume(&self) -> Outcome {
-        self.link()?.resume().map_err(Failure::broken("resume a master"))
-    }
-
     /// A copy of the folder as a crash at this moment would leave it, while the process stands still.
     pub(crate) async fn copy_folder(&self, to: PathBuf) -> Outcome {
         self.pause()?;
@@ -121,7 +97,7 @@ impl Island {
 
     pub(crate) async fn ask(&self, request: Request) -> Outcome<Answer> {
         let failed = |reason: String| Failure::Broken(format!("{}: {reason}", self.label));
-        match self.link()?.call(request).await {
+        match self.process.link()?.call(request).await {
             Some(Answer::Refused { reason, .. }) => Err(failed(reason)),
             Some(answer) => Ok(answer),
             None => Err(failed("its process ended".to_owned())),
@@ -141,21 +117,29 @@ impl Island {
 
     /// Writes; a process that was killed is waited for first.
     pub(crate) async fn write(&self, write: Write) -> Result<Written, NotAcknowledged> {
-        let mut links = self.link.subscribe();
-        let current = links.wait_for(Option::is_some).await.map(|link| link.clone());
-        let Ok(Some(link)) = current else { return Err(NotAcknowledged::Ended) };
+        let Some(link) = self.process.alive().await else { return Err(NotAcknowledged::Ended) };
         match link.call(Request::Write(write)).await {
             Some(Answer::Written(written)) => Ok(written),
+            Some(Answer::Refused { outcome_unknown: true, .. }) if self.fails.load(Ordering::Relaxed) => {
+                // It refuses everything until it is started again.
+                self.process.is_over(&link).await;
+                Err(NotAcknowledged::Unknown)
+            }
             Some(Answer::Refused { reason, outcome_unknown: true }) => {
                 Err(NotAcknowledged::StoreFailed(reason))
             }
             Some(Answer::Refused { reason, .. }) => Err(NotAcknowledged::Refused(reason)),
             Some(other) => Err(NotAcknowledged::Refused(format!("unexpected answer {other:?}"))),
-            // Whoever kills it takes the link away first.
-            None if self.link.borrow().as_ref().is_some_and(|current| Arc::ptr_eq(current, &link)) => {
-                Err(NotAcknowledged::Ended)
-            }
+            None if self.process.is(&link) => Err(NotAcknowledged::Ended),
             None => Err(NotAcknowledged::Unknown),
+        }
+    }
+
+    /// What a session sees; `None` if nothing was read, as the master does not run or lacks what the session has seen.
+    pub(crate) async fn read(&self, read: Read) -> Option<(Option<u64>, SessionToken)> {
+        match self.process.link().ok()?.call(Request::Read(read)).await? {
+            Answer::Seen { number, seen } => Some((number, seen)),
+            _ => None,
         }
     }
 
@@ -209,17 +193,9 @@ impl Island {
         Ok(all)
     }
 
-    /// Ends the master in good order, if it runs.
-    pub(crate) async fn close(&self) {
-        if let Some(link) = self.link.send_replace(None) {
-            let _ = tokio::time::timeout(CLOSE_TIMEOUT, link.call(Request::Close)).await;
-            let _ = link.kill().await;
-        }
-    }
-
     /// How much memory its process has used at most, in bytes; `None` where the system does not tell.
     pub(crate) fn memory_bytes_max(&self) -> Option<u64> {
-        let id = self.link.borrow().as_ref()?.process_id();
+        let id = self.process.link().ok()?.process_id();
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
         Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1024)
@@ -236,27 +212,58 @@ fn spawn() -> Outcome<MasterLink> {
     Link::spawn(&["master"], drop).map_err(Failure::broken("start a process"))
 }
 
-pub(crate) fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        match entry.file_type()?.is_dir() {
-            true => copy(&entry.path(), &target)?,
-            false => drop(std::fs::copy(entry.path(), target)?),
-        }
+impl Node for Island {
+    fn name(&self) -> &str {
+        &self.label
     }
-    Ok(())
-}
 
-/// What is taken, not what files claim: journals are preallocated, most of it a hole.
-fn disk_bytes(folder: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
-    let sizes = entries.flatten().map(|entry| match entry.metadata() {
-        Ok(metadata) if metadata.is_dir() => disk_bytes(&entry.path()),
-        Ok(metadata) => metadata.blocks() * 512,
-        Err(_) => 0,
-    });
-    sizes.sum()
+    fn folder(&self) -> &Path {
+        &self.options.folder
+    }
+
+    fn way(&self) -> &Way {
+        &self.way
+    }
+
+    async fn kill(&self) -> Outcome {
+        self.process.kill().await
+    }
+
+    async fn close(&self) {
+        self.process.close(Request::Close).await;
+    }
+
+    async fn restart(&self) -> Outcome {
+        if self.process.is_running() {
+            return Ok(());
+        }
+        let link = spawn()?;
+        self.started(link.call(Request::Start(self.options.clone())).await)?;
+        self.process.lives(link);
+        Ok(())
+    }
+
+    fn pause(&self) -> Outcome {
+        self.process.pause()
+    }
+
+    fn resume(&self) -> Outcome {
+        self.process.resume()
+    }
+
+    fn process_id(&self) -> Outcome<i32> {
+        Ok(self.process.link()?.process_id())
+    }
+
+    async fn set_clock(&self, offset_ms: i64) -> Outcome {
+        self.tell(Request::SetClock { offset_ms }).await
+    }
+
+    fn foresee(&self, disk: Disk) {
+        self.fails.store(disk == Disk::Full, Ordering::Relaxed);
+    }
+
+    async fn store_failed(&self) -> Outcome<Option<String>> {
+        Ok(self.status().await?.told.store_failed)
+    }
 }

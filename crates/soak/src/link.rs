@@ -41,7 +41,10 @@ pub(crate) struct Link<Q, A> {
 impl<Q: Serialize, A: DeserializeOwned + Send + 'static> Link<Q, A> {
     /// Starts this program as `soak <role...>`; `told` is given what the child tells without being asked.
     pub(crate) fn spawn(role: &[&str], told: impl FnMut(A) + Send + 'static) -> io::Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
+        // A signal that is ignored when a program starts stays ignored: a file that may not grow is to be an error of a
+        // write, as a full disk is, and not the end of the process.
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(std::env::current_exe()?);
         command.args(role).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         // Ctrl-C on a terminal goes to the whole group: the parent alone decides what it means.
         command.process_group(0);

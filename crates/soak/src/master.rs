@@ -9,7 +9,7 @@ use std::{
 
 use archipelago::{
     Ack, FjallStore, LinkState, MultiMasterManager, NatsConfig, NatsPipeline, Notification, Notifications,
-    OnStart, Strategy, Switch, UpdateError, WriteOptions, WriteReceipt,
+    OnStart, SessionToken, Strategy, Switch, UpdateError, WriteOptions, WriteReceipt,
     clock::{Incarnation, ReplicaId},
     crdt::{GCounter, OrSet, PnCounter},
     manager::{VersionContent, WriteError},
@@ -19,9 +19,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     child::{self, Numbered, answer},
+    clock::SetClock,
     protocol::{
-        AckWanted, Actor, Amounts, Answer, CRDTS, Counted, Held, HeldValue, MasterOptions, Op, Reclaimable,
-        Request, Status, Told, Write, Written, now_unix_ms, number_of, value_of,
+        AckWanted, Actor, Amounts, Answer, CRDTS, Counted, Held, HeldValue, MasterOptions, Op, Read,
+        Reclaimable, Request, Status, Told, Write, Written, now_unix_ms, number_of, value_of,
     },
 };
 
@@ -31,9 +32,13 @@ const BULK_WRITES: usize = 512;
 /// How long a write waits for the broker or a peer; then it is acknowledged all the same.
 const ACK_DEADLINE: Duration = Duration::from_secs(2);
 
+/// How long a session waits for what it has seen elsewhere.
+const SESSION_DEADLINE: Duration = Duration::from_millis(300);
+
 #[derive(Debug)]
 struct Master {
     manager: MultiMasterManager,
+    clock: SetClock,
     switch: Switch,
     /// The name of this process inside of CRDTs.
     process: ReplicaId,
@@ -74,7 +79,8 @@ pub(crate) async fn serve() -> ExitCode {
 impl Master {
     /// Opens the store and starts the master; the server need not be reachable.
     async fn start(options: MasterOptions) -> Result<Master, String> {
-        let config = NatsConfig::new(options.server.as_str(), options.namespace.as_str())
+        let config = NatsConfig::new(options.servers.as_str(), options.namespace.as_str())
+            .replicas(options.replicas)
             .on_start(OnStart::Background);
         let pipeline = NatsPipeline::connect(config).await.map_err(|error| error.to_string())?;
         let switch = Switch::new(Arc::new(pipeline));
@@ -82,6 +88,7 @@ impl Master {
         let store = tokio::task::spawn_blocking(move || FjallStore::open(folder)).await;
         let store = store.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         let process = ReplicaId::new(&options.name, Incarnation::from_bits(rand::random()));
+        let clock = SetClock::default();
         let manager = MultiMasterManager::builder()
             .master_id(options.name)
             .namespace(options.namespace)
@@ -90,12 +97,13 @@ impl Master {
             .conflict_strategy(Strategy::Lww)
             .prefix_strategy(CRDTS, Strategy::CrdtMerge)
             .heartbeat_interval(Duration::from_millis(options.heartbeat_ms))
+            .clock(clock.clone())
             .start()
             .await
             .map_err(|error| error.to_string())?;
         let told = Arc::default();
         tokio::spawn(listen(manager.clone(), manager.subscribe(), Arc::clone(&told)));
-        Ok(Master { manager, switch, process: process.map_err(|error| error.to_string())?, told })
+        Ok(Master { manager, clock, switch, process: process.map_err(|error| error.to_string())?, told })
     }
 
     async fn answer(&self, request: Request) -> Answer {
@@ -109,6 +117,19 @@ impl Master {
         Ok(match request {
             Request::Start(_) => refused("it is started already"),
             Request::Write(write) => self.write(write).await?,
+            Request::Read(Read { id, after }) => {
+                self.has_seen(&after).await?;
+                let number = match self.register(&id).await?.map(|held| held.value) {
+                    Some(HeldValue::Number(number)) => Some(number),
+                    Some(HeldValue::Damaged(what)) => return Err(refused(what)),
+                    Some(HeldValue::Removed) | None => None,
+                };
+                Answer::Seen { number, seen: self.manager.session_token() }
+            }
+            Request::SetClock { offset_ms } => {
+                self.clock.set(offset_ms);
+                Answer::Done
+            }
             Request::Cut => {
                 self.switch.cut();
                 Answer::Done
@@ -165,7 +186,10 @@ impl Master {
     }
 
     async fn write(&self, write: Write) -> Result<Answer, Answer> {
-        let Write { id, op, ack } = write;
+        let Write { id, op, ack, after } = write;
+        if let Some(after) = after {
+            self.has_seen(&after).await?;
+        }
         let ack = match ack {
             AckWanted::Local => Ack::Local,
             AckWanted::Pipeline => Ack::Pipeline,
@@ -207,7 +231,15 @@ impl Master {
                 receipt
             }
         };
-        Ok(Answer::Written(Written { dot: receipt.dot, hlc: receipt.hlc, took_effect }))
+        Ok(Answer::Written(Written { seen: receipt.token, dot: receipt.dot, hlc: receipt.hlc, took_effect }))
+    }
+
+    /// Waits until all of this is applied.
+    async fn has_seen(&self, seen: &SessionToken) -> Result<(), Answer> {
+        match self.manager.wait_for(seen, SESSION_DEADLINE).await {
+            true => Ok(()),
+            false => Err(refused("it lacks what the session has seen")),
+        }
     }
 
     fn actor(&self, actor: Actor) -> ReplicaId {

@@ -2,6 +2,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use crate::{broker::Servers, fault::Kind};
+
 /// Break masters and their broker under load, again and again, and prove that nothing was lost
 ///
 /// Starts a nats-server and masters on durable stores, each a process of its own, and writers that never stop. Then one
@@ -35,6 +37,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
 
+    /// Three servers that keep the log three times, of which single ones are lost [default: one server]
+    #[arg(long)]
+    pub(crate) cluster: bool,
+
     /// How many masters
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(2..=16))]
     pub(crate) masters: u64,
@@ -60,6 +66,13 @@ pub(crate) struct Options {
     pub(crate) json: bool,
 }
 
+/// The options of a command as they are if none is given.
+pub(crate) fn defaults<A: Args>() -> A {
+    let command = A::augment_args(clap::Command::new("soak").no_binary_name(true));
+    let matches = command.get_matches_from(std::iter::empty::<String>());
+    A::from_arg_matches(&matches).expect("every option has a default")
+}
+
 /// What can happen to masters and their broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Fault {
@@ -69,8 +82,14 @@ pub(crate) enum Fault {
     WipeStream,
     /// SIGKILL of the server, and the loss of its files
     WipeFiles,
-    /// The server is stopped or killed, and started again
+    /// A server is stopped or killed, and started again
     BrokerRestart,
+    /// A server stands still (SIGSTOP)
+    BrokerPause,
+    /// A server of the cluster is parted from the others
+    BrokerPartition,
+    /// SIGKILL of all servers of the cluster, or of all but one
+    Outage,
     /// A master comes back on an older copy of its folder
     Restore,
     /// A second process runs on a copy of a master's folder
@@ -81,8 +100,20 @@ pub(crate) enum Fault {
     Deletes,
     /// A master is away during removals, is retired, and returns
     Laggard,
-    /// A master or the server stands still (SIGSTOP)
+    /// A master stands still (SIGSTOP)
     Pause,
+    /// A master is cut off from the broker, in one direction or both
+    Partition,
+    /// Messages between masters and the broker take long
+    Delay,
+    /// Messages must be sent again, and connections break
+    Loss,
+    /// The clock of a master jumps
+    Clock,
+    /// The disk of a master is full
+    DiskFull,
+    /// Many of these at once
+    Storm,
 }
 
 impl Fault {
@@ -91,7 +122,19 @@ impl Fault {
         match self {
             Fault::Kill => 8,
             Fault::WipeStream | Fault::WipeFiles | Fault::Restore | Fault::Twin => 3,
-            Fault::BrokerRestart | Fault::EmptyDisk | Fault::Deletes | Fault::Laggard | Fault::Pause => 2,
+            _ => 2,
+        }
+    }
+}
+
+impl Kind for Fault {
+    /// On a cluster, the loss of one server's files is not the loss of the log; one server alone has nobody to be parted
+    /// from.
+    fn is_of(self, servers: Servers) -> bool {
+        match self {
+            Fault::WipeFiles => servers == Servers::Single,
+            Fault::BrokerPartition | Fault::Outage => servers == Servers::Cluster,
+            _ => true,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use archipelago::{
-    Value,
+    SessionToken, Value,
     clock::{Dot, Hlc, ReplicaId, VersionVector},
 };
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,8 @@ pub(crate) struct MasterOptions {
     pub(crate) name: String,
     pub(crate) namespace: String,
     pub(crate) folder: PathBuf,
-    pub(crate) server: String,
+    pub(crate) servers: String,
+    pub(crate) replicas: usize,
     pub(crate) heartbeat_ms: u64,
 }
 
@@ -30,6 +31,11 @@ pub(crate) enum Request {
     /// The first one to a child.
     Start(MasterOptions),
     Write(Write),
+    Read(Read),
+    /// Sets the clock this far ahead of the system's, or behind it.
+    SetClock {
+        offset_ms: i64,
+    },
     /// Cut off from the pipeline.
     Cut,
     Heal,
@@ -73,6 +79,15 @@ pub(crate) struct Write {
     pub(crate) id: String,
     pub(crate) op: Op,
     pub(crate) ack: AckWanted,
+    /// What must be applied before: what the writer's session has seen.
+    pub(crate) after: Option<SessionToken>,
+}
+
+/// One read of a session: of a register, once all is applied that the session has seen.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Read {
+    pub(crate) id: String,
+    pub(crate) after: SessionToken,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -128,13 +143,24 @@ pub(crate) enum AckWanted {
 pub(crate) enum Answer {
     Done,
     Written(Written),
+    /// What a session read, and what it has seen with it.
+    Seen {
+        number: Option<u64>,
+        seen: SessionToken,
+    },
     Status(Box<Status>),
-    Digest { vector: VersionVector, digest: String },
+    Digest {
+        vector: VersionVector,
+        digest: String,
+    },
     Registers(Vec<Option<Held>>),
     Crdts(Vec<Option<Counted>>),
     Visible(usize),
     Reclaimable(Reclaimable),
-    Refused { reason: String, outcome_unknown: bool },
+    Refused {
+        reason: String,
+        outcome_unknown: bool,
+    },
 }
 
 /// A write was acknowledged.
@@ -142,6 +168,8 @@ pub(crate) enum Answer {
 pub(crate) struct Written {
     pub(crate) dot: Dot,
     pub(crate) hlc: Hlc,
+    /// All that the master had applied, with the write.
+    pub(crate) seen: SessionToken,
     /// False if a `Take` found nothing to take.
     pub(crate) took_effect: bool,
 }

@@ -1,7 +1,12 @@
+use std::collections::BTreeMap;
+
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
-use crate::ledger::Findings;
+use crate::{
+    ledger::Findings,
+    stage::{self, Ending},
+};
 
 /// What happened in a run, as `--json` prints it.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -9,13 +14,13 @@ pub(crate) struct Report {
     pub(crate) seed: u64,
     pub(crate) masters: u64,
     pub(crate) heartbeat_ms: u64,
-    pub(crate) elapsed_ms: u64,
     /// Faults that were brought about, healed and checked.
     pub(crate) rounds: u64,
+    /// The same by kind.
+    pub(crate) faults: BTreeMap<String, u64>,
     pub(crate) kills: u64,
     /// Of the log: its stream, or the files of its server.
     pub(crate) wipes: u64,
-    pub(crate) broker_restarts: u64,
     pub(crate) restores: u64,
     pub(crate) twins: u64,
     pub(crate) empty_disks: u64,
@@ -30,6 +35,12 @@ pub(crate) struct Report {
     pub(crate) lost: u64,
     pub(crate) duplicated: u64,
     pub(crate) divergent: u64,
+    /// What sessions wrote and read.
+    pub(crate) session_operations: u64,
+    /// Those that were reads.
+    pub(crate) session_reads: u64,
+    /// Reads of a session that did not see what it had written or read.
+    pub(crate) session_violations: u64,
     /// From the loss of the log, or from when its server is back, until a master noticed.
     pub(crate) notice_ms_max: Option<u64>,
     pub(crate) notice_ms_p50: Option<u64>,
@@ -41,12 +52,10 @@ pub(crate) struct Report {
     pub(crate) removed: u64,
     /// The largest round of removals.
     pub(crate) removals: Option<Removals>,
-    /// Why the run ended before its time.
-    pub(crate) error: Option<String>,
     /// The first things found wrong, in words.
     pub(crate) findings: Vec<String>,
-    /// Where the folders of a run that failed are.
-    pub(crate) kept: Option<String>,
+    #[serde(flatten)]
+    pub(crate) ending: Ending,
     #[serde(skip)]
     pub(crate) notices_ms: Vec<u64>,
 }
@@ -81,13 +90,14 @@ impl Report {
 
     pub(crate) fn diverged(&mut self, example: String) {
         self.divergent += 1;
-        if self.findings.len() < FINDINGS_MAX {
-            self.findings.push(example);
-        }
+        self.tell(example);
     }
 
-    pub(crate) fn is_clean(&self) -> bool {
-        self.lost == 0 && self.duplicated == 0 && self.divergent == 0 && self.error.is_none()
+    /// Tells in words what was found wrong.
+    pub(crate) fn tell(&mut self, finding: String) {
+        if self.findings.len() < FINDINGS_MAX {
+            self.findings.push(finding);
+        }
     }
 
     /// Computes what is computed from the rest.
@@ -96,19 +106,34 @@ impl Report {
         self.notice_ms_max = self.notices_ms.last().copied();
         self.notice_ms_p50 = self.notices_ms.get(self.notices_ms.len() / 2).copied();
     }
+}
 
-    /// For a person to read.
-    pub(crate) fn table(&self) -> String {
+impl stage::Report for Report {
+    fn ending(&mut self) -> &mut Ending {
+        &mut self.ending
+    }
+
+    fn is_clean(&self) -> bool {
+        self.lost == 0 && self.duplicated == 0 && self.divergent == 0 && self.session_violations == 0
+    }
+
+    fn findings(&self) -> &[String] {
+        &self.findings
+    }
+
+    fn table(&self) -> String {
         let mut table = Table::new();
         table.load_style(presets::UTF8_FULL_CONDENSED);
         table.set_header(["what", "count"]);
         let notices = |value: Option<u64>| value.map_or("-".to_owned(), |ms| format!("{ms} ms"));
+        for (fault, rounds) in &self.faults {
+            table.add_row([format!("rounds of {fault}"), rounds.to_string()]);
+        }
         let rows = [
             ("kills", self.kills.to_string()),
             ("wipes of the log", self.wipes.to_string()),
             ("  noticed after, at most", notices(self.notice_ms_max)),
             ("  noticed after, half of them", notices(self.notice_ms_p50)),
-            ("restarts of the broker", self.broker_restarts.to_string()),
             ("restores of an older copy", self.restores.to_string()),
             ("twins on one folder", self.twins.to_string()),
             ("changes of identity", self.reincarnations.to_string()),
@@ -120,9 +145,11 @@ impl Report {
             ("writes acknowledged", self.acknowledged.to_string()),
             ("writes with unknown outcome", self.unknown.to_string()),
             ("writes refused", self.refused.to_string()),
+            ("operations of sessions", self.session_operations.to_string()),
             ("LOST", self.lost.to_string()),
             ("DUPLICATED", self.duplicated.to_string()),
             ("DIVERGENT", self.divergent.to_string()),
+            ("SESSIONS WENT BACK", self.session_violations.to_string()),
         ];
         for (what, count) in rows {
             table.add_row([what.to_owned(), count]);

@@ -1,144 +1,104 @@
 //! A run: fault after fault until the time is over, and the verdict.
 
 use std::{
-    path::Path,
     process::ExitCode,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    sync::{Arc, Mutex},
 };
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-use clap::ValueEnum;
-
 use crate::{
-    actions,
-    failure::{Failure, Outcome},
-    fleet::{Fleet, millis},
-    interrupt::{EXIT_STATUS, Interrupt},
+    broker::Servers,
+    failure::Outcome,
+    fault::{Kind as _, chosen},
+    fleet::Fleet,
     load::Load,
     options::{Fault, Options},
-    progress::Progress,
     report::Report,
+    stage::{Stage, faults},
 };
 
-/// How long a fault may go on after the time of the run is over.
-const OVERTIME: Duration = Duration::from_secs(180);
+/// In which order faults come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// By chance, those of greater weight more often.
+    ByWeight,
+    /// One after the other.
+    InTurn,
+}
 
 /// Runs, and tells how it went.
 pub(crate) async fn run(options: Options) -> ExitCode {
     let seed = options.seed.unwrap_or_else(|| rand::random::<u64>() >> 16);
-    let json = options.json;
+    let (json, stage) = (options.json, Stage::new(options.dir.clone()));
+    stage.progress.say(&format!("seed {seed}"));
+    let report = play(options, seed, Order::ByWeight, &stage).await;
+    stage.conclude(report, json)
+}
+
+/// A run on this stage.
+pub(crate) async fn play(options: Options, seed: u64, order: Order, stage: &Stage) -> Report {
     let report =
         Report { seed, masters: options.masters, heartbeat_ms: options.heartbeat_ms, ..Report::default() };
-    let (report, progress) = (Arc::new(Mutex::new(report)), Arc::new(Progress::new()));
-    let load = Arc::new(Load::new());
-    let interrupt = Interrupt::listen();
-    let began = Instant::now();
-    progress.say(&format!("seed {seed}"));
-    let outcome = in_home(options, seed, &report, &progress, &load, &interrupt).await;
-    progress.finish();
-
-    let mut report = report.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let (report, load) = (Arc::new(Mutex::new(report)), Arc::new(Load::new()));
+    let work = async |home| {
+        let work = async {
+            let random = StdRng::seed_from_u64(seed);
+            let (report, progress, load) = (report.clone(), stage.progress.clone(), load.clone());
+            let mut plan = Plan::of(&options, order)?;
+            let minutes = options.minutes;
+            let fleet = Fleet::start(options, seed, random, home, report, progress, load);
+            let mut fleet = fleet.await?;
+            faults(&mut fleet, minutes, |fleet| plan.next(fleet)).await
+        };
+        stage.interrupt.unless(work).await
+    };
+    let mut report = stage.run(&report, work).await;
     let counts = load.ledger(|ledger| ledger.counts);
     report.acknowledged += counts.acknowledged;
     (report.unknown, report.refused) = (counts.unknown, counts.refused);
-    report.elapsed_ms = millis(began.elapsed());
-    report.error = outcome.as_ref().err().map(ToString::to_string);
+    let sessions = load.sessions.history();
+    report.session_operations = sessions.operations().len() as u64;
+    let reads = sessions.operations().iter().filter(|operation| operation.op.consistency().is_some());
+    report.session_reads = reads.count() as u64;
     report.close();
-    eprintln!("{}", report.table());
-    if let Some(error) = &report.error {
-        eprintln!("error: {error}");
-    }
-    if let Some(kept) = &report.kept {
-        eprintln!("the folders are kept: {kept}");
-    }
-    if json {
-        println!("{}", serde_json::to_string(&report).unwrap_or_default());
-    }
-    match outcome {
-        Err(Failure::Interrupted) => ExitCode::from(EXIT_STATUS),
-        _ if report.is_clean() => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
-    }
+    report
 }
 
-/// Makes the folder of the run, and removes it unless something went wrong.
-async fn in_home(
-    options: Options,
-    seed: u64,
-    report: &Arc<Mutex<Report>>,
-    progress: &Arc<Progress>,
-    load: &Arc<Load>,
-    interrupt: &Interrupt,
-) -> Outcome {
-    let mut maker = tempfile::Builder::new();
-    maker.prefix("archipelago-soak-");
-    let home = match &options.dir {
-        Some(folder) => maker.tempdir_in(folder),
-        None => maker.tempdir(),
-    };
-    let home = home.map_err(Failure::broken("make a folder for the run"))?;
-    let (report_of_fleet, path) = (report.clone(), home.path().to_owned());
-    let work = async {
-        let random = StdRng::seed_from_u64(seed);
-        let (progress, load) = (progress.clone(), load.clone());
-        let fleet = Fleet::start(options, seed, random, path, report_of_fleet, progress, load);
-        let mut fleet = fleet.await?;
-        faults(&mut fleet).await
-    };
-    let outcome = interrupt.unless(work).await;
-    if !matches!(outcome, Ok(()) | Err(Failure::Interrupted)) {
-        keep(home.keep().as_path(), report);
+/// Which faults come, and how many.
+#[derive(Debug)]
+struct Plan {
+    faults: Vec<Fault>,
+    order: Order,
+    kills: Option<u64>,
+    rounds: u64,
+    done: u64,
+}
+
+impl Plan {
+    fn of(options: &Options, order: Order) -> Outcome<Plan> {
+        let (faults, rounds) = match options.kills {
+            Some(_) => (vec![Fault::Kill], None),
+            None => (chosen(&options.only, Servers::clustered(options.cluster))?, options.rounds),
+        };
+        Ok(Plan { faults, order, kills: options.kills, rounds: rounds.unwrap_or(u64::MAX), done: 0 })
     }
-    outcome
-}
 
-fn keep(home: &Path, report: &Arc<Mutex<Report>>) {
-    let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
-    report.kept = Some(home.display().to_string());
-}
-
-/// Fault after fault, and a last look at everything.
-async fn faults(fleet: &mut Fleet) -> Outcome {
-    let time = Duration::from_secs_f64(fleet.options.minutes.clamp(0.0, 1e6) * 60.0);
-    let deadline = Instant::now() + time;
-    let (faults, rounds) = match fleet.options.kills {
-        Some(kills) => (vec![Fault::Kill], Some(kills)),
-        None if fleet.options.only.is_empty() => (Fault::value_variants().to_vec(), fleet.options.rounds),
-        None => (fleet.options.only.clone(), fleet.options.rounds),
-    };
-    let all = async {
-        fleet.check("start").await?;
-        let mut done = 0;
-        while Instant::now() < deadline && rounds.is_none_or(|rounds| done < rounds) {
-            let fault = choose(&faults, fleet);
-            let what = format!(
-                "#{} {}",
-                done + 1,
-                fault.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
-            );
-            fleet.progress.show(&what);
-            actions::act(fault, &what, fleet).await?;
-            fleet.count(|report| report.rounds += 1);
-            done = match fleet.options.kills {
-                // A round may have more than one.
-                Some(_) => fleet.report.lock().unwrap_or_else(PoisonError::into_inner).kills,
-                None => done + 1,
-            };
+    fn next(&mut self, fleet: &mut Fleet) -> Option<(Fault, String)> {
+        // A round may have more than one kill.
+        let kills = fleet.kills();
+        if self.done >= self.rounds || self.kills.is_some_and(|wanted| kills >= wanted) {
+            return None;
         }
-        fleet.progress.show("end: comparing all that is remembered");
-        fleet.verify_all().await?;
-        fleet.close().await;
-        Ok(())
-    };
-    let over = (deadline + OVERTIME).saturating_duration_since(Instant::now());
-    match tokio::time::timeout(over, all).await {
-        Ok(outcome) => outcome,
-        Err(_) => {
-            let minutes = time.as_secs() / 60;
-            Err(Failure::Broken(format!("the last fault goes on although the {minutes} minutes are over")))
-        }
+        let fault = match self.order {
+            Order::ByWeight => choose(&self.faults, fleet),
+            Order::InTurn => {
+                let place = self.done % self.faults.len() as u64;
+                self.faults[usize::try_from(place).unwrap_or(0)]
+            }
+        };
+        self.done += 1;
+        Some((fault, format!("#{} {}", self.done, fault.name())))
     }
 }
 

@@ -27,7 +27,7 @@
 //! | `search` | [`search`]: the search for a minimal [`Counterexample`] |
 //! | `folder_image` | [`FolderImage`]: what a crash leaves of the files of a store |
 //! | `stored_master` | [`StoredMaster`]: whether the rows of a master fit together |
-//! | `tcp_proxy` | [`TcpProxy`]: a relay that cuts a client off from its server |
+//! | `tcp_proxy` | [`TcpProxy`]: a relay that cuts a client off from its server, in one direction or both, or is a bad [`Line`] |
 //! | `rehearsal` | whole managers on one thread and virtual time, broken again and again: one seed decides everything (feature `managers`) |
 //! | [`nats`] | a real nats-server with JetStream, started, broken and mended by a test |
 //!
@@ -61,4 +61,4 @@ pub use merge_laws::{MergeLaws, merge_laws};
 pub use search::{Counterexample, assert_law, search};
 pub use sibling_laws::sibling_laws;
 pub use stored_master::{Inconsistency, StoredMaster};
-pub use tcp_proxy::TcpProxy;
+pub use tcp_proxy::{Line, TcpProxy, Towards};

@@ -6,9 +6,10 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use archipelago_testkit::nats::{NatsServer, NatsServerError};
+use archipelago_testkit::nats::{NatsCluster, NatsServer, NatsServerError};
 use async_nats::jetstream::{self, stream};
 use async_nats::{Client, ConnectOptions};
+use futures::StreamExt;
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
@@ -164,4 +165,47 @@ async fn no_server_outlives_a_killed_test_process() -> TestResult {
         std::thread::sleep(Duration::from_millis(5));
     }
     Ok(())
+}
+
+/// Whether what answers at one server is heard at the other.
+async fn is_heard(from: &NatsServer, at: &NatsServer) -> Result<bool, Box<dyn std::error::Error>> {
+    let (asks, answers) = (connect(at).await?, connect(from).await?);
+    let mut asked = answers.subscribe("question").await?;
+    answers.flush().await?;
+    let answering = async {
+        while let Some(question) = asked.next().await {
+            let reply = question.reply.expect("a request has a reply subject");
+            let _ = answers.publish(reply, "answer".into()).await;
+        }
+    };
+    let asking = tokio::time::timeout(Duration::from_secs(1), asks.request("question", "".into()));
+    tokio::select! {
+        answer = asking => Ok(matches!(answer, Ok(Ok(_)))),
+        () = answering => Ok(false),
+    }
+}
+
+async fn until_heard(cluster: &NatsCluster, from: usize, at: usize, wanted: bool) -> TestResult {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while is_heard(&cluster.servers()[from], &cluster.servers()[at]).await? != wanted {
+        assert!(Instant::now() < deadline, "{from} is heard at {at}: {}", !wanted);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_server_parted_from_its_cluster_is_heard_by_its_own_clients_only_until_it_is_healed() -> TestResult
+{
+    let cluster = NatsCluster::start_divisible(3).await?;
+    for way in [NatsCluster::cut, NatsCluster::stall] {
+        until_heard(&cluster, 2, 0, true).await?;
+        until_heard(&cluster, 1, 2, true).await?;
+        way(&cluster, 2);
+        until_heard(&cluster, 2, 0, false).await?;
+        until_heard(&cluster, 1, 2, false).await?;
+        until_heard(&cluster, 2, 2, true).await?;
+        until_heard(&cluster, 1, 0, true).await?;
+        cluster.heal();
+    }
+    until_heard(&cluster, 2, 0, true).await
 }

@@ -367,12 +367,24 @@ async fn keep_lease(
 
 /// Waits for a broker that is away.
 async fn first_lease(shared: &Shared) -> Option<Arc<dyn archipelago_pipeline::Lease>> {
+    let mut told = None;
     loop {
         match shared.pipeline.lease(shared.options.lease).await {
-            Ok(lease) => return Some(lease),
+            Ok(lease) => {
+                // Whatever else was told meanwhile stays.
+                shared.standing.send_if_modified(|standing| {
+                    let is_over = told.is_some() && standing.trouble == told;
+                    if is_over {
+                        standing.trouble = None;
+                    }
+                    is_over
+                });
+                return Some(lease);
+            }
             Err(PipelineError::Closed) => return None,
             Err(error) => {
-                shared.standing.send_modify(|standing| standing.trouble = Some(error.to_string()));
+                told = Some(error.to_string());
+                shared.standing.send_modify(|standing| standing.trouble.clone_from(&told));
             }
         }
         tokio::select! {

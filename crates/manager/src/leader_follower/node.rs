@@ -211,9 +211,12 @@ impl Node {
             Pulled::Message(message) => message,
             Pulled::Opened { log, after } => {
                 let place = Place { log: log.id.clone(), sequence: after };
-                // A mirror goes by another name, and has the same sequences.
+                // A mirror goes by another name, and has the same sequences. Of a log of which nothing was read yet it is not
+                // known what it holds.
                 let is_known = self.state.place().is_some_and(|known| {
-                    known.sequence == after && (known.log == log.id || known.log.name != log.id.name)
+                    known.sequence == after
+                        && after > 0
+                        && (known.log == log.id || known.log.name != log.id.name)
                 });
                 if self.log.id.as_ref() != Some(&log.id) {
                     self.marks.clear();

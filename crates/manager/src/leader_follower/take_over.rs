@@ -46,6 +46,16 @@ pub(super) enum Halt {
     },
 }
 
+/// Where the entries are that other nodes told of.
+enum Told {
+    /// Here, or nowhere.
+    IsHere,
+    /// The log is not as it was when it was read.
+    MayBeInTheLog,
+    /// At a node that gives no more than its whole state, which was taken.
+    TakesTheState { reason: String },
+}
+
 impl std::fmt::Display for Halt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -113,8 +123,10 @@ impl Node {
             if claimed.is_some() && self.term_start == claimed {
                 return Ok(Ok(()));
             }
-            if let Some(reason) = self.fetch_what_was_told_of().await? {
-                return Ok(Err(Halt::Unfit { reason }));
+            match self.fetch_what_was_told_of().await? {
+                Told::IsHere => {}
+                Told::MayBeInTheLog => continue,
+                Told::TakesTheState { reason } => return Ok(Err(Halt::Unfit { reason })),
             }
             if self.reads_mirror == Some(true) {
                 return Ok(Err(Halt::Unfit { reason: "it reads from a mirror of the log".into() }));
@@ -269,25 +281,34 @@ impl Node {
         }
     }
 
-    /// Has what other nodes told of and the log does not hold. Gives what keeps this node from leading, if somebody has it
-    /// who cannot give it entry by entry.
-    async fn fetch_what_was_told_of(&mut self) -> Result<Option<String>, StoreError> {
+    /// Has what other nodes told of and the log does not hold.
+    async fn fetch_what_was_told_of(&mut self) -> Result<Told, StoreError> {
         let (term, told, _) = self.shared.peers().furthest();
         let have = self.state.history().index;
         if told <= have || self.fetch(told).await? {
-            return Ok(None);
+            return Ok(Told::IsHere);
         }
         if let Some(source) = self.source(told) {
             let reason =
                 format!("{source:?} has entries up to {told}, and its tail does not reach back to {have}");
             self.resync(&reason).await?;
-            return Ok(Some(reason));
+            return Ok(Told::TakesTheState { reason });
+        }
+        match self.shared.pipeline.state().await {
+            Ok(end) if self.log.id.as_ref() == Some(&end.id) && self.log.sequence >= end.last_sequence => {}
+            // Who told of them may have written them after the log was read here.
+            Ok(_) => return Ok(Told::MayBeInTheLog),
+            Err(error) => {
+                self.trouble(Some(error.to_string()));
+                self.wait(RETRY_PAUSE).await;
+                return Ok(Told::MayBeInTheLog);
+            }
         }
         let have = self.state.history().index;
         tracing::error!(node = %self.shared.node, have, told, "entries that were told of are nowhere to be had");
         self.shared.notify(Notification::EntriesMissing { have, told });
         self.shared.peers().give_up_furthest(term, have);
-        Ok(None)
+        Ok(Told::IsHere)
     }
 
     /// Appends what is in the tail and not in the log.

@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use archipelago_manager::leader_follower::{LeaderFollowerManager, Notification, ReadConsistency, Write};
-use archipelago_pipeline::MemoryBroker;
+use archipelago_pipeline::{Fault, MemoryBroker, Pipeline};
+use archipelago_proto::{EntryBatch, Limits};
+use futures::FutureExt;
 
 use crate::support::*;
 
@@ -58,6 +60,42 @@ async fn a_log_that_was_deleted_is_made_again_from_what_the_leader_keeps() {
     let late = node(&broker, "late").await;
     assert!(late.wait_for_sequence(leader.last_applied_sequence(), DEADLINE).await);
     assert_eq!(late.digest(), leader.digest());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_is_made_again_whole_although_appends_fail_meanwhile() {
+    for fault in [Fault::LoseMessage, Fault::LoseAck, Fault::Unavailable] {
+        for at in [1, 4] {
+            let broker = MemoryBroker::default();
+            let leader = node(&broker, "a").await;
+            until("it leads", || leader.is_leader()).await;
+            write_some(&leader, 0, 10).await;
+            let mut notifications = leader.subscribe();
+            broker.delete_log(NAMESPACE);
+            for _ in 0..at {
+                // Which an append is not: so many succeed first.
+                broker.fault_next(Fault::StoreTwice);
+            }
+            broker.fault_next(fault);
+            heard(&mut notifications, "it is mended", |it| matches!(it, Notification::LogMended { .. }))
+                .await;
+            write_some(&leader, 10, 12).await;
+            let expected: Vec<u64> = (1..=leader.last_applied_sequence()).collect();
+            assert_eq!(indexes(&broker).await, expected, "{fault:?} of append {at}");
+        }
+    }
+}
+
+/// Which entries the log holds.
+async fn indexes(broker: &MemoryBroker) -> Vec<u64> {
+    let mut messages = broker.pipeline(NAMESPACE).subscribe(0).await.expect("a log");
+    let mut indexes = Vec::new();
+    while let Some(message) = messages.next().now_or_never() {
+        let payload = message.expect("a message").payload.expect("one that is not in parts");
+        let batch = EntryBatch::decode(payload, &Limits::default()).expect("entries");
+        indexes.extend(batch.first_index..=batch.last_index());
+    }
+    indexes
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,6 +12,7 @@ use crate::{
     fleet::Fleet,
     island::Island,
     protocol::{Actor, Request},
+    scene::Node as _,
 };
 
 /// How many entities are there when the copy is made and removed before it is put back: they must not return.
@@ -80,7 +81,7 @@ pub(crate) async fn twin(what: &str, fleet: &mut Fleet) -> Outcome {
     fleet.check(&format!("{what} {}: both", island.label)).await?;
 
     let leaving = if fleet.random.random_bool(0.5) { at } else { fleet.members.len() - 1 };
-    let gone = fleet.members.swap_remove(leaving);
+    let gone = fleet.dismiss(leaving);
     let _held = gone.island.gate.clone().write_owned().await;
     // All that it wrote since the check must have left it, too.
     fleet.drained(&gone.island).await?;

@@ -7,6 +7,7 @@ use rand::RngExt;
 use crate::{
     failure::{Failure, Outcome},
     fleet::Fleet,
+    scene::Node as _,
 };
 
 /// SIGKILL at a moment of chance; one in four times again while it starts.
@@ -50,27 +51,16 @@ pub(crate) async fn empty_disk(what: &str, fleet: &mut Fleet) -> Outcome {
     Ok(())
 }
 
-/// A master or the server stands still for a while.
+/// A master stands still for a while.
 pub(crate) async fn pause(what: &str, fleet: &mut Fleet) -> Outcome {
     fleet.work(50..300).await;
-    let at = fleet.random.random_range(0..=fleet.members.len());
-    let what = match fleet.members.get(at) {
-        Some(member) => {
-            let island = member.island.clone();
-            island.pause()?;
-            fleet.work(200..4_000).await;
-            island.resume()?;
-            format!("{what} {}", island.label)
-        }
-        None => {
-            fleet.server.pause().map_err(Failure::broken("pause the server"))?;
-            fleet.work(200..8_000).await;
-            fleet.server.resume().map_err(Failure::broken("resume the server"))?;
-            format!("{what} server")
-        }
-    };
+    let at = fleet.pick();
+    let island = fleet.members[at].island.clone();
+    island.pause()?;
+    fleet.work(200..4_000).await;
+    island.resume()?;
     fleet.work(50..300).await;
-    fleet.check(&what).await?;
+    fleet.check(&format!("{what} {}", island.label)).await?;
     fleet.count(|report| report.pauses += 1);
     Ok(())
 }

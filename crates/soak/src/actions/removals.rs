@@ -9,10 +9,12 @@ use rand::RngExt;
 
 use crate::{
     failure::{Failure, Outcome},
-    fleet::{Fleet, millis, statuses},
+    fleet::{Fleet, statuses},
     island::Island,
     protocol::{Request, Status},
     report::Removals,
+    scene::Node as _,
+    stage::millis,
 };
 
 /// How many entities are written or removed before the next master goes on.

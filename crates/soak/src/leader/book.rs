@@ -7,16 +7,10 @@ use archipelago::{
 };
 use archipelago_testkit::history::{Append, Claim, LogEntry};
 
+use crate::scene::Since;
+
 /// What was found wrong is counted; so many are kept in words.
 const FINDINGS_MAX: usize = 20;
-
-/// Whether the log is as it was when it was read last, and has only grown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Since {
-    Grown,
-    /// It lost something, and nodes may have put that back: it is read again from its beginning.
-    Lost,
-}
 
 /// All that the log ever held, by what was read of it between faults.
 #[derive(Debug, Default)]

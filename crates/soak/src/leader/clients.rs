@@ -19,8 +19,9 @@ use tokio::{
 use super::{
     member::{Leading, Member},
     node::DEADLINE,
-    protocol::{Answer, Request, now_ns},
+    protocol::{Answer, Request},
 };
+use crate::now::now_ns;
 
 /// How many keys all clients write to, in each epoch.
 const SHARED_KEYS: u64 = 5;
@@ -33,7 +34,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What all clients have in common.
 #[derive(Debug)]
-pub(crate) struct Scene {
+pub(crate) struct Clients {
     pub(crate) members: Vec<Arc<Member>>,
     pub(crate) leading: watch::Sender<Leading>,
     pub(crate) recorder: Recorder,
@@ -54,9 +55,9 @@ pub(crate) struct Acknowledged {
     pub(crate) completed_ns: u64,
 }
 
-impl Scene {
-    pub(crate) fn new(members: Vec<Arc<Member>>, leading: watch::Sender<Leading>) -> Scene {
-        Scene {
+impl Clients {
+    pub(crate) fn new(members: Vec<Arc<Member>>, leading: watch::Sender<Leading>) -> Clients {
+        Clients {
             members,
             leading,
             recorder: Recorder::new(),
@@ -102,6 +103,11 @@ impl Scene {
                 pending.failed();
                 None
             }
+            Ok(Some(Answer::Unknown)) => {
+                // One whose store failed answers nothing else: whoever leads next is waited for.
+                let _ = tokio::time::timeout(PATIENCE, leads_no_more(&mut leading, at)).await;
+                None
+            }
             // Dropped, it is unknown.
             Ok(_) => None,
         }
@@ -113,7 +119,7 @@ async fn leads_no_more(leading: &mut watch::Receiver<Leading>, at: usize) {
 }
 
 /// Starts a client. `number` is its own among all of the run.
-pub(crate) fn spawn(scene: Arc<Scene>, seed: u64, number: u64) -> AbortHandle {
+pub(crate) fn spawn(scene: Arc<Clients>, seed: u64, number: u64) -> AbortHandle {
     let random = StdRng::seed_from_u64(seed.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
     let client = Client { scene, random, number, made: 0, epoch: 0, known: HashMap::new(), own: Vec::new() };
     tokio::spawn(client.run()).abort_handle()
@@ -121,7 +127,7 @@ pub(crate) fn spawn(scene: Arc<Scene>, seed: u64, number: u64) -> AbortHandle {
 
 #[derive(Debug)]
 struct Client {
-    scene: Arc<Scene>,
+    scene: Arc<Clients>,
     random: StdRng,
     number: u64,
     made: u64,

@@ -10,9 +10,9 @@ use rand::{RngExt, rngs::StdRng};
 use tokio::{sync::watch, task::AbortHandle};
 
 use super::{
-    book::{Book, Since},
-    broker::Broker,
-    clients::{self, Acknowledged, Scene},
+    book::Book,
+    clients::{self, Acknowledged, Clients},
+    faults,
     member::{Leading, Member},
     options::{Fault, Options},
     protocol::{NodeOptions, Status, Told},
@@ -20,9 +20,12 @@ use super::{
     verdict::{self, Seen},
 };
 use crate::{
+    broker::{Broker, Servers},
     failure::{Failure, Outcome},
-    fleet::millis,
+    fault::Kind as _,
     progress::Progress,
+    scene::{Node as _, Scene, Since},
+    stage::millis,
 };
 
 /// How often a state that cannot be awaited is looked at.
@@ -37,7 +40,7 @@ const NAMESPACE: &str = "soak";
 pub(crate) struct Ensemble {
     // Dropped in this order: who writes, who is asked, who keeps the log.
     clients: Vec<AbortHandle>,
-    pub(crate) scene: Arc<Scene>,
+    pub(crate) scene: Arc<Clients>,
     pub(crate) broker: Broker,
     pub(crate) options: Options,
     pub(crate) random: StdRng,
@@ -63,7 +66,7 @@ impl Ensemble {
         report: Arc<Mutex<Report>>,
         progress: Arc<Progress>,
     ) -> Outcome<Ensemble> {
-        let broker = Broker::start(options.cluster).await?;
+        let broker = Broker::start(Servers::clustered(options.cluster)).await?;
         let leading = watch::Sender::<Leading>::default();
         let mut members = Vec::new();
         for number in 1..=options.nodes {
@@ -79,7 +82,7 @@ impl Ensemble {
             };
             members.push(Arc::new(Member::start(members.len(), node, way, leading.clone()).await?));
         }
-        let scene = Arc::new(Scene::new(members, leading));
+        let scene = Arc::new(Clients::new(members, leading));
         let clients =
             (1..=options.clients).map(|number| clients::spawn(scene.clone(), seed, number)).collect();
         let book = Book::default();
@@ -113,7 +116,7 @@ impl Ensemble {
 
     /// Waits for the acknowledgement of a write that was asked for after `since_ns`, in a term greater than `term`, and
     /// counts how long that took.
-    pub(crate) async fn served(&self, fault: Fault, since_ns: u64, term: Option<u64>) -> Outcome {
+    pub(crate) async fn served(&self, fault: &str, since_ns: u64, term: Option<u64>) -> Outcome {
         let mut acknowledged = self.scene.acknowledged.subscribe();
         let is_it =
             |seen: &Acknowledged| seen.invoked_ns > since_ns && term.is_none_or(|term| seen.term > term);
@@ -123,12 +126,12 @@ impl Ensemble {
             _ => return Err(self.late("a write is acknowledged again", self.deadline()).await),
         };
         let ms = seen.completed_ns.saturating_sub(since_ns) / 1_000_000;
-        self.count(|report| report.failover_ms.entry(fault.name()).or_default().add(ms));
+        self.count(|report| report.failover_ms.entry(fault.to_owned()).or_default().add(ms));
         Ok(())
     }
 
     /// Waits until a node has told that it leads no more, and counts how long that took.
-    pub(crate) async fn demoted(&self, fault: Fault, member: &Member, since_ns: u64, term: u64) -> Outcome {
+    pub(crate) async fn demoted(&self, fault: &str, member: &Member, since_ns: u64, term: u64) -> Outcome {
         let heard = async || {
             let told = member.told();
             let demoted_at = told.iter().find_map(|told| match told {
@@ -140,7 +143,7 @@ impl Ensemble {
         let what = format!("{} tells that it does not lead in term {term} any more", member.name());
         let within = Duration::from_millis(self.options.lease_ms) * DEMOTION_LEASES_MAX;
         let ms = self.until(&what, within, heard).await?;
-        self.count(|report| report.demoted_ms.entry(fault.name()).or_default().add(ms));
+        self.count(|report| report.demoted_ms.entry(fault.to_owned()).or_default().add(ms));
         Ok(())
     }
 
@@ -251,7 +254,7 @@ impl Ensemble {
     }
 
     /// Ends the load, and reads the log for the last time.
-    pub(crate) async fn finish(&mut self) -> Outcome {
+    async fn end_load(&mut self) -> Outcome {
         let gate = self.scene.gate.clone();
         let held = gate.write().await;
         // Nothing is under way.
@@ -271,5 +274,67 @@ impl Ensemble {
         let gate = self.scene.gate.clone();
         let _held = gate.write().await;
         join_all(self.scene.members.iter().map(|member| member.close())).await;
+    }
+}
+
+impl Scene for Ensemble {
+    type Fault = Fault;
+    type Node = Member;
+
+    async fn begin(&mut self) -> Outcome {
+        self.settle("start", Since::Grown).await
+    }
+
+    async fn bring(&mut self, fault: Fault, what: &str) -> Outcome {
+        faults::bring(fault, what, self).await?;
+        self.count(|report| *report.rounds.entry(fault.name()).or_default() += 1);
+        Ok(())
+    }
+
+    async fn finish(&mut self) -> Outcome {
+        self.end_load().await
+    }
+
+    fn show(&self, what: &str) {
+        self.progress.show(what);
+    }
+
+    fn broker(&mut self) -> &mut Broker {
+        &mut self.broker
+    }
+
+    fn streams(&self) -> Vec<String> {
+        Ensemble::streams().to_vec()
+    }
+
+    fn random(&mut self) -> &mut StdRng {
+        &mut self.random
+    }
+
+    fn nodes(&self) -> Vec<Arc<Member>> {
+        self.scene.members.clone()
+    }
+
+    async fn work(&mut self, ms: std::ops::Range<u64>) {
+        Ensemble::work(self, ms).await;
+    }
+
+    async fn enthrone(&mut self, node: &Arc<Member>) -> Outcome {
+        // It may need more than one lease for it, as it has just been started.
+        self.until(&format!("{} leads", node.name()), self.deadline(), async || {
+            node.promote().await?;
+            Ok((node.status().await?.role == "leader").then_some(()))
+        })
+        .await
+    }
+
+    async fn serves(&mut self, fault: &'static str, since_ns: u64) -> Outcome {
+        self.served(fault, since_ns, None).await
+    }
+
+    async fn recovers(&mut self, fault: &'static str, since_ns: u64, what: &str, log: Since) -> Outcome {
+        self.served(&format!("{fault}, healed"), since_ns, None).await?;
+        self.work(0..300).await;
+        self.settle(what, log).await
     }
 }

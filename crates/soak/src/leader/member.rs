@@ -1,21 +1,20 @@
 use std::{
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use tokio::sync::watch;
 
-use super::{
-    broker::Way,
-    protocol::{Answer, NodeOptions, Request, Status, Told},
-};
+use super::protocol::{Answer, NodeOptions, Request, Status, Told};
 use crate::{
+    broker::Way,
     failure::{Failure, Outcome},
     link::Link,
+    process::Process,
+    scene::{Disk, Node},
 };
 
-/// How long a child may take to end in good order.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a child may take to say how it is.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -36,8 +35,7 @@ pub(crate) struct Member {
     at: usize,
     options: NodeOptions,
     pub(crate) way: Way,
-    /// `None` while it is killed.
-    link: watch::Sender<Option<Arc<NodeLink>>>,
+    process: Process<Request, Answer>,
     /// In all its lives.
     told: Arc<Mutex<Vec<Told>>>,
     leading: watch::Sender<Leading>,
@@ -50,8 +48,8 @@ impl Member {
         way: Way,
         leading: watch::Sender<Leading>,
     ) -> Outcome<Member> {
-        let member =
-            Member { at, options, way, link: watch::Sender::new(None), told: Arc::default(), leading };
+        let process = Process::new(options.name.clone());
+        let member = Member { at, options, way, process, told: Arc::default(), leading };
         member.restart().await?;
         Ok(member)
     }
@@ -60,19 +58,61 @@ impl Member {
         &self.options.name
     }
 
-    pub(crate) fn is_running(&self) -> bool {
-        self.link.borrow().is_some()
+    /// The answer; `Ok(None)` if its process ended before it came. An error if it was not asked.
+    pub(crate) async fn call(&self, request: Request) -> Outcome<Option<Answer>> {
+        Ok(self.process.link()?.call(request).await)
     }
 
-    /// SIGKILL; returns once the process is gone.
-    pub(crate) async fn kill(&self) -> Outcome {
-        let Some(link) = self.link.send_replace(None) else { return Ok(()) };
-        link.kill().await.map_err(Failure::broken("kill a node"))
+    pub(crate) async fn status(&self) -> Outcome<Status> {
+        let failed = |reason: String| Failure::Broken(format!("{}: {reason}", self.name()));
+        match tokio::time::timeout(STATUS_TIMEOUT, self.call(Request::Status)).await {
+            Ok(Ok(Some(Answer::Status(status)))) => Ok(*status),
+            Ok(Ok(other)) => Err(failed(format!("asked how it is, it answered {other:?}"))),
+            Ok(Err(failure)) => Err(failure),
+            Err(_) => Err(failed("it does not say how it is".into())),
+        }
     }
 
-    /// Starts it on its folder, if it does not run.
-    pub(crate) async fn restart(&self) -> Outcome {
-        if self.is_running() {
+    pub(crate) fn told(&self) -> Vec<Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn tell(&self, request: Request) -> Outcome {
+        match self.call(request).await? {
+            Some(Answer::Done) => Ok(()),
+            other => Err(Failure::Broken(format!("{}: unexpected answer {other:?}", self.name()))),
+        }
+    }
+
+    /// Asks it to lead; whether it does is seen by its status.
+    pub(crate) async fn promote(&self) -> Outcome {
+        self.call(Request::Promote).await.map(drop)
+    }
+}
+
+impl Node for Member {
+    fn name(&self) -> &str {
+        self.name()
+    }
+
+    fn folder(&self) -> &Path {
+        &self.options.folder
+    }
+
+    fn way(&self) -> &Way {
+        &self.way
+    }
+
+    async fn kill(&self) -> Outcome {
+        self.process.kill().await
+    }
+
+    async fn close(&self) {
+        self.process.close(Request::Close).await;
+    }
+
+    async fn restart(&self) -> Outcome {
+        if self.process.is_running() {
             return Ok(());
         }
         let (at, told, leading) = (self.at, self.told.clone(), self.leading.clone());
@@ -97,49 +137,37 @@ impl Member {
                 return Err(Failure::Broken(reason));
             }
         }
-        self.link.send_replace(Some(Arc::new(link)));
+        self.process.lives(link);
         Ok(())
     }
 
-    fn link(&self) -> Outcome<Arc<NodeLink>> {
-        let link = self.link.borrow().clone();
-        link.ok_or_else(|| Failure::Broken(format!("{} does not run", self.name())))
+    fn pause(&self) -> Outcome {
+        self.process.pause()
     }
 
-    /// SIGSTOP.
-    pub(crate) fn pause(&self) -> Outcome {
-        self.link()?.pause().map_err(Failure::broken("pause a node"))
+    fn resume(&self) -> Outcome {
+        self.process.resume()
     }
 
-    /// SIGCONT.
-    pub(crate) fn resume(&self) -> Outcome {
-        self.link()?.resume().map_err(Failure::broken("resume a node"))
+    fn process_id(&self) -> Outcome<i32> {
+        Ok(self.process.link()?.process_id())
     }
 
-    /// The answer; `Ok(None)` if its process ended before it came. An error if it was not asked.
-    pub(crate) async fn call(&self, request: Request) -> Outcome<Option<Answer>> {
-        Ok(self.link()?.call(request).await)
+    async fn set_clock(&self, offset_ms: i64) -> Outcome {
+        self.tell(Request::SetClock { offset_ms }).await
     }
 
-    pub(crate) async fn status(&self) -> Outcome<Status> {
-        let failed = |reason: String| Failure::Broken(format!("{}: {reason}", self.name()));
-        match tokio::time::timeout(STATUS_TIMEOUT, self.call(Request::Status)).await {
-            Ok(Ok(Some(Answer::Status(status)))) => Ok(*status),
-            Ok(Ok(other)) => Err(failed(format!("asked how it is, it answered {other:?}"))),
-            Ok(Err(failure)) => Err(failure),
-            Err(_) => Err(failed("it does not say how it is".into())),
-        }
+    /// What clients are told is recorded either way. What it tells from now on is of the new state.
+    fn foresee(&self, _: Disk) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.retain(|told| !matches!(told, Told::StoreFailed { .. }));
     }
 
-    pub(crate) fn told(&self) -> Vec<Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Ends the node in good order, if it runs.
-    pub(crate) async fn close(&self) {
-        if let Some(link) = self.link.send_replace(None) {
-            let _ = tokio::time::timeout(CLOSE_TIMEOUT, link.call(Request::Close)).await;
-            let _ = link.kill().await;
-        }
+    async fn store_failed(&self) -> Outcome<Option<String>> {
+        let reason = self.told().into_iter().find_map(|told| match told {
+            Told::StoreFailed { reason } => Some(reason),
+            _ => None,
+        });
+        Ok(reason)
     }
 }

@@ -9,7 +9,6 @@
 //! | `ensemble` | the nodes, their broker and the clients; waiting until the nodes agree |
 //! | `clients` | who writes and reads, and records what came of it |
 //! | `member` | the parent's end of a node's process |
-//! | `broker` | the server or the cluster of servers, and each node's way to it |
 //! | `book` | the log, as it is read between faults |
 //! | `verdict` | what is wrong with the history of the clients and with the log |
 //! | `node` | the child: one node |
@@ -17,7 +16,6 @@
 //! | `report` | what a person, or a program, is told |
 
 mod book;
-mod broker;
 mod clients;
 mod ensemble;
 mod faults;
@@ -25,6 +23,6 @@ mod member;
 pub(crate) mod node;
 pub(crate) mod options;
 mod protocol;
-mod report;
+pub(crate) mod report;
 pub(crate) mod run;
 mod verdict;

@@ -10,8 +10,12 @@ use archipelago::{
 };
 use archipelago_testkit::history::{Consistency, KvOp, KvResult};
 
-use super::protocol::{Answer, NodeOptions, Request, Status, Told, now_ns};
-use crate::child::{self, Numbered, UNASKED, answer};
+use super::protocol::{Answer, NodeOptions, Request, Status, Told};
+use crate::{
+    child::{self, Numbered, UNASKED, answer},
+    clock::SetClock,
+    now::now_ns,
+};
 
 /// How many of its heartbeats a node sends within one lease.
 const BEATS_PER_LEASE: u32 = 4;
@@ -25,10 +29,10 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(2);
 /// Does what standard input asks until it ends.
 pub(crate) async fn serve() -> ExitCode {
     let mut queue = child::requests();
-    let mut node: Option<LeaderFollowerManager> = None;
+    let (mut node, clock) = (None::<LeaderFollowerManager>, SetClock::default());
     while let Some(Numbered { number, body }) = queue.recv().await {
         match (body, &node) {
-            (Request::Start(options), None) => match start(options).await {
+            (Request::Start(options), None) => match start(options, clock.clone()).await {
                 Ok(started) => {
                     tokio::spawn(tell(started.subscribe()));
                     if started.is_leader() {
@@ -41,6 +45,10 @@ pub(crate) async fn serve() -> ExitCode {
                 }
                 Err(reason) => answer(number, Answer::Refused { reason }),
             },
+            (Request::SetClock { offset_ms }, _) => {
+                clock.set(offset_ms);
+                answer(number, Answer::Done);
+            }
             (body, Some(node)) => {
                 let node = node.clone();
                 tokio::spawn(async move { answer(number, respond(&node, body).await) });
@@ -52,7 +60,7 @@ pub(crate) async fn serve() -> ExitCode {
 }
 
 /// Opens the store and starts the node; the servers need not be reachable.
-async fn start(options: NodeOptions) -> Result<LeaderFollowerManager, String> {
+async fn start(options: NodeOptions, clock: SetClock) -> Result<LeaderFollowerManager, String> {
     let config = NatsConfig::new(options.servers.as_str(), options.namespace.as_str())
         .replicas(options.replicas)
         .on_start(OnStart::Background);
@@ -71,13 +79,20 @@ async fn start(options: NodeOptions) -> Result<LeaderFollowerManager, String> {
         .heartbeat_timeout(lease * SILENT_LEASES)
         .reconnect_backoff(RECONNECT.0, RECONNECT.1)
         .read_timeout(DEADLINE)
+        .clock(clock)
         .start();
     node.await.map_err(|error| error.to_string())
 }
 
 async fn respond(node: &LeaderFollowerManager, request: Request) -> Answer {
     match request {
-        Request::Start(_) => Answer::Refused { reason: "it is started already".into() },
+        Request::Start(_) | Request::SetClock { .. } => {
+            Answer::Refused { reason: "it is started already".into() }
+        }
+        Request::Promote => match node.promote().await {
+            Ok(()) => Answer::Done,
+            Err(error) => Answer::Refused { reason: error.to_string() },
+        },
         Request::Do(op) => perform(node, op).await,
         Request::Status => Answer::Status(Box::new(status(node))),
         Request::Close => match node.close().await {

@@ -2,6 +2,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use crate::{broker::Servers, fault::Kind};
+
 /// Break the leaders and the broker of a leader-follower namespace under load, and prove that clients noticed nothing
 ///
 /// Starts a nats-server and nodes on durable stores, each a process of its own, and clients that write through whoever
@@ -16,7 +18,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 10.0)]
     pub(crate) minutes: f64,
 
-    /// Only these faults [default: all; with --cluster broker, kill and pause]
+    /// Only these faults [default: all there are; `tail` is of one server, `broker-partition` and `outage` are of a cluster]
     #[arg(long, value_name = "FAULT", value_delimiter = ',', value_enum)]
     pub(crate) only: Vec<Fault>,
 
@@ -24,7 +26,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N")]
     pub(crate) rounds: Option<u64>,
 
-    /// Three servers that keep the log three times, of which `broker` kills one at a time
+    /// Three servers that keep the log three times [default: one]
     #[arg(long)]
     pub(crate) cluster: bool,
 
@@ -70,12 +72,33 @@ pub(crate) enum Fault {
     Tail,
     /// The stream of the log is deleted under a running leader
     Delete,
-    /// SIGKILL of the server, and its restart; with --cluster of one server
+    /// A server is stopped or killed, and started again
     Broker,
+    /// A server stands still (SIGSTOP)
+    BrokerPause,
+    /// A server of the cluster is parted from the others
+    BrokerPartition,
+    /// SIGKILL of all servers of the cluster, or of all but one
+    Outage,
+    /// Messages between nodes and the broker take long
+    Delay,
+    /// Messages must be sent again, and connections break
+    Loss,
+    /// The clock of a node jumps
+    Clock,
+    /// The disk of a node is full, most often the leader's
+    DiskFull,
+    /// Many of these at once
+    Storm,
 }
 
-impl Fault {
-    pub(crate) fn name(self) -> String {
-        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+impl Kind for Fault {
+    fn is_of(self, servers: Servers) -> bool {
+        match self {
+            // Of one server's files; the others would put it right.
+            Fault::Tail => servers == Servers::Single,
+            Fault::BrokerPartition | Fault::Outage => servers == Servers::Cluster,
+            _ => true,
+        }
     }
 }

@@ -23,6 +23,12 @@ pub(crate) enum Request {
     Start(NodeOptions),
     /// A write or a read.
     Do(KvOp),
+    /// Sets the clock this far ahead of the system's, or behind it.
+    SetClock {
+        offset_ms: i64,
+    },
+    /// The node shall lead.
+    Promote,
     Status,
     Close,
 }
@@ -95,12 +101,4 @@ pub(crate) enum Told {
     },
     /// So many notifications came too fast.
     Missed(u64),
-}
-
-/// Nanoseconds of the clock by which the recorder of histories goes, too.
-pub(crate) fn now_ns() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    let parts = (u64::try_from(now.tv_sec), u64::try_from(now.tv_nsec));
-    let (Ok(seconds), Ok(nanoseconds)) = parts else { unreachable!("the clock starts at 0") };
-    seconds * 1_000_000_000 + nanoseconds
 }

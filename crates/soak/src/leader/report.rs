@@ -3,6 +3,8 @@ use std::collections::BTreeMap;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
+use crate::stage::{self, Ending};
+
 /// What happened in a run, as `--json` prints it.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Report {
@@ -10,7 +12,6 @@ pub(crate) struct Report {
     pub(crate) nodes: u64,
     pub(crate) servers: u64,
     pub(crate) lease_ms: u64,
-    pub(crate) elapsed_ms: u64,
     /// Faults that were brought about, healed and checked.
     pub(crate) rounds: BTreeMap<String, u64>,
     /// What clients asked for, reads and writes.
@@ -49,12 +50,10 @@ pub(crate) struct Report {
     pub(crate) demoted_ms: BTreeMap<String, Spread>,
     /// From the end of a fault until all nodes agree.
     pub(crate) settle_ms_max: u64,
-    /// Why the run ended before its time.
-    pub(crate) error: Option<String>,
     /// The first things found wrong, in words.
     pub(crate) findings: Vec<String>,
-    /// Where the folders of a run that failed are.
-    pub(crate) kept: Option<String>,
+    #[serde(flatten)]
+    pub(crate) ending: Ending,
 }
 
 /// How long something took, in each round.
@@ -100,13 +99,22 @@ impl Report {
             ("ENTRIES MISSING", self.missing),
         ]
     }
+}
 
-    pub(crate) fn is_clean(&self) -> bool {
-        self.error.is_none() && self.wrongs().iter().all(|(_, count)| *count == 0)
+impl stage::Report for Report {
+    fn ending(&mut self) -> &mut Ending {
+        &mut self.ending
     }
 
-    /// For a person to read.
-    pub(crate) fn table(&self) -> String {
+    fn findings(&self) -> &[String] {
+        &self.findings
+    }
+
+    fn is_clean(&self) -> bool {
+        self.wrongs().iter().all(|(_, count)| *count == 0)
+    }
+
+    fn table(&self) -> String {
         let mut table = Table::new();
         table.load_style(presets::UTF8_FULL_CONDENSED);
         table.set_header(["what", "count"]);

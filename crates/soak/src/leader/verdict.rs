@@ -5,7 +5,7 @@ use archipelago_testkit::history::{
     check_acknowledged, check_linearizable, check_terms,
 };
 
-use super::{book::Book, clients::Scene, protocol::Told, report::Report};
+use super::{book::Book, clients::Clients, protocol::Told, report::Report};
 
 /// What there is to judge by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub(crate) enum Seen {
 }
 
 /// Checks everything that was recorded, into the report.
-pub(crate) fn judge(scene: &Scene, book: &Book, seen: Seen, report: &mut Report) {
+pub(crate) fn judge(scene: &Clients, book: &Book, seen: Seen, report: &mut Report) {
     let history = scene.recorder.history();
     report.operations = history.operations().len() as u64;
     match check_linearizable(&history) {
@@ -46,7 +46,7 @@ pub(crate) fn judge(scene: &Scene, book: &Book, seen: Seen, report: &mut Report)
     }
 }
 
-fn judge_log(scene: &Scene, book: &Book, history: &History, report: &mut Report) {
+fn judge_log(scene: &Clients, book: &Book, history: &History, report: &mut Report) {
     if let Err(violations) = check_acknowledged(history, &book.writes()) {
         for violation in &violations {
             *match violation {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::builder::NatsServerBuilder;
+use super::{builder::NatsServerBuilder, cluster::Hearsay};
 
 /// Renders the configuration; `port` 0 lets the server choose a free one.
 pub(crate) fn render(settings: &NatsServerBuilder, port: u16, store_dir: &Path, ports_dir: &Path) -> String {
@@ -22,8 +22,12 @@ pub(crate) fn render(settings: &NatsServerBuilder, port: u16, store_dir: &Path, 
     if let Some(membership) = &settings.membership {
         let routes = membership.route_ports.iter().map(|port| quote(&format!("nats://127.0.0.1:{port}")));
         let routes = routes.collect::<Vec<_>>().join(", ");
+        let advertise = match membership.hearsay {
+            Hearsay::Trusted => "",
+            Hearsay::Misled => "advertise: \"127.0.0.1:1\", ",
+        };
         config.push_str(&format!(
-            "server_name: {}\ncluster {{ name: test, listen: \"127.0.0.1:{}\", no_advertise: true, routes: [{routes}] }}\n",
+            "server_name: {}\ncluster {{ name: test, listen: \"127.0.0.1:{}\", {advertise}no_advertise: true, routes: [{routes}] }}\n",
             quote(&membership.name),
             membership.route_port,
         ));

@@ -16,17 +16,14 @@
 //! | [`leader_follower`] | nodes of a leader-follower namespace, and what clients see of it |
 //! | [`masters`] | masters of a namespace, against every write that disks and log ever had |
 //! | `schedule` | who runs on, who stands still, and who is no more |
-//! | `tap`, `disk` | the way to the broker, which takes time; a store that ends with its process |
 //!
 //! Invariants:
 //! - What a seed decides does not depend on the machine, the process or the run: all tasks run one at a time in an order
 //!   drawn from the seed, on tokio's paused clock.
 
-mod disk;
 pub mod leader_follower;
 pub mod masters;
 mod schedule;
-mod tap;
 
 use std::{collections::BTreeMap, time::Duration};
 

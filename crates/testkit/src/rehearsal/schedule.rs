@@ -8,11 +8,15 @@ use std::{
 
 use archipelago_manager::{InTurn, Turns};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::Instant};
 
 /// How often whoever is woken gets to say so, before it is decided who runs on. The runtime comes back after 61 tasks at
 /// the latest, so a turn may wake so many times 61.
 const YIELDS: u32 = 3;
+/// How many turns there may be while no time goes by.
+const TURNS_AT_ONCE_MAX: u64 = 200_000;
+/// How long a run may last. Most take less than half a minute.
+const RUN_MAX: Duration = Duration::from_secs(600);
 
 /// Decides by its seed which of the tasks that can run on does, one at a time. The order in which the runtime wakes them
 /// has no effect.
@@ -36,6 +40,8 @@ struct State {
     /// Who decides, while there is nothing to decide.
     idle: Option<Waker>,
     turns: u64,
+    /// At which moment the last turn was, and how many there were then.
+    at: (Instant, u64),
     /// Of all turns, in their order.
     digest: u64,
 }
@@ -53,6 +59,7 @@ impl Schedule {
             killed: BTreeSet::new(),
             idle: None,
             turns: 0,
+            at: (Instant::now(), 0),
             digest: 0xcbf2_9ce4_8422_2325,
         })))
     }
@@ -79,9 +86,13 @@ impl Schedule {
         (state.turns, state.digest)
     }
 
-    /// Runs a future, and gives turns until it has ended.
-    pub(super) async fn run<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> T {
-        let main = self.process().spawn(future);
+    /// Runs a future, and gives turns until it has ended. Fails if it does not end, or if tasks run on
+    /// and on while no time goes by.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, String> {
+        let (began, main) = (Instant::now(), self.process().spawn(future));
         while !main.is_finished() {
             for _ in 0..YIELDS {
                 tokio::task::yield_now().await;
@@ -94,8 +105,14 @@ impl Schedule {
                 // Whoever is woken together with the first one gets to say so, too.
                 None => std::future::poll_fn(|context| self.poll_able(context)).await,
             }
+            if self.lock().at.1 > TURNS_AT_ONCE_MAX {
+                return Err(format!("tasks ran on {TURNS_AT_ONCE_MAX} times while no time went by"));
+            }
+            if began.elapsed() > RUN_MAX {
+                return Err(format!("it did not end within {RUN_MAX:?}"));
+            }
         }
-        main.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+        Ok(main.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())))
     }
 
     /// Decides whose turn is next, if anyone can run on.
@@ -110,6 +127,8 @@ impl Schedule {
         let (_, waker) = state.ready.remove(&task).expect("it is ready");
         state.turn = Some(task);
         state.turns += 1;
+        let now = Instant::now();
+        state.at = if state.at.0 == now { (now, state.at.1 + 1) } else { (now, 1) };
         // FNV-1a.
         state.digest = (state.digest ^ task).wrapping_mul(0x0000_0100_0000_01b3);
         Some(waker)
@@ -143,20 +162,6 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// From now on none of its tasks runs on.
-    pub(super) fn pause(&self) {
-        self.schedule.lock().paused.insert(self.number);
-    }
-
-    /// Its tasks run on.
-    pub(super) fn resume(&self) {
-        let mut state = self.schedule.lock();
-        state.paused.remove(&self.number);
-        if let Some(idle) = state.idle.take() {
-            idle.wake();
-        }
-    }
-
     pub(super) fn is_killed(&self) -> bool {
         self.schedule.lock().killed.contains(&self.number)
     }
@@ -178,6 +183,24 @@ impl Process {
         F: Future<Output: Send> + Send + 'static,
     {
         tokio::spawn(InTurn::new(Arc::new(self.clone()), future))
+    }
+
+    /// Its tasks stand still, whatever wakes them, as those of a process that was sent SIGSTOP.
+    pub(super) fn pause(&self) {
+        self.schedule.lock().paused.insert(self.number);
+    }
+
+    /// Its tasks run on, if they stood still.
+    pub(super) fn resume(&self) {
+        let mut state = self.schedule.lock();
+        state.paused.remove(&self.number);
+        if let Some(idle) = state.idle.take() {
+            idle.wake();
+        }
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.schedule.lock().paused.contains(&self.number)
     }
 }
 

@@ -41,6 +41,8 @@ pub(super) struct Broker {
     /// Rises when whoever reads must subscribe anew.
     pub(super) epoch: u64,
     known: BTreeMap<MessageId, (u64, u64)>,
+    /// Messages behind this one may stand in the place of others, which were lost.
+    sound_to: u64,
     deduplication_ms: u64,
     logs: u64,
 }
@@ -65,6 +67,7 @@ impl Broker {
             is_up: true,
             epoch: 0,
             known: BTreeMap::new(),
+            sound_to: u64::MAX,
             deduplication_ms,
             logs: 0,
         }
@@ -127,6 +130,11 @@ impl Broker {
         self.messages.get(usize::try_from(at).ok()?)
     }
 
+    /// Up to which message nothing was ever lost.
+    pub(super) fn sound_to(&self) -> u64 {
+        self.sound_to
+    }
+
     pub(super) fn goes_down(&mut self) {
         self.is_up = false;
         self.epoch += 1;
@@ -142,6 +150,7 @@ impl Broker {
         self.last -= lost;
         self.messages.truncate(self.messages.len() - usize::try_from(lost).expect("no more than there are"));
         let last = self.last;
+        self.sound_to = self.sound_to.min(last);
         self.known.retain(|_, (sequence, _)| *sequence <= last);
         lost
     }
@@ -153,6 +162,7 @@ impl Broker {
         self.messages.clear();
         self.known.clear();
         self.last = 0;
+        self.sound_to = u64::MAX;
         self.epoch += 1;
         lost
     }

@@ -234,7 +234,14 @@ impl Fault {
 
     /// The replicas that it names, by number.
     pub(crate) fn islands(&self) -> impl Iterator<Item = usize> {
-        let named = match self {
+        let mut copy = self.clone();
+        let named: Vec<usize> = copy.islands_mut().into_iter().map(|island| *island).collect();
+        named.into_iter()
+    }
+
+    /// The same, to be changed.
+    pub(super) fn islands_mut(&mut self) -> Vec<&mut usize> {
+        match self {
             Fault::Kill { island, .. }
             | Fault::KillInCommit { island, .. }
             | Fault::PowerLoss { island, .. }
@@ -247,17 +254,16 @@ impl Fault {
             | Fault::Skew { island, .. }
             | Fault::StopClock { island, .. }
             | Fault::Leave { island, .. }
-            | Fault::Upgrade { island } => vec![*island],
-            Fault::Cut { from, to, .. } => vec![*from, *to],
-            Fault::Retire { by, island } => vec![*by, *island],
-            Fault::Partition { islands, .. } => islands.clone(),
+            | Fault::Upgrade { island } => vec![island],
+            Fault::Cut { from, to, .. } => vec![from, to],
+            Fault::Retire { by, island } => vec![by, island],
+            Fault::Partition { islands, .. } => islands.iter_mut().collect(),
             Fault::BrokerRestart { .. }
             | Fault::LoseTail { .. }
             | Fault::Recreate
             | Fault::Trim { .. }
             | Fault::LoseAcks { .. }
             | Fault::Join => Vec::new(),
-        };
-        named.into_iter()
+        }
     }
 }

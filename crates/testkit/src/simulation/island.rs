@@ -5,7 +5,7 @@ use std::{
 
 use archipelago_clock::{ReplicaId, VersionVector};
 use archipelago_engine::{Engine, Round};
-use archipelago_proto::{EntityId, Event, Member, Record};
+use archipelago_proto::{EntityId, Event, Floor, Member, Record};
 
 use super::{
     disk::{Disk, OutboxKey, Rows},
@@ -23,7 +23,7 @@ pub(super) struct Island {
     pub(super) life: u64,
     /// Tells apart copies of one store.
     pub(super) lineage: u64,
-    pub(super) backup: Option<Rows>,
+    pub(super) backup: Option<(Rows, u64)>,
     pub(super) slow_until_ms: u64,
     pub(super) disk_full_until_ms: u64,
     /// It reads all that is written today.
@@ -35,6 +35,8 @@ pub(super) struct Island {
     pub(super) away_ms: u64,
     /// It runs on a copy of another one's disk.
     pub(super) is_twin: bool,
+    /// It has less than it once had, whatever others heard of it.
+    pub(super) has_receded: bool,
     /// Another copy of its store goes, or went on, by its identity.
     pub(super) shares_identity: bool,
 }
@@ -67,6 +69,8 @@ pub(super) struct Running {
     pub(super) decoded: BTreeMap<OutboxKey, Rc<Vec<Event>>>,
     pub(super) fetch: Option<Fetch>,
     pub(super) delivers: bool,
+    /// A floor that goes into the log behind this replica's own writes up to a sequence.
+    pub(super) floor: Option<(Rc<Floor>, u64)>,
     /// Writes of the commit at hand, by number.
     pub(super) unacknowledged: Vec<u64>,
 }

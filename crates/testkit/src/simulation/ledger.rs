@@ -12,6 +12,8 @@ pub struct Ledger {
     by_entity: BTreeMap<EntityId, Vec<usize>>,
     /// Whether two writes ever went by one dot.
     has_forked: bool,
+    /// Of each copy of a store, of which one it was made, and up to which of its own writes.
+    copies: BTreeMap<u64, (u64, u64)>,
 }
 
 /// A write.
@@ -97,9 +99,11 @@ impl Entry {
 
     /// Whether the replica that admitted it had applied the other write.
     pub fn followed(&self, other: &Entry) -> bool {
-        let is_own = self.dot.actor == other.dot.actor && other.dot.sequence < self.dot.sequence;
-        let names = std::iter::once(&other.dot).chain(&other.former);
-        is_own || names.into_iter().any(|dot| self.deps.contains(dot))
+        // By the name that it was given first: of its own replica it had applied every write before.
+        let born = self.former.first().unwrap_or(&self.dot);
+        let is_own = |dot: &Dot| dot.actor == born.actor && dot.sequence < born.sequence;
+        let mut names = std::iter::once(&other.dot).chain(&other.former);
+        names.any(|dot| is_own(dot) || self.deps.contains(dot))
     }
 
     /// Whether it had another name before.
@@ -133,6 +137,10 @@ impl Ledger {
     /// Every entity that was ever written.
     pub fn entities(&self) -> impl Iterator<Item = &str> {
         self.by_entity.keys().map(|entity| &**entity)
+    }
+
+    pub(crate) fn entry(&self, number: u64) -> &Entry {
+        &self.writes[place(number)]
     }
 
     pub(crate) fn fate(&self, number: u64) -> Fate {
@@ -209,12 +217,30 @@ impl Ledger {
         self.writes[place(number)].fate = Fate::Excused;
     }
 
+    /// A copy was made of the store `of` when it had `own` writes of its own.
+    pub(crate) fn copied(&mut self, lineage: u64, of: u64, own: u64) {
+        self.copies.insert(lineage, (of, own));
+    }
+
+    /// Whether a copy of a store has a write that was made in another one.
+    fn has(&self, lineage: u64, write: &Entry) -> bool {
+        let (mut at, born) = (lineage, write.former.first().unwrap_or(&write.dot).sequence);
+        loop {
+            match self.copies.get(&at) {
+                _ if at == write.lineage => return true,
+                Some((of, own)) if born <= *own => at = *of,
+                _ => return false,
+            }
+        }
+    }
+
     /// What was `old` above `fork` goes by `new`, in this copy of the store.
     pub(crate) fn renamed(&mut self, lineage: u64, old: &ReplicaId, fork: u64, new: &ReplicaId) {
         for at in 0..self.writes.len() {
-            let write = &mut self.writes[at];
-            let is_meant = write.lineage == lineage && write.dot.actor == *old && write.dot.sequence > fork;
-            if is_meant && write.fate != Fate::Dropped {
+            let write = &self.writes[at];
+            let is_named = write.dot.actor == *old && write.dot.sequence > fork;
+            if is_named && write.fate != Fate::Dropped && self.has(lineage, write) {
+                let write = &mut self.writes[at];
                 let dot = Dot::new(new.clone(), write.dot.sequence - fork);
                 let former = std::mem::replace(&mut write.dot, dot.clone());
                 write.former.push(former);

@@ -1,6 +1,7 @@
 use std::{fmt, sync::Arc};
 
-use archipelago_conflict::{Strategy, StrategyTable};
+use archipelago_conflict::{Custom, Sibling, Strategy, StrategyTable};
+use archipelago_crdt::Value;
 use archipelago_proto::EntityId;
 
 use super::{Case, Outcome, Turn, Verdict, Weather, plan, world::World};
@@ -12,6 +13,14 @@ pub(crate) const PREFIXES: [(&str, Strategy); 4] = [
     ("siblings/", Strategy::VersionVector),
     ("manual/", Strategy::Manual),
 ];
+
+/// And of these by a function, [`merged`].
+pub(crate) const MERGED_PREFIX: &str = "merged/";
+
+/// A merge function that minds the order.
+pub(crate) fn merged() -> Custom {
+    Custom::new("in-order", 1, in_order)
+}
 
 pub(super) type Workload = Arc<dyn Fn(&mut Turn<'_>) + Send + Sync>;
 pub(super) type Invariant = Arc<dyn Fn(&Verdict<'_>) -> Result<(), String> + Send + Sync>;
@@ -42,12 +51,21 @@ impl Scenario {
             "clocks" => Weather::clocks(),
             _ => return None,
         };
-        let table = StrategyTable::new(Strategy::Lww);
+        let table = StrategyTable::new(Strategy::Lww).with_prefix(MERGED_PREFIX, merged());
         let table =
             PREFIXES.into_iter().fold(table, |table, (prefix, strategy)| table.with_prefix(prefix, strategy));
         // The first few are those of a seed with few entities: of each kind one, and the ones to fight over.
-        let entities =
-            ["whole/a", "siblings/a", "crdts/a", "fields/a", "whole/b", "manual/a", "crdts/b", "fields/b"];
+        let entities = [
+            "whole/a",
+            "siblings/a",
+            "crdts/a",
+            "fields/a",
+            "merged/a",
+            "whole/b",
+            "manual/a",
+            "crdts/b",
+            "fields/b",
+        ];
         Some(Scenario {
             name: name.to_owned(),
             strategies: table,
@@ -55,6 +73,19 @@ impl Scenario {
             workload: None,
             invariants: Vec::new(),
             weather,
+        })
+    }
+
+    /// What it is, in a sentence.
+    pub fn what(name: &str) -> Option<&'static str> {
+        Some(match name {
+            "mixed" => "everything breaks at once: processes, disks, clocks, links, the broker, members",
+            "calm" => "nothing breaks, and messages take their time",
+            "network" => "messages are lost, late and doubled, and ways are cut",
+            "machines" => "processes die, disks are lost, full, copied and put back, builds are old",
+            "broker" => "the broker restarts, loses what it had acknowledged, and acknowledgements",
+            "clocks" => "clocks jump and stand still",
+            _ => return None,
         })
     }
 
@@ -88,6 +119,12 @@ impl Scenario {
     pub(super) fn invariants(&self) -> &[(String, Invariant)] {
         &self.invariants
     }
+}
+
+/// Shows all siblings in the order in which they come: a merge function that minds the order.
+fn in_order(siblings: &[Sibling]) -> Option<Value> {
+    let values: Vec<Value> = siblings.iter().filter_map(|sibling| sibling.value.clone()).collect();
+    (!values.is_empty()).then(|| Value::List(values))
 }
 
 /// Whether a run leaves a trace.

@@ -8,7 +8,10 @@ use rand::RngExt;
 
 use crate::{
     failure::Outcome,
-    leader::{book::Since, ensemble::Ensemble, options::Fault, protocol::now_ns},
+    faults::network::any_loss,
+    leader::ensemble::Ensemble,
+    now::now_ns,
+    scene::{Node as _, Since},
 };
 
 /// How many writes are asked of a leader that was deposed and does not know.
@@ -21,7 +24,7 @@ pub(crate) async fn kill(what: &str, ensemble: &mut Ensemble) -> Outcome {
     let (leader, leading) = ensemble.leader();
     let at_ns = now_ns();
     leader.kill().await?;
-    ensemble.served(Fault::Kill, at_ns, Some(leading.term)).await?;
+    ensemble.served("kill", at_ns, Some(leading.term)).await?;
     ensemble.work(0..300).await;
     leader.restart().await?;
     ensemble.work(0..200).await;
@@ -33,39 +36,36 @@ pub(crate) async fn pause(what: &str, ensemble: &mut Ensemble) -> Outcome {
     let (leader, leading) = ensemble.leader();
     let at_ns = now_ns();
     leader.pause()?;
-    ensemble.served(Fault::Pause, at_ns, Some(leading.term)).await?;
+    ensemble.served("pause", at_ns, Some(leading.term)).await?;
     ensemble.work(0..500).await;
     let stale = ask_deposed(ensemble, leading.at);
     // They are in its pipe before it goes on.
     tokio::task::yield_now().await;
     let resumed_ns = now_ns();
     leader.resume()?;
-    ensemble.demoted(Fault::Pause, &leader, resumed_ns, leading.term).await?;
+    ensemble.demoted("pause", &leader, resumed_ns, leading.term).await?;
     let _ = stale.await;
     ensemble.work(0..200).await;
     ensemble.settle(&format!("{what} {}", leader.name()), Since::Grown).await
 }
 
-/// Cut off from the broker, silently or with closed connections, until another one leads and has acknowledged writes.
+/// Cut off from the broker, silently, in one direction, or with closed connections, until another one leads and has acknowledged writes.
 pub(crate) async fn partition(what: &str, ensemble: &mut Ensemble) -> Outcome {
     let (leader, leading) = ensemble.leader();
     let at_ns = now_ns();
-    let is_silent = ensemble.random.random_bool(0.7);
-    match is_silent {
-        true => leader.way.stall(),
-        false => leader.way.cut(),
-    }
+    let loss = any_loss(ensemble);
+    leader.way.lose(loss);
     // It is asked to write all the while.
     let stale = ask_deposed(ensemble, leading.at);
-    ensemble.served(Fault::Partition, at_ns, Some(leading.term)).await?;
+    ensemble.served("partition", at_ns, Some(leading.term)).await?;
     // By its own clock: nobody can tell it.
-    ensemble.demoted(Fault::Partition, &leader, at_ns, leading.term).await?;
+    ensemble.demoted("partition", &leader, at_ns, leading.term).await?;
     let _ = stale.await;
     ensemble.work(0..300).await;
     // Whatever it had sent reaches the broker now.
     leader.way.heal();
     ensemble.work(0..200).await;
-    ensemble.settle(&format!("{what} {}", leader.name()), Since::Grown).await
+    ensemble.settle(&format!("{what} {} {}", leader.name(), loss.name()), Since::Grown).await
 }
 
 /// Asks a leader for writes that it must not do any more.

@@ -3,9 +3,11 @@
 use rand::RngExt;
 
 use crate::{
+    disk::copy,
     failure::{Failure, Outcome},
-    island::copy,
-    leader::{book::Since, ensemble::Ensemble, options::Fault, protocol::now_ns},
+    leader::ensemble::Ensemble,
+    now::now_ns,
+    scene::Since,
 };
 
 /// The stream is put back as it was a moment before.
@@ -30,7 +32,7 @@ pub(crate) async fn tail(what: &str, ensemble: &mut Ensemble) -> Outcome {
     std::fs::remove_dir_all(&folder).map_err(Failure::broken("remove the stream"))?;
     std::fs::rename(&kept, &folder).map_err(Failure::broken("put the stream back"))?;
     server.restart().await.map_err(Failure::broken("start the server"))?;
-    ensemble.served(Fault::Tail, now_ns(), None).await?;
+    ensemble.served("tail", now_ns(), None).await?;
     ensemble.work(0..300).await;
     ensemble.settle(what, Since::Lost).await
 }
@@ -39,7 +41,7 @@ pub(crate) async fn tail(what: &str, ensemble: &mut Ensemble) -> Outcome {
 pub(crate) async fn delete(what: &str, ensemble: &mut Ensemble) -> Outcome {
     let [log, _] = Ensemble::streams();
     ensemble.broker.delete_stream(&log).await?;
-    ensemble.served(Fault::Delete, now_ns(), None).await?;
+    ensemble.served("delete", now_ns(), None).await?;
     ensemble.work(0..300).await;
     ensemble.settle(what, Since::Lost).await
 }

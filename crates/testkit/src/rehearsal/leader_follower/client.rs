@@ -130,10 +130,11 @@ impl Client {
     }
 
     async fn read(&mut self, key: String) {
-        let bound_ms: u64 = self.random.random_range(0..1_000);
-        let consistency = match self.random.random_range(0..6) {
+        let bound_max_ms = if self.random.random_bool(0.5) { 50 } else { 1_000 };
+        let bound_ms: u64 = self.random.random_range(0..bound_max_ms);
+        let consistency = match self.random.random_range(0..7) {
             0 => Consistency::Eventual,
-            1 => Consistency::BoundedStaleness { bound_ns: bound_ms * 1_000_000 },
+            1 | 3 => Consistency::BoundedStaleness { bound_ns: bound_ms * 1_000_000 },
             2 => Consistency::Session,
             _ => Consistency::Linearizable,
         };

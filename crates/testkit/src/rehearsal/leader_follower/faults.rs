@@ -6,7 +6,11 @@ use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use tokio::time::Instant;
 
 use super::{
+    disk::Failure,
+    host::Life,
+    kind::Kind,
     premise::Premise,
+    way::Leg,
     world::{NAMESPACE, World},
 };
 
@@ -14,80 +18,6 @@ use super::{
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// How long the taking of a state that was forced may last.
 const RESYNC_MAX: Duration = Duration::from_secs(5);
-
-/// Something that breaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Cut,
-    CutLeader,
-    Hold,
-    HoldLeader,
-    Crash,
-    CrashLeader,
-    LoseDisk,
-    Close,
-    Promote,
-    Demote,
-    Resync,
-    StopBroker,
-    FaultyAppends,
-    FaultyLease,
-    DropLease,
-    TruncateTail,
-    DeleteLog,
-    Purge,
-    TrimHead,
-}
-
-impl Kind {
-    pub(super) const ALL: [Kind; 19] = [
-        Kind::Cut,
-        Kind::CutLeader,
-        Kind::Hold,
-        Kind::HoldLeader,
-        Kind::Crash,
-        Kind::CrashLeader,
-        Kind::LoseDisk,
-        Kind::Close,
-        Kind::Promote,
-        Kind::Demote,
-        Kind::Resync,
-        Kind::StopBroker,
-        Kind::FaultyAppends,
-        Kind::FaultyLease,
-        Kind::DropLease,
-        Kind::TruncateTail,
-        Kind::DeleteLog,
-        Kind::Purge,
-        Kind::TrimHead,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Kind::Cut | Kind::CutLeader => "cut",
-            Kind::Hold | Kind::HoldLeader => "hold",
-            Kind::Crash | Kind::CrashLeader => "crash",
-            Kind::LoseDisk => "lose disk",
-            Kind::Close => "close",
-            Kind::Promote => "promote",
-            Kind::Demote => "demote",
-            Kind::Resync => "resync",
-            Kind::StopBroker => "stop broker",
-            Kind::FaultyAppends => "faulty appends",
-            Kind::FaultyLease => "faulty lease",
-            Kind::DropLease => "drop lease",
-            Kind::TruncateTail => "truncate tail",
-            Kind::DeleteLog => "delete log",
-            Kind::Purge => "purge",
-            Kind::TrimHead => "trim head",
-        }
-    }
-
-    /// It takes something from the log.
-    pub(super) fn is_loss(name: &str) -> bool {
-        ["truncate tail", "delete log", "purge", "trim head"].contains(&name)
-    }
-}
 
 /// Breaks one thing after the other, until the time of trouble is over.
 pub(super) async fn strike(world: &Arc<World>) {
@@ -125,6 +55,22 @@ impl Strike<'_> {
                 self.link(kind, node)
             }
             Kind::CutLeader | Kind::HoldLeader => self.leader().is_some_and(|node| self.link(kind, node)),
+            Kind::Slow => {
+                let node = self.any_node();
+                self.slow(node)
+            }
+            Kind::SlowLeader => self.leader().is_some_and(|node| self.slow(node)),
+            Kind::Pause => {
+                let node = self.any_node();
+                self.pause(node)
+            }
+            Kind::PauseLeader => self.leader().is_some_and(|node| self.pause(node)),
+            Kind::FailDisk => {
+                let node = self.any_node();
+                self.fail_disk(node)
+            }
+            Kind::FailDiskOfLeader => self.leader().is_some_and(|node| self.fail_disk(node)),
+            Kind::JumpClock => self.jump_clock(),
             Kind::Crash | Kind::LoseDisk => {
                 let node = self.any_node();
                 self.crash(kind, node)
@@ -184,30 +130,100 @@ impl Strike<'_> {
     fn link(&mut self, kind: Kind, node: usize) -> bool {
         let lasts = self.while_it_lasts();
         let Some(life) = self.world.life(node).filter(|_| self.premise.allows_cuts()) else { return false };
-        let (world, name, switch) = (Arc::clone(self.world), self.name(node), life.switch);
-        let lives = world.hosts()[node].lives;
+        let switch = life.switch;
         match kind {
             Kind::Cut | Kind::CutLeader => switch.cut(),
             _ => switch.hold(),
         }
-        world.note(format!("{name} is struck by {kind:?} for {lasts:?}"));
-        let outside = Arc::clone(self.world);
-        outside.spawn(async move {
-            tokio::time::sleep(lasts).await;
-            // A process that is gone stays cut off.
-            let is_alive = {
-                let hosts = world.hosts();
-                hosts[node].lives == lives && hosts[node].life.is_some()
-            };
-            if is_alive {
-                match kind {
-                    Kind::Cut | Kind::CutLeader => switch.heal(),
-                    _ => switch.release(),
-                }
-                world.note(format!("{name} has its link back"));
+        self.note_struck(node, kind, lasts);
+        self.mend_after(node, lasts, move |life| match kind {
+            Kind::Cut | Kind::CutLeader => life.switch.heal(),
+            _ => life.switch.release(),
+        });
+        true
+    }
+
+    fn slow(&mut self, node: usize) -> bool {
+        let lasts = self.while_it_lasts();
+        let Some(life) = self.world.life(node) else { return false };
+        for leg in Leg::ALL {
+            let max_ms = if self.random.random_bool(0.5) { 20 } else { 400 };
+            life.way.slow(leg, Duration::from_millis(self.random.random_range(0..max_ms)));
+        }
+        self.note_struck(node, Kind::Slow, lasts);
+        self.mend_after(node, lasts, |life| {
+            for leg in Leg::ALL {
+                life.way.slow(leg, Duration::ZERO);
             }
         });
         true
+    }
+
+    fn pause(&mut self, node: usize) -> bool {
+        let lasts = self.while_it_lasts();
+        let Some(life) = self.world.life(node).filter(|_| self.premise.allows_cuts()) else { return false };
+        life.process.pause();
+        self.note_struck(node, Kind::Pause, lasts);
+        let world = Arc::clone(self.world);
+        self.world.spawn(async move {
+            tokio::time::sleep(lasts).await;
+            // Also one that is being closed, and could not be while it stood still.
+            life.process.resume();
+            world.note(format!("{} runs on", life.manager.node_id()));
+        });
+        true
+    }
+
+    /// The next commit fails. After a while somebody mends the disk, and starts the node again.
+    fn fail_disk(&mut self, node: usize) -> bool {
+        let lasts = self.while_it_lasts();
+        let Some(life) = self.world.life(node).filter(|_| self.premise.allows_stop(node)) else {
+            return false;
+        };
+        let failure = if self.random.random_bool(0.5) { Failure::Nothing } else { Failure::Late };
+        life.disk.fail(failure);
+        self.note_struck(node, Kind::FailDisk, lasts);
+        let world = Arc::clone(self.world);
+        let lives = world.hosts()[node].lives;
+        self.world.spawn(async move {
+            tokio::time::sleep(lasts).await;
+            {
+                let host = &mut world.hosts()[node];
+                if host.lives != lives || host.life.is_none() {
+                    return;
+                }
+                host.kill();
+            }
+            world.start(node).await;
+        });
+        true
+    }
+
+    fn jump_clock(&mut self) -> bool {
+        let node = self.any_node();
+        let max_ms: i64 = if self.random.random_bool(0.5) { 500 } else { 3_600_000 };
+        let off_ms = self.random.random_range(-max_ms..=max_ms);
+        self.world.note(format!("the clock of {} is wrong by {off_ms} ms", self.name(node)));
+        self.world.hosts()[node].clock.jump(off_ms);
+        true
+    }
+
+    fn note_struck(&self, node: usize, kind: Kind, lasts: Duration) {
+        self.world.note(format!("{} is struck by {kind:?} for {lasts:?}", self.name(node)));
+    }
+
+    /// Ends something that was done to a process, if it still runs by then: one that is gone stays cut off.
+    fn mend_after(&self, node: usize, lasts: Duration, mend: impl FnOnce(&Life) + Send + 'static) {
+        let world = Arc::clone(self.world);
+        let lives = world.hosts()[node].lives;
+        self.world.spawn(async move {
+            tokio::time::sleep(lasts).await;
+            let life = world.life(node).filter(|_| world.hosts()[node].lives == lives);
+            if let Some(life) = life {
+                mend(&life);
+                world.note(format!("{} is itself again", life.manager.node_id()));
+            }
+        });
     }
 
     fn crash(&mut self, kind: Kind, node: usize) -> bool {
@@ -233,8 +249,8 @@ impl Strike<'_> {
 
     fn start_after(&self, node: usize, lasts: Duration) {
         let world = Arc::clone(self.world);
-        let outside = Arc::clone(self.world);
-        outside.spawn(async move {
+
+        self.world.spawn(async move {
             tokio::time::sleep(lasts).await;
             world.start(node).await;
         });
@@ -247,8 +263,8 @@ impl Strike<'_> {
         }
         self.world.note(format!("{} is closed", self.name(node)));
         let world = Arc::clone(self.world);
-        let outside = Arc::clone(self.world);
-        outside.spawn(async move {
+
+        self.world.spawn(async move {
             world.close(node).await;
             tokio::time::sleep(lasts).await;
             world.start(node).await;
@@ -260,10 +276,10 @@ impl Strike<'_> {
         let node = self.any_node();
         let Some(life) = self.world.life(node) else { return false };
         let (world, name) = (Arc::clone(self.world), self.name(node));
-        let outside = Arc::clone(self.world);
-        outside.spawn(async move {
+
+        self.world.spawn(async move {
             world.note(format!("{name} is told to lead"));
-            let promoted = life.manager.promote().await;
+            let promoted = life.process.spawn(async move { life.manager.promote().await }).await;
             world.note(format!("{name} was told to lead: {promoted:?}"));
         });
         true
@@ -272,10 +288,10 @@ impl Strike<'_> {
     fn demote(&mut self) -> bool {
         let Some(life) = self.leader().and_then(|node| self.world.life(node)) else { return false };
         let world = Arc::clone(self.world);
-        let outside = Arc::clone(self.world);
-        outside.spawn(async move {
+
+        self.world.spawn(async move {
             world.note(format!("{} is told to follow", life.manager.node_id()));
-            let _ = life.manager.demote().await;
+            let _ = life.process.spawn(async move { life.manager.demote().await }).await;
         });
         true
     }
@@ -289,9 +305,10 @@ impl Strike<'_> {
         let Some(life) = self.world.life(node) else { return false };
         self.world.hosts()[node].is_told_to_resync(RESYNC_MAX);
         self.world.note(format!("{} is told to take the state anew", self.name(node)));
-        let outside = Arc::clone(self.world);
-        outside.spawn(async move {
-            let _ = life.manager.force_resync(life.manager.node_id()).await;
+
+        self.world.spawn(async move {
+            let manager = life.manager;
+            let _ = life.process.spawn(async move { manager.force_resync(manager.node_id()).await }).await;
         });
         true
     }
@@ -304,8 +321,8 @@ impl Strike<'_> {
         self.world.note(format!("the broker stops for {lasts:?}"));
         self.world.broker.stop();
         let world = Arc::clone(self.world);
-        let outside = Arc::clone(self.world);
-        outside.spawn(async move {
+
+        self.world.spawn(async move {
             tokio::time::sleep(lasts).await;
             world.broker.start();
             world.note("the broker runs");

@@ -88,14 +88,20 @@ impl Premise {
 
 /// The term and the index with which the log ends, if there is anything in it.
 async fn log_end(world: &World) -> Option<(u64, u64)> {
+    let batches = log(world, MESSAGES_MAX).await?;
+    batches.iter().map(|batch| (batch.term, batch.last_index())).max()
+}
+
+/// What the last messages of the log hold.
+pub(super) async fn log(world: &World, messages_max: u64) -> Option<Vec<EntryBatch>> {
     let pipeline = world.broker.pipeline(NAMESPACE);
     let state = pipeline.state().await.ok()?;
-    let after = state.last_sequence.saturating_sub(MESSAGES_MAX).max(state.first_sequence - 1);
+    let after = state.last_sequence.saturating_sub(messages_max).max(state.first_sequence - 1);
     let mut messages = pipeline.subscribe(after).await.ok()?;
-    let mut end = None;
+    let mut batches = Vec::new();
     while let Some(Ok(message)) = messages.next().now_or_never() {
-        let batch = message.payload.and_then(|payload| EntryBatch::decode(payload, &Limits::default()).ok());
-        end = end.max(batch.map(|batch| (batch.term, batch.last_index())));
+        batches
+            .extend(message.payload.and_then(|payload| EntryBatch::decode(payload, &Limits::default()).ok()));
     }
-    end
+    Some(batches)
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use archipelago_manager::leader_follower::OnFollower;
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
-use super::faults::Kind;
+use super::kind::Kind;
 
 /// What a seed decides before anything runs.
 #[derive(Clone, Debug)]
@@ -24,6 +24,12 @@ pub(super) struct Scenario {
     pub(super) fault_rest_max: Duration,
     /// Which faults there are, each as often as it is here.
     pub(super) faults: Vec<Kind>,
+    /// Somebody else says which node leads: there is no election.
+    pub(super) is_appointed: bool,
+    /// How much of what nodes say to all is lost.
+    pub(super) lose_rate: f64,
+    /// How many messages of the log come twice.
+    pub(super) repeat_rate: f64,
     pub(super) options: Options,
 }
 
@@ -38,11 +44,47 @@ pub(super) struct NodePlan {
 #[derive(Clone, Debug)]
 pub(super) struct Options {
     pub(super) tail_entries_max: u64,
+    pub(super) log_entries_max: u64,
     pub(super) resync_threshold: u64,
     pub(super) page_bytes: u64,
     pub(super) in_flight_max: usize,
     pub(super) writes_waiting_max: usize,
     pub(super) read_timeout: Duration,
+}
+
+/// What a seed looks at: some things show only if little else happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Focus {
+    Everything,
+    /// What becomes of a log that lost its end.
+    LostLog,
+    /// How old what followers show is.
+    Freshness,
+}
+
+impl Focus {
+    fn draw(random: &mut StdRng) -> Focus {
+        match random.random_range(0..10) {
+            0 | 1 => Focus::LostLog,
+            2 => Focus::Freshness,
+            _ => Focus::Everything,
+        }
+    }
+
+    fn kinds(self) -> &'static [Kind] {
+        match self {
+            Focus::Everything => &Kind::ALL,
+            Focus::LostLog => &[
+                Kind::TruncateTail,
+                Kind::DeleteLog,
+                Kind::CrashLeader,
+                Kind::CutLeader,
+                Kind::Pause,
+                Kind::FaultyAppends,
+            ],
+            Focus::Freshness => &[Kind::Slow, Kind::Pause, Kind::Hold, Kind::Promote, Kind::JumpClock],
+        }
+    }
 }
 
 impl Scenario {
@@ -58,9 +100,12 @@ impl Scenario {
         });
         let nodes = nodes.collect();
         let ms = Duration::from_millis;
+        let is_appointed = random.random_bool(0.15);
+        let focus = Focus::draw(&mut random);
         let mut faults = Vec::new();
-        for kind in Kind::ALL {
-            if random.random_bool(0.5) {
+        for &kind in focus.kinds() {
+            // A loss and two who take themselves for the leader are more than is promised to be mended.
+            if !(is_appointed && kind.is_loss()) && random.random_bool(0.5) {
                 faults.extend(std::iter::repeat_n(kind, random.random_range(1..=5)));
             }
         }
@@ -83,8 +128,15 @@ impl Scenario {
             trouble: ms(random.random_range(5_000..15_000)),
             fault_rest_max: one_of(random, &[ms(200), ms(600), ms(1_500)]),
             faults,
+            is_appointed,
+            lose_rate: one_of(random, &[0.0, 0.0, 0.05, 0.3]),
+            repeat_rate: one_of(random, &[0.0, 0.0, 0.02, 0.2]),
             options: Options {
-                tail_entries_max: one_of(random, &[5, 40, 100_000]),
+                tail_entries_max: match focus {
+                    Focus::LostLog => 100_000,
+                    _ => one_of(random, &[5, 40, 100_000]),
+                },
+                log_entries_max: one_of(random, &[20, 200, 1_000_000, 1_000_000]),
                 resync_threshold: one_of(random, &[3, 30, 1_000]),
                 page_bytes: one_of(random, &[1, 150, 512 * 1_024]),
                 in_flight_max: one_of(random, &[1, 1, 3, 64]),

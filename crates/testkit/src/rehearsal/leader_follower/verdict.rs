@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::history::{
     Acknowledged, Append, Claim, LogEntry, SessionScope, TermHistory, check_acknowledged, check_linearizable,
@@ -7,11 +7,18 @@ use crate::history::{
 use archipelago_manager::leader_follower::Notification;
 use archipelago_proto::{Limits, Operation, decode_value};
 
-use super::{arrivals::Arrival, faults::Kind, world::World};
+use super::{
+    kind::Kind,
+    premise,
+    tap::Arrival,
+    world::{Told, World},
+};
 
 /// An entry of the history that all nodes ended with.
 struct Entry {
     index: u64,
+    /// That of the history up to it.
+    digest: u128,
     term: u64,
     operation: Operation,
     /// Who brought it to the log first, and when.
@@ -21,7 +28,7 @@ struct Entry {
 }
 
 /// Everything that does not hold, and how the writes ended.
-pub(super) fn check(world: &World) -> (Vec<String>, Acknowledged) {
+pub(super) async fn check(world: &World) -> (Vec<String>, Acknowledged) {
     let mut found = Vec::new();
     let history = world.recorder.history();
     let entries = match entries(world) {
@@ -46,9 +53,10 @@ pub(super) fn check(world: &World) -> (Vec<String>, Acknowledged) {
         found.push(violations.to_string());
     }
     // Where the log lost nothing, nobody ever applied what is not in the history of all.
-    if !world.fault_counts().keys().any(|fault| Kind::is_loss(fault)) {
+    if !world.lost_something() {
         found.extend(check_applied(world, &entries));
     }
+    found.extend(check_log(world, &entries).await);
     (found, sums)
 }
 
@@ -61,7 +69,10 @@ fn entries(world: &World) -> Result<Vec<Entry>, String> {
             let (_, known) = known.entry((index, digest)).or_insert_with(|| {
                 let operation = entry.operation.clone();
                 let by = node.clone();
-                (before, Entry { index, term: batch.term, operation, by, at_ns, acknowledged_ns: None })
+                (
+                    before,
+                    Entry { index, digest, term: batch.term, operation, by, at_ns, acknowledged_ns: None },
+                )
             });
             known.acknowledged_ns = known.acknowledged_ns.or(acknowledged_ns);
             before = digest;
@@ -151,4 +162,28 @@ fn check_applied(world: &World, entries: &[Entry]) -> Vec<String> {
         }
     }
     found
+}
+
+/// In the end the log holds the history from some entry on without a gap: a leader puts back what it lost at its end. What
+/// a node keeps no longer, or never had entry by entry, it cannot put back; and what was taken from the beginning on may be
+/// put back in part.
+async fn check_log(world: &World, entries: &[Entry]) -> Vec<String> {
+    let keeps_all = world.scenario.options.tail_entries_max > entries.len() as u64;
+    let took_state = |told: &Told| matches!(told.what, Notification::Resynced { .. });
+    let faults = world.fault_counts();
+    let lost_its_head = [Kind::Purge, Kind::TrimHead].iter().any(|kind| faults.contains_key(kind.name()));
+    if !keeps_all || lost_its_head || world.told().iter().any(took_state) {
+        return Vec::new();
+    }
+    let batches = premise::log(world, u64::MAX).await.expect("the broker runs, and has a log");
+    let held: BTreeSet<(u64, u128)> =
+        batches.iter().flat_map(|batch| batch.chained().map(|(index, _, digest)| (index, digest))).collect();
+    let lacks = |entry: &&Entry| !held.contains(&(entry.index, entry.digest));
+    let missing = entries.iter().skip_while(lacks).filter(lacks).map(|entry| entry.index);
+    let missing: Vec<u64> = missing.collect();
+    match (missing.is_empty(), held.is_empty()) {
+        (true, false) => Vec::new(),
+        (_, true) => vec!["the log is empty in the end".to_owned()],
+        _ => vec![format!("in the end the log lacks the entries {missing:?}")],
+    }
 }

@@ -4,53 +4,23 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::history::Recorder;
-use archipelago_manager::{
-    WallClock,
-    leader_follower::{LeaderFollowerManager, Notification, Write},
-};
+use archipelago_manager::leader_follower::{LeaderFollowerManager, Notification, Role, Write};
 use archipelago_pipeline::{MemoryBroker, MemoryConfig, Switch};
 use tokio::{task::JoinHandle, time::Instant};
 
-use super::super::{
-    disk::Disk,
-    schedule::{Process, Schedule},
-    tap::Tap,
-};
 use super::{
-    arrivals::{Arrivals, NodeWitness},
+    super::schedule::{Process, Schedule},
+    clock::{Clock, EPOCH_UNIX_MS, NodeClock},
+    disk::Disk,
     host::{Host, Life},
-    scenario::Scenario,
+    kind::Kind,
+    scenario::{NodePlan, Scenario},
+    tap::{Arrivals, Tap},
+    way::Way,
 };
+use crate::history::Recorder;
 
 pub(super) const NAMESPACE: &str = "orders";
-
-/// Counts from the beginning of the run. No two moments are the same, so what ended before something else began is known
-/// to have.
-#[derive(Clone, Debug)]
-pub(super) struct Clock {
-    began: Instant,
-    last_ns: Arc<Mutex<u64>>,
-}
-
-impl Clock {
-    fn new() -> Clock {
-        Clock { began: Instant::now(), last_ns: Arc::default() }
-    }
-
-    pub(super) fn now_ns(&self) -> u64 {
-        let now = u64::try_from(self.began.elapsed().as_nanos()).expect("a run does not last for centuries");
-        let mut last = self.last_ns.lock().unwrap_or_else(PoisonError::into_inner);
-        *last = now.max(*last + 1);
-        *last
-    }
-}
-
-impl WallClock for Clock {
-    fn now_unix_ms(&self) -> u64 {
-        1_750_000_000_000 + self.now_ns() / 1_000_000
-    }
-}
 
 /// What a node told of itself.
 #[derive(Clone, Debug)]
@@ -70,6 +40,8 @@ pub(super) struct World {
     schedule: Schedule,
     /// That of all that is no node.
     outside: Process,
+    /// Who is to lead, where there is no election.
+    appointed: Mutex<usize>,
     hosts: Mutex<Vec<Host>>,
     told: Mutex<Vec<Told>>,
     trace: Mutex<Vec<String>>,
@@ -87,13 +59,15 @@ impl World {
         let config = MemoryConfig {
             fault_seed: scenario.seed,
             ack_timeout: Duration::from_secs(1),
-            epoch: SystemTime::UNIX_EPOCH + Duration::from_secs(1_750_000_000),
+            epoch: SystemTime::UNIX_EPOCH + Duration::from_millis(EPOCH_UNIX_MS),
             ..MemoryConfig::default()
         };
         let recorder = Recorder::with_clock({
             let clock = clock.clone();
             move || clock.now_ns()
         });
+        let host = |plan: &NodePlan| Host::new(plan.clone(), NodeClock::new(clock.clone()));
+        let hosts = scenario.nodes.iter().map(host).collect();
         let world = World {
             broker: MemoryBroker::new(config),
             recorder,
@@ -101,7 +75,8 @@ impl World {
             clock,
             outside: schedule.process(),
             schedule,
-            hosts: Mutex::new(scenario.nodes.iter().cloned().map(Host::new).collect()),
+            appointed: Mutex::default(),
+            hosts: Mutex::new(hosts),
             told: Mutex::default(),
             trace: Mutex::default(),
             faults: Mutex::default(),
@@ -126,7 +101,7 @@ impl World {
 
     /// Adds a line to what is told of a run that failed.
     pub(super) fn note(&self, line: impl Into<String>) {
-        let at_ms = self.clock.began.elapsed().as_millis();
+        let at_ms = self.clock.elapsed().as_millis();
         lock(&self.trace).push(format!("{at_ms:>7} ms  {}", line.into()));
     }
 
@@ -140,6 +115,21 @@ impl World {
 
     pub(super) fn fault_counts(&self) -> BTreeMap<&'static str, u64> {
         lock(&self.faults).clone()
+    }
+
+    /// The log lost something that it had.
+    pub(super) fn lost_something(&self) -> bool {
+        let faults = lock(&self.faults);
+        Kind::ALL.into_iter().any(|kind| kind.is_loss() && faults.contains_key(kind.name()))
+    }
+
+    /// Who is to lead, where there is no election.
+    pub(super) fn appointed(&self) -> usize {
+        *lock(&self.appointed)
+    }
+
+    pub(super) fn appoint(&self, node: usize) {
+        *lock(&self.appointed) = node;
     }
 
     pub(super) fn told(&self) -> Vec<Told> {
@@ -170,7 +160,7 @@ impl World {
         while self.hosts()[node].is_busy {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let (plan, disk, life) = {
+        let (plan, disk, clock, life) = {
             let mut hosts = self.hosts();
             let host = &mut hosts[node];
             if host.life.is_some() {
@@ -178,28 +168,28 @@ impl World {
             }
             host.is_busy = true;
             host.lives += 1;
-            (host.plan.clone(), Disk::new(host.disk.clone()), host.lives)
+            (host.plan.clone(), Disk::new(host.disk.clone()), host.clock.clone(), host.lives)
         };
         let Scenario { options, .. } = &self.scenario;
         let seed = self.scenario.seed.wrapping_mul(1_000).wrapping_add(node as u64 * 100 + life);
-        let tap = Tap::new(
-            self.broker.pipeline(NAMESPACE),
-            NodeWitness {
-                node: plan.name.clone(),
-                arrivals: self.arrivals.clone(),
-                clock: self.clock.clone(),
-            },
-            Duration::ZERO..=self.scenario.latency_max,
-            seed,
-        );
+        let Scenario { latency_max, lose_rate, repeat_rate, .. } = self.scenario;
+        let way = Way::new(latency_max, lose_rate, repeat_rate, seed);
+        let inner = self.broker.pipeline(NAMESPACE);
+        let tap = Tap::new(inner, &plan.name, self.arrivals.clone(), self.clock.clone(), way.clone());
         let switch = Switch::new(Arc::new(tap));
         let process = self.schedule.process();
-        let started = LeaderFollowerManager::builder()
+        let mut builder = LeaderFollowerManager::builder();
+        if self.scenario.is_appointed {
+            let appointed = self.appointed();
+            let role = if appointed == node { Role::Leader } else { Role::Follower };
+            builder = builder.role(role).leader_id(&self.scenario.nodes[appointed].name);
+        }
+        let started = builder
             .node_id(&plan.name)
             .namespace(NAMESPACE)
             .store(disk.clone())
             .pipeline(switch.clone())
-            .clock(self.clock.clone())
+            .clock(clock)
             .seed(seed)
             .turns(Arc::new(process.clone()))
             .promotion_eligible(plan.is_eligible)
@@ -212,6 +202,7 @@ impl World {
             .snapshot_timeout(Duration::from_secs(5))
             .read_timeout(options.read_timeout)
             .tail_entries_max(options.tail_entries_max)
+            .log_entries_max(options.log_entries_max)
             .resync_threshold(options.resync_threshold)
             .page_bytes(options.page_bytes)
             .in_flight_max(options.in_flight_max)
@@ -234,7 +225,7 @@ impl World {
         });
         let host = &mut self.hosts()[node];
         host.is_busy = false;
-        host.life = Some(Life { manager, process, switch, disk });
+        host.life = Some(Life { manager, process, switch, disk, way });
     }
 
     /// Closes a node as its owner does.
@@ -246,7 +237,9 @@ impl World {
             host.had = life.manager.last_applied_sequence();
             life
         };
-        if let Err(error) = life.manager.close().await {
+        let manager = life.manager.clone();
+        let closed = life.process.spawn(async move { manager.close().await }).await;
+        if let Err(error) = closed.expect("a node that is closed does not panic") {
             self.note(format!("{} is not closed well: {error}", life.manager.node_id()));
         }
         let host = &mut self.hosts()[node];
@@ -263,16 +256,22 @@ impl World {
             if let Some(life) = &host.life {
                 life.switch.heal();
                 life.switch.release();
+                life.process.resume();
+                life.way.mend();
             }
         }
     }
 
     /// Waits until one node leads and all know it, writes succeed, and all are equal.
     pub(super) async fn settle(&self, deadline: Instant) -> Result<(), String> {
-        let managers = self.managers();
-        if managers.len() < self.scenario.nodes.len() {
-            return Err("a node does not run".into());
+        let run = || self.hosts().iter().all(|host| host.life.as_ref().is_some_and(|life| life.disk.works()));
+        while !run() {
+            if Instant::now() >= deadline {
+                return Err("a node does not run".into());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        let managers = self.managers();
         for round in 0..3 {
             let written = async {
                 loop {

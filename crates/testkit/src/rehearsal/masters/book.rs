@@ -168,6 +168,17 @@ impl Book {
         }
     }
 
+    /// What is on a disk of this lineage is a copy of what was on one of the lineage `of`.
+    pub(super) fn copied(&mut self, lineage: u64, of: u64, platter: &Platter) {
+        match StoredMaster::read(platter, &self.strategies) {
+            Ok(master) => {
+                let own = master.map_or(0, |master| master.vector.get(&master.replica));
+                self.ledger.copied(lineage, of, own);
+            }
+            Err(error) => self.violates("store", error.to_string()),
+        }
+    }
+
     /// A message is known to be in the log.
     pub(super) fn published(&mut self, payload: &Bytes) {
         if let Ok(batch) = EventBatch::decode(payload.clone(), &Limits::default()) {

@@ -3,9 +3,9 @@ use std::{sync::Arc, time::Duration};
 use archipelago_pipeline::{FaultRates, Pipeline};
 
 use super::{
-    super::tap::Silence,
     host::{Life, Standing},
     platter::{End, Image},
+    tap::Silence,
     world::{NAMESPACE, World},
 };
 use crate::simulation::{Durability, Fault, network::BROKER};
@@ -45,12 +45,8 @@ fn happens(world: &Arc<World>, fault: &Fault) -> bool {
             let keep = usize::try_from(keep).unwrap_or(usize::MAX);
             let Some(lost) = world.kill(island, End::PowerLost { keep }) else { return false };
             if lost > 0 {
-                let before = {
-                    let platter = &world.hosts()[island].platter;
-                    let before = platter.lineage();
-                    platter.has_lineage(world.new_lineage());
-                    before
-                };
+                let platter = world.hosts()[island].platter.clone();
+                let before = world.is_a_copy(&platter);
                 // With every acknowledged write synced, nothing that was made here is excused.
                 let synced = world.scenario.settings().durability == Durability::Fsync;
                 world.excuse_what_is_gone(synced.then_some(before));
@@ -58,16 +54,17 @@ fn happens(world: &Arc<World>, fault: &Fault) -> bool {
             rises(world, island, down_ms)
         }
         Fault::EmptyDisk { island, down_ms } => {
-            has_disk(world, island, Image::new()) && rises(world, island, down_ms)
+            has_disk(world, island, None) && rises(world, island, down_ms)
         }
         Fault::Backup { island } => {
             let host = &mut world.hosts()[island];
-            host.backup = Some(host.platter.image());
+            host.backup = Some((host.platter.image(), host.platter.lineage()));
             true
         }
         Fault::Restore { island, down_ms } => {
             let backup = world.hosts()[island].backup.clone();
-            backup.is_some_and(|image| has_disk(world, island, image)) && rises(world, island, down_ms)
+            backup.is_some_and(|backup| has_disk(world, island, Some(backup)))
+                && rises(world, island, down_ms)
         }
         Fault::Twin { island, for_ms } => twin(world, island, for_ms),
         Fault::DiskFull { island, for_ms } => {
@@ -202,7 +199,7 @@ fn kill_in_commit(world: &Arc<World>, at: usize, is_stored: bool, down_ms: u64) 
 }
 
 /// The disk is replaced by another one. False if it is in use in a way that does not allow that.
-fn has_disk(world: &Arc<World>, at: usize, image: Image) -> bool {
+fn has_disk(world: &Arc<World>, at: usize, copy: Option<(Image, u64)>) -> bool {
     let is_free = {
         let host = &world.hosts()[at];
         !host.is_busy && host.standing == Standing::Member
@@ -211,7 +208,7 @@ fn has_disk(world: &Arc<World>, at: usize, image: Image) -> bool {
         return false;
     }
     world.kill(at, End::Killed { keep: 0 });
-    let platter = world.platter(at, image);
+    let platter = world.platter(at, copy);
     world.hosts()[at].platter = platter;
     world.excuse_what_is_gone(None);
     true
@@ -219,14 +216,14 @@ fn has_disk(world: &Arc<World>, at: usize, image: Image) -> bool {
 
 /// A second process on a copy of the disk.
 fn twin(world: &Arc<World>, at: usize, for_ms: u64) -> bool {
-    let (name, image) = {
+    let (name, copy) = {
         let host = &world.hosts()[at];
         if host.life.is_none() || host.standing != Standing::Member {
             return false;
         }
-        (host.name.clone(), host.platter.image())
+        (host.name.clone(), (host.platter.image(), host.platter.lineage()))
     };
-    let twin = world.add(name, image, Standing::Twin);
+    let twin = world.add(name, Some(copy), Standing::Twin);
     let inner = Arc::clone(world);
     world.spawn(async move {
         inner.start(twin).await;

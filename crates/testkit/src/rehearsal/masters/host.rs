@@ -6,8 +6,10 @@ use archipelago_pipeline::Switch;
 use tokio::time::Instant;
 
 use super::{
-    super::{disk::Disk, schedule::Process, tap::Tap},
+    super::schedule::Process,
+    disk::Disk,
     platter::{Image, Platter},
+    tap::Tap,
 };
 use crate::simulation::wall_clock::WallClock;
 
@@ -18,7 +20,8 @@ pub(super) struct Host {
     pub(super) clock: HostClock,
     pub(super) life: Option<Life>,
     pub(super) standing: Standing,
-    pub(super) backup: Option<Image>,
+    /// A copy of the disk, and of which line it is.
+    pub(super) backup: Option<(Image, u64)>,
     /// What its store had applied when it was looked at last, and of which lineage it was.
     pub(super) seen: (u64, VersionVector),
     /// Its process is being started or closed.

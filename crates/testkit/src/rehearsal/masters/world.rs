@@ -16,19 +16,21 @@ use bytes::Bytes;
 use tokio::{task::JoinHandle, time::Instant};
 
 use super::{
-    super::{
-        disk::Disk,
-        schedule::{Process, Schedule},
-        tap::{Silence, Tap, Witness},
-    },
+    super::schedule::{Process, Schedule},
     book::Book,
+    disk::Disk,
     host::{Host, HostClock, Life, Standing},
     platter::{End, Image, Platter, Recorder},
     scenario::{Scenario, Snapshots},
+    tap::{Silence, Tap, Witness},
 };
 use crate::{
     StoredMaster,
-    simulation::{Deed, Dice, scenario::PREFIXES, wall_clock::START_UNIX_MS},
+    simulation::{
+        Deed, Dice,
+        scenario::{MERGED_PREFIX, PREFIXES, merged},
+        wall_clock::START_UNIX_MS,
+    },
 };
 
 pub(super) const NAMESPACE: &str = "rehearsed";
@@ -72,7 +74,7 @@ impl Recorder for Clerk {
 }
 
 impl Witness for Clerk {
-    fn published(&self, payload: &Bytes, _sequence: u64) {
+    fn published(&self, payload: &Bytes) {
         lock(&self.0).published(payload);
     }
 }
@@ -178,14 +180,14 @@ impl World {
     /// A new machine with an empty disk. Gives its number.
     pub(super) fn settle_host(&self) -> usize {
         let name = format!("m{}", self.hosts().len());
-        self.add(name, Image::new(), Standing::Member)
+        self.add(name, None, Standing::Member)
     }
 
-    /// A machine with this on its disk.
-    pub(super) fn add(&self, name: String, image: Image, standing: Standing) -> usize {
+    /// A machine with this on its disk, a copy of one of this lineage.
+    pub(super) fn add(&self, name: String, copy: Option<(Image, u64)>, standing: Standing) -> usize {
         let mut hosts = self.hosts();
         let at = hosts.len();
-        let platter = self.platter(at, image);
+        let platter = self.platter(at, copy);
         hosts.push(Host {
             name,
             seen: (platter.lineage(), VersionVector::new()),
@@ -199,13 +201,23 @@ impl World {
         at
     }
 
-    /// A disk for a host, which is a line of copies of its own.
-    pub(super) fn platter(&self, at: usize, image: Image) -> Platter {
-        Platter::new(at, self.new_lineage(), image, Arc::new(Clerk(self.book.clone())))
+    /// A disk for a host: an empty one, or with a copy of one of this lineage.
+    pub(super) fn platter(&self, at: usize, copy: Option<(Image, u64)>) -> Platter {
+        let (image, of) = copy.map_or((Image::new(), None), |(image, of)| (image, Some(of)));
+        let lineage = self.lineages.fetch_add(1, Ordering::Relaxed);
+        let platter = Platter::new(at, lineage, image, Arc::new(Clerk(self.book.clone())));
+        if let Some(of) = of {
+            self.book().copied(lineage, of, &platter);
+        }
+        platter
     }
 
-    pub(super) fn new_lineage(&self) -> u64 {
-        self.lineages.fetch_add(1, Ordering::Relaxed)
+    /// What is left on a disk is a copy of what was there. Gives of which lineage that was.
+    pub(super) fn is_a_copy(&self, platter: &Platter) -> u64 {
+        let (before, lineage) = (platter.lineage(), self.lineages.fetch_add(1, Ordering::Relaxed));
+        platter.has_lineage(lineage);
+        self.book().copied(lineage, before, platter);
+        before
     }
 
     /// Starts a process that does not run, on the disk that is there. Waits until that is possible.
@@ -277,7 +289,8 @@ impl World {
             .event_buffer_size(settings.event_buffer_events_max)
             .outbox_events_max(options.outbox_events_max)
             .conflict_journal_max(options.conflict_journal_max)
-            .conflict_strategy(Strategy::Lww);
+            .conflict_strategy(Strategy::Lww)
+            .prefix_strategy(MERGED_PREFIX, merged());
         for (prefix, strategy) in PREFIXES {
             builder = builder.prefix_strategy(prefix, strategy);
         }

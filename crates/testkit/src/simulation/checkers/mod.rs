@@ -4,24 +4,29 @@
 pub(crate) mod acknowledged;
 mod bounds;
 pub(crate) mod causality;
+mod checkpoint;
+pub(super) mod clocks;
 mod conflicts;
 pub(crate) mod convergence;
 mod counters;
 mod digest;
+pub(super) mod floors;
 mod sessions;
 pub(crate) mod state;
 mod tombstones;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use archipelago_clock::{Dot, VersionVector};
+use archipelago_clock::{Dot, Hlc, VersionVector};
 use archipelago_engine::{Commit, Engine};
 use archipelago_proto::{EntityId, Limits};
 use bytes::Bytes;
 
 use super::{
     Dice, Ledger, Scenario,
+    broker::Broker,
     disk::Rows,
+    outcome::INVARIANT,
     view::{IslandView, Source, Verdict},
     world::Input,
 };
@@ -41,6 +46,8 @@ const DIGEST_EVERY: u64 = 256;
 pub(super) struct Checks {
     /// What each had applied when it was looked at last.
     seen: BTreeMap<usize, VersionVector>,
+    /// What somebody left to repair.
+    left: BTreeSet<Dot>,
     dice: Dice,
 }
 
@@ -52,6 +59,9 @@ pub(super) struct Flushed {
     before: BTreeMap<EntityId, Option<Bytes>>,
     /// What was applied and what conflicted, in order.
     told: Vec<Told>,
+    /// The greatest stamp that was applied.
+    latest: Hlc,
+    now_unix_ms: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,8 +71,8 @@ pub(super) enum Told {
 }
 
 impl Flushed {
-    pub(super) fn new(input: Input) -> Self {
-        Flushed { input, before: BTreeMap::new(), told: Vec::new() }
+    pub(super) fn new(input: Input, now_unix_ms: u64) -> Self {
+        Flushed { input, before: BTreeMap::new(), told: Vec::new(), latest: Hlc::ZERO, now_unix_ms }
     }
 
     /// This commit is about to be stored.
@@ -72,7 +82,8 @@ impl Flushed {
         }
     }
 
-    pub(super) fn applied(&mut self, dot: Dot) {
+    pub(super) fn applied(&mut self, dot: Dot, hlc: Hlc) {
+        self.latest = self.latest.max(hlc);
         self.told.push(Told::Applied(dot));
     }
 
@@ -83,12 +94,18 @@ impl Flushed {
 
 impl Checks {
     pub(super) fn new(seed: u64) -> Self {
-        Checks { seen: BTreeMap::new(), dice: Dice::keyed(seed, [CHECKS, 0, 0]) }
+        Checks { seen: BTreeMap::new(), left: BTreeSet::new(), dice: Dice::keyed(seed, [CHECKS, 0, 0]) }
     }
 
     /// A replica starts from this, or goes on under another identity.
-    pub(super) fn starts(&mut self, at: usize, vector: &VersionVector) {
-        self.seen.insert(at, vector.clone());
+    pub(super) fn starts(&mut self, at: usize, rows: &Rows, broker: &Broker) -> Result<(), Broken> {
+        self.seen.insert(at, rows.vector.clone());
+        checkpoint::check(rows, broker, &self.left)
+    }
+
+    /// Somebody leaves this write of the log to repair.
+    pub(super) fn left_to_repair(&mut self, dot: Dot) {
+        self.left.insert(dot);
     }
 
     /// A replica has carried out what its engine wanted done.
@@ -105,6 +122,8 @@ impl Checks {
         let island = IslandView { source: Source::Running { engine, rows }, limits: &limits };
         let seen = self.seen.entry(at).or_default();
         bounds::check(engine)?;
+        let max_drift_ms = u64::try_from(engine.config().max_drift.as_millis()).unwrap_or(u64::MAX);
+        clocks::applied(flushed.latest, flushed.now_unix_ms, max_drift_ms)?;
         if *seen != *engine.vector() {
             causality::check(seen, engine.vector(), ledger)?;
             seen.clone_from(engine.vector());
@@ -134,7 +153,7 @@ impl Checks {
             }
         }
         scenario.invariants().iter().try_for_each(|(name, invariant)| {
-            invariant(verdict).map_err(|detail| ("invariant", format!("{name}: {detail}")))
+            invariant(verdict).map_err(|detail| (INVARIANT, format!("{name}: {detail}")))
         })
     }
 }

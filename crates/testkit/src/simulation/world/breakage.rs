@@ -31,18 +31,18 @@ impl World<'_> {
             Fault::EmptyDisk { island, down_ms } => {
                 let (name, clock) = (self.islands[*island].name.clone(), self.islands[*island].clock);
                 let replica = self.new_replica(&name, clock);
-                self.gets_disk(*island, Disk::new(replica, true), *down_ms);
+                self.gets_disk(*island, Disk::new(replica, true), None, *down_ms);
                 self.tally.felt(kind, 1);
             }
             Fault::Backup { island } => {
                 let island = &mut self.islands[*island];
-                island.backup = Some(island.disk.rows.clone());
+                island.backup = Some((island.disk.rows.clone(), island.lineage));
                 self.tally.felt(kind, 1);
             }
             Fault::Restore { island, down_ms } => {
-                if let Some(rows) = self.islands[*island].backup.clone() {
+                if let Some((rows, of)) = self.islands[*island].backup.clone() {
                     self.tally.felt(kind, u64::from(rows.vector != self.islands[*island].disk.rows.vector));
-                    self.gets_disk(*island, Disk::holding(rows, true), *down_ms);
+                    self.gets_disk(*island, Disk::holding(rows, true), Some(of), *down_ms);
                 }
             }
             Fault::Twin { island, for_ms } => self.gets_twin(*island, *for_ms),
@@ -100,9 +100,9 @@ impl World<'_> {
         let lost = self.islands[at].disk.lose_power(keep);
         self.tally.felt("power_loss", lost as u64);
         if lost > 0 {
-            self.lineages += 1;
-            self.islands[at].lineage = self.lineages;
+            self.is_a_copy(at, self.islands[at].lineage);
             self.islands[at].shares_identity = true;
+            self.islands[at].has_receded = true;
             // With every acknowledged write synced, there is nothing to excuse.
             if self.case.settings.durability == crate::simulation::Durability::Os {
                 self.excuse_what_is_gone();
@@ -111,13 +111,26 @@ impl World<'_> {
         self.rises(at, down_ms);
     }
 
-    fn gets_disk(&mut self, at: usize, disk: Disk, down_ms: u64) {
+    fn gets_disk(&mut self, at: usize, disk: Disk, of: Option<u64>, down_ms: u64) {
         self.dies(at);
         self.lineages += 1;
         let island = &mut self.islands[at];
-        (island.disk, island.lineage, island.shares_identity) = (disk, self.lineages, true);
+        (island.disk, island.shares_identity, island.has_receded) = (disk, true, true);
+        match of {
+            Some(of) => self.is_a_copy(at, of),
+            None => self.islands[at].lineage = self.lineages,
+        }
         self.excuse_what_is_gone();
         self.rises(at, down_ms);
+    }
+
+    /// What it has stored is a copy of what was stored in `of`.
+    fn is_a_copy(&mut self, at: usize, of: u64) {
+        self.lineages += 1;
+        let island = &mut self.islands[at];
+        island.lineage = self.lineages;
+        let own = island.disk.rows.vector.get(island.replica());
+        self.ledger.copied(self.lineages, of, own);
     }
 
     /// The only disks that had them are gone: nobody promised these.
@@ -161,11 +174,13 @@ impl World<'_> {
             dies_in_commit: None,
             away_ms: 0,
             is_twin: true,
+            has_receded: true,
             shares_identity: true,
         };
         self.islands[at].shares_identity = true;
-        let number = self.islands.len();
+        let (number, of) = (self.islands.len(), self.islands[at].lineage);
         self.islands.push(twin);
+        self.is_a_copy(number, of);
         self.tally.felt("twin", 1);
         self.start(number);
         self.agenda.put(self.now_ms + for_ms, Happening::TwinEnds { island: number });

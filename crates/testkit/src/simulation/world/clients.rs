@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::{World, process::Input};
 use crate::simulation::{
     Author, Edit, Turn,
-    checkers::Seen,
+    checkers::{Seen, clocks},
     island::Standing,
     ledger::{Deed, Fate, NewEntry},
     turn::Wanted,
@@ -161,6 +161,9 @@ impl World<'_> {
         });
         if let Some(running) = &mut self.islands[at].running {
             running.unacknowledged.push(number);
+        }
+        if let Err((checker, detail)) = clocks::made(self.ledger.entry(number), &self.ledger) {
+            self.violates(checker, detail);
         }
         self.flush(at, Input::Write);
         if self.ledger.fate(number) == Fate::Acknowledged {

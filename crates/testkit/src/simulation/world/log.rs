@@ -1,14 +1,16 @@
 use std::rc::Rc;
 
+use archipelago_engine::Received;
 use archipelago_proto::{Event, EventBatch, Floor};
 use bytes::Bytes;
 
-use super::{Happening, World, process::Input};
+use super::{Happening, Standing, World, process::Input};
 use crate::simulation::{
     Dice,
     broker::{MessageId, Payload, Place},
+    checkers::floors,
     disk::{Change, OutboxKey},
-    island::Reader,
+    island::{Island, Reader},
     network::{BROKER, Stray},
 };
 
@@ -138,6 +140,7 @@ impl World<'_> {
         if island.disk.rows.outbox.contains_key(&key) {
             island.disk.change(Change::Emitted(key));
         }
+        self.send_floor(at);
         self.emit(at);
     }
 
@@ -158,7 +161,23 @@ impl World<'_> {
         self.tally.effect("floors_told", 1);
         let replica = self.islands[at].replica();
         self.trace.note(self.now_ms, || format!("{replica} tells the floor {:?}", floor.vector));
-        let floor = Rc::new(floor);
+        self.check_floor(at, &floor);
+        // It must not overtake this replica's own writes: those that were admitted without what it covers would count no more.
+        let own = self.islands[at].disk.rows.vector.get(self.islands[at].replica());
+        if let Some(running) = &mut self.islands[at].running {
+            running.floor = Some((Rc::new(floor), own));
+        }
+        self.send_floor(at);
+    }
+
+    /// Sends the floor that waits, once everything before it is in the log.
+    fn send_floor(&mut self, at: usize) {
+        let id = self.floors;
+        let island = &mut self.islands[at];
+        let Some(running) = &mut island.running else { return };
+        let is_clear =
+            |last: u64| island.disk.rows.outbox.keys().next().is_none_or(|(_, first, _)| *first > last);
+        let Some((floor, _)) = running.floor.take_if(|(_, last)| is_clear(*last)) else { return };
         match self.network.send(at, BROKER, self.now_ms) {
             Ok(journey) => {
                 for arrives_ms in [Some(journey.first_ms), journey.again_ms].into_iter().flatten() {
@@ -166,6 +185,21 @@ impl World<'_> {
                 }
             }
             Err(stray) => self.strayed(stray),
+        }
+    }
+
+    fn check_floor(&mut self, at: usize, floor: &Floor) {
+        let Some(running) = &self.islands[at].running else { return };
+        let awaited = |island: &&Island| {
+            let mut members = running.engine.members();
+            let is_itself = !island.has_receded && island.standing == Standing::Member;
+            is_itself
+                && members.any(|member| member.replica == *island.replica() && member.state.is_awaited())
+        };
+        let members = self.islands.iter().filter(awaited);
+        let members = members.map(|island| (island.replica(), &island.disk.rows.vector));
+        if let Err((checker, detail)) = floors::told(&floor.vector, members) {
+            self.violates(checker, detail);
         }
     }
 
@@ -314,7 +348,10 @@ impl World<'_> {
             }
             Payload::Events(events) => {
                 let received = engine.handle_events(events.iter().cloned(), Some(sequence), now, rows);
-                received.map(|received| self.received(&received))
+                received.map(|received| {
+                    self.left_to_repair(&events, &received);
+                    self.received(&received)
+                })
             }
         };
         match handled {
@@ -324,8 +361,42 @@ impl World<'_> {
         true
     }
 
-    fn received(&mut self, received: &[archipelago_engine::Received]) -> u64 {
-        use archipelago_engine::Received;
+    fn left_to_repair(&mut self, events: &[Event], received: &[Received]) {
+        for (event, _) in events.iter().zip(received).filter(|(_, outcome)| **outcome == Received::BelowFloor)
+        {
+            self.checks.left_to_repair(event.dot.clone());
+            if self.has_only_the_log() {
+                self.violates(
+                    "floors",
+                    format!("{} came by the log alone and fell below a floor", event.dot),
+                );
+            }
+        }
+    }
+
+    /// Whether nothing has brought a write yet but the log, and nobody has lost anything or come and gone.
+    fn has_only_the_log(&self) -> bool {
+        const OTHER_WAYS: [&str; 14] = [
+            "gossip",
+            "power_loss",
+            "empty_disk",
+            "restore",
+            "twin",
+            "lose_tail",
+            "recreate",
+            "trim",
+            "leave",
+            "retire",
+            "join",
+            "kill",
+            "kill_in_commit",
+            "disk_full",
+        ];
+        let has_broken = OTHER_WAYS.iter().any(|kind| self.tally.faults.contains_key(kind));
+        !has_broken && !self.tally.effects.contains_key("repairs") && self.case.settings.old_builds == 0
+    }
+
+    fn received(&mut self, received: &[Received]) -> u64 {
         for outcome in received {
             let effect = match outcome {
                 Received::Duplicate => "duplicates_ignored",

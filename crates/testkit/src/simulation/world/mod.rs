@@ -41,6 +41,8 @@ use super::{
 const TICK_MS: u64 = 100;
 /// How long the replicas have, once nothing breaks any more, to become equal.
 const CALM_MS_MAX: u64 = 180_000;
+/// How much may happen in a run. A run of average length has a hundredth of it.
+const HAPPENINGS_MAX: u64 = 2_000_000;
 /// How often it is looked whether they are.
 const LOOK_MS: u64 = 250;
 
@@ -135,8 +137,13 @@ impl<'a> World<'a> {
         }
         let calm_from_ms = self.case.steps.last().map_or(0, |step| step.at_ms) + 1_000;
         self.agenda.put(calm_from_ms, Happening::Look);
+        let mut happened = 0;
         while self.violation.is_none() {
             let Some((at_ms, what)) = self.agenda.next() else { break };
+            happened += 1;
+            if happened > HAPPENINGS_MAX {
+                self.violates("progress", format!("{HAPPENINGS_MAX} things happened, and there is no end"));
+            }
             self.now_ms = at_ms;
             let is_look = matches!(what, Happening::Look);
             self.happens(what);
@@ -286,6 +293,7 @@ impl<'a> World<'a> {
             dies_in_commit: None,
             away_ms: 0,
             is_twin: false,
+            has_receded: false,
             shares_identity: false,
         });
         self.start(at);

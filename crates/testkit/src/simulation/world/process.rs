@@ -46,6 +46,7 @@ impl World<'_> {
             decoded: BTreeMap::new(),
             fetch: None,
             delivers: false,
+            floor: None,
             unacknowledged: Vec::new(),
         }));
         if island.standing == Standing::Away {
@@ -53,12 +54,18 @@ impl World<'_> {
         }
         let (life, replica) = (island.life, island.replica().clone());
         self.trace.note(self.now_ms, || format!("{replica} starts as {at}"));
-        self.checks.starts(at, &self.islands[at].disk.rows.vector);
+        self.check_start(at);
         self.announce(at);
         let beat = self.now_ms + self.dice.below(self.case.settings.heartbeat_ms);
         self.agenda.put(beat, Happening::Beat { island: at, life });
         self.agenda.put(self.now_ms + self.dice.below(TICK_MS), Happening::Tick { island: at, life });
         self.emit(at);
+    }
+
+    fn check_start(&mut self, at: usize) {
+        if let Err((checker, detail)) = self.checks.starts(at, &self.islands[at].disk.rows, &self.broker) {
+            self.violates(checker, format!("at {}: {detail}", self.islands[at].replica()));
+        }
     }
 
     pub(super) fn announce(&mut self, at: usize) {
@@ -182,7 +189,7 @@ impl World<'_> {
         if effects.is_empty() {
             return;
         }
-        let mut flushed = Flushed::new(input);
+        let mut flushed = Flushed::new(input, now);
         for effect in effects {
             match effect {
                 Effect::Commit(commit) => {
@@ -257,7 +264,7 @@ impl World<'_> {
             island.shares_identity = false;
             self.tally.effect("reincarnations", 1);
             self.trace.note(self.now_ms, || format!("{old} becomes {new} from {fork} on"));
-            self.checks.starts(at, &self.islands[at].disk.rows.vector);
+            self.check_start(at);
             self.forget_tokens_of(old, *fork);
         }
         if commit.has_local_writes() {
@@ -267,9 +274,9 @@ impl World<'_> {
 
     fn noticed(&mut self, at: usize, notice: Notice, flushed: &mut Flushed) {
         match notice {
-            Notice::Applied { dot, .. } => {
+            Notice::Applied { dot, hlc, .. } => {
                 self.trace.note(self.now_ms, || format!("{at} applies {dot}"));
-                flushed.applied(dot);
+                flushed.applied(dot, hlc);
             }
             Notice::Conflict(conflict) => {
                 self.tally.effect("conflicts", 1);

@@ -1,14 +1,14 @@
-//! What happens to the broker: its restart, and the loss of the log.
+//! The loss of the log.
 
 use std::time::Duration;
 
-use archipelago_testkit::nats::NatsServer;
 use rand::RngExt;
 
 use crate::{
     failure::{Failure, Outcome},
     fleet::{Fleet, statuses},
     protocol::now_unix_ms,
+    scene::{Node as _, Scene},
 };
 
 /// How long masters may take to notice; how long they took is in the report.
@@ -20,22 +20,6 @@ pub(crate) enum Wipe {
     Files,
 }
 
-/// The server is stopped or killed, and started again.
-pub(crate) async fn restart(what: &str, fleet: &mut Fleet) -> Outcome {
-    fleet.work(50..500).await;
-    let gently = fleet.random.random_bool(0.5);
-    match gently {
-        true => fleet.server.stop().await.map_err(Failure::broken("stop the server"))?,
-        false => fleet.server.kill().await.map_err(Failure::broken("kill the server"))?,
-    }
-    fleet.work(0..1_500).await;
-    start(&mut fleet.server).await?;
-    fleet.work(50..500).await;
-    fleet.check(what).await?;
-    fleet.count(|report| report.broker_restarts += 1);
-    Ok(())
-}
-
 /// The log is lost under load. Every master must notice; one in three times one of them is killed meanwhile.
 pub(crate) async fn wipe(how: Wipe, what: &str, fleet: &mut Fleet) -> Outcome {
     fleet.work(100..500).await;
@@ -45,13 +29,16 @@ pub(crate) async fn wipe(how: Wipe, what: &str, fleet: &mut Fleet) -> Outcome {
         Wipe::Stream => {
             // Before the request: whoever notices while it is answered is not early.
             let now = now_unix_ms();
-            delete_stream(fleet).await?;
+            for stream in fleet.streams() {
+                fleet.broker.delete_stream(&stream).await?;
+            }
             now
         }
         Wipe::Files => {
-            fleet.server.kill().await.map_err(Failure::broken("kill the server"))?;
-            fleet.server.wipe().map_err(Failure::broken("wipe the server"))?;
-            start(&mut fleet.server).await?;
+            let server = fleet.broker.server(0);
+            server.kill().await.map_err(Failure::broken("kill the server"))?;
+            server.wipe().map_err(Failure::broken("wipe the server"))?;
+            server.restart().await.map_err(Failure::broken("start the server"))?;
             // Nobody can know before it is back.
             now_unix_ms()
         }
@@ -81,16 +68,4 @@ pub(crate) async fn wipe(how: Wipe, what: &str, fleet: &mut Fleet) -> Outcome {
     fleet.check(what).await?;
     fleet.count(|report| report.wipes += 1);
     Ok(())
-}
-
-async fn start(server: &mut NatsServer) -> Outcome {
-    server.restart().await.map_err(Failure::broken("start the server"))
-}
-
-async fn delete_stream(fleet: &Fleet) -> Outcome {
-    let client =
-        async_nats::connect(fleet.server.url()).await.map_err(Failure::broken("connect to the server"))?;
-    let stream = format!("ARCHIPELAGO_{}", fleet.namespace);
-    let deleted = async_nats::jetstream::new(client).delete_stream(&stream).await;
-    deleted.map(drop).map_err(Failure::broken("delete the stream"))
 }

@@ -6,8 +6,8 @@ use std::{
 };
 
 use archipelago_pipeline::{
-    Appending, Heard, Incoming, Lease, LeaseEntry, LeaseWatch, Listener, LogState, Outgoing, PendingAck,
-    Pipeline, PipelineError, PipelineStatus, Subscription,
+    Appending, Heard, Incoming, Lease, Listener, LogState, Outgoing, PendingAck, Pipeline, PipelineError,
+    PipelineStatus, Subscription,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -20,19 +20,11 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Who notes what arrives at the log.
 pub(super) trait Witness: fmt::Debug + Send + Sync + 'static {
-    /// This is appended; gives a number for it.
-    fn appends(&self, _payload: &Bytes) -> usize {
-        0
-    }
-
-    /// What has this number is known to be in the log.
-    fn appended(&self, _number: usize) {}
-
     /// This was published, and is known to be in the log.
-    fn published(&self, _payload: &Bytes, _sequence: u64) {}
+    fn published(&self, payload: &Bytes);
 }
 
-/// The way of one node to the broker: it takes time, one direction of it may be cut, and what arrives is noted.
+/// The way of one master to the broker: it takes time, one direction of it may be cut, and what arrives is noted.
 #[derive(Clone, Debug)]
 pub(super) struct Tap {
     inner: Arc<dyn Pipeline>,
@@ -144,7 +136,7 @@ impl Pipeline for Tap {
         let ack = self.inner.publish(message).await?;
         let ack = async move {
             let ack = ack.await?;
-            witness.published(&payload, ack.sequence);
+            witness.published(&payload);
             way.go().await;
             match way.silence() {
                 Silence::Deaf => Err(way.no_ack().await),
@@ -160,22 +152,11 @@ impl Pipeline for Tap {
         payload: Bytes,
         expected_last: u64,
     ) -> Result<Appending, PipelineError> {
-        // At once, so that appends stay in the order in which they were sent.
-        let Appending { sequence, ack } = self.inner.append(origin, payload.clone(), expected_last).await?;
-        let number = self.witness.appends(&payload);
-        let tap = self.clone();
-        let ack = async move {
-            let ack = ack.await?;
-            tap.witness.appended(number);
-            tap.way.go().await;
-            Ok(ack)
-        };
-        Ok(Appending { sequence, ack: ack.boxed() })
+        self.way.and_back(self.inner.append(origin, payload, expected_last)).await
     }
 
     async fn lease(&self, ttl: Duration) -> Result<Arc<dyn Lease>, PipelineError> {
-        let inner = self.way.and_back(self.inner.lease(ttl)).await?;
-        Ok(Arc::new(TapLease { inner, way: self.way.clone() }))
+        self.way.and_back(self.inner.lease(ttl)).await
     }
 
     async fn subscribe(&self, after: u64) -> Result<Box<dyn Subscription>, PipelineError> {
@@ -256,38 +237,5 @@ impl Subscription for TapSubscription {
         let mut silence = self.way.silence.subscribe();
         let _ = silence.wait_for(|silence| *silence != Silence::Deaf).await;
         Ok(self.coming.take().expect("it is on its way").1)
-    }
-}
-
-#[derive(Debug)]
-struct TapLease {
-    inner: Arc<dyn Lease>,
-    way: Way,
-}
-
-#[async_trait]
-impl Lease for TapLease {
-    fn ttl(&self) -> Duration {
-        self.inner.ttl()
-    }
-
-    async fn look(&self) -> Result<Option<LeaseEntry>, PipelineError> {
-        self.way.and_back(self.inner.look()).await
-    }
-
-    async fn acquire(&self, value: Bytes, over: Option<u64>) -> Result<Option<u64>, PipelineError> {
-        self.way.and_back(self.inner.acquire(value, over)).await
-    }
-
-    async fn renew(&self, revision: u64, value: Bytes) -> Result<Option<u64>, PipelineError> {
-        self.way.and_back(self.inner.renew(revision, value)).await
-    }
-
-    async fn release(&self, revision: u64) -> Result<(), PipelineError> {
-        self.way.and_back(self.inner.release(revision)).await
-    }
-
-    async fn watch(&self) -> Result<Box<dyn LeaseWatch>, PipelineError> {
-        self.inner.watch().await
     }
 }

@@ -1,10 +1,13 @@
+//! The server or the servers, and each node's way to them.
+
 use std::{net::SocketAddr, time::Duration};
 
 use archipelago_testkit::{
-    TcpProxy,
+    Line, TcpProxy, Towards,
     nats::{NatsCluster, NatsServer},
 };
 use async_nats::jetstream;
+use clap::ValueEnum;
 
 use crate::failure::{Failure, Outcome};
 
@@ -14,6 +17,37 @@ const CLUSTER_SERVERS: usize = 3;
 const CLUSTER_DEADLINE: Duration = Duration::from_secs(60);
 /// How often a state that cannot be awaited is looked at.
 const POLL: Duration = Duration::from_millis(50);
+
+/// How many servers keep the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Servers {
+    /// One server
+    #[default]
+    Single,
+    /// Three, each with all of the log
+    Cluster,
+}
+
+impl Servers {
+    /// What `--cluster` says.
+    pub(crate) fn clustered(is_cluster: bool) -> Servers {
+        if is_cluster { Servers::Cluster } else { Servers::Single }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Servers::Single => "single",
+            Servers::Cluster => "cluster",
+        }
+    }
+
+    pub(crate) fn count(self) -> usize {
+        match self {
+            Servers::Single => 1,
+            Servers::Cluster => CLUSTER_SERVERS,
+        }
+    }
+}
 
 /// Where the log is.
 #[derive(Debug)]
@@ -28,14 +62,37 @@ pub(crate) struct Way {
     proxies: Vec<TcpProxy>,
 }
 
+/// How what is sent is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// Nothing passes, and nobody is told.
+    Silent,
+    /// The same in one direction.
+    OneWay(Towards),
+    /// Connections are closed.
+    Closed,
+}
+
+impl Loss {
+    /// What a person is told of it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Loss::Silent => "silently",
+            Loss::OneWay(Towards::Server) => "towards the broker",
+            Loss::OneWay(Towards::Client) => "from the broker",
+            Loss::Closed => "with closed connections",
+        }
+    }
+}
+
 impl Broker {
-    pub(crate) async fn start(is_cluster: bool) -> Outcome<Broker> {
-        if !is_cluster {
+    pub(crate) async fn start(servers: Servers) -> Outcome<Broker> {
+        if servers == Servers::Single {
             let server = NatsServer::start().await.map_err(Failure::broken("start a server"))?;
             return Ok(Broker::One(Box::new(server)));
         }
-        let cluster = NatsCluster::start(CLUSTER_SERVERS).await.map_err(Failure::broken("start servers"))?;
-        let broker = Broker::Cluster(cluster);
+        let cluster = NatsCluster::start_divisible(CLUSTER_SERVERS).await;
+        let broker = Broker::Cluster(cluster.map_err(Failure::broken("start servers"))?);
         broker
             .until("the cluster serves", async |broker| broker.jetstream().await?.query_account().await.ok())
             .await?;
@@ -83,8 +140,11 @@ impl Broker {
         jetstream.delete_stream(name).await.map(drop).map_err(Failure::broken("delete the stream"))
     }
 
-    /// Waits until every server that keeps one of these streams has all of it.
+    /// Waits until every server that keeps one of these streams has all of it; a single one always has.
     pub(crate) async fn whole(&self, streams: &[String]) -> Outcome {
+        if self.replicas() == 1 {
+            return Ok(());
+        }
         let what = "all servers have all of the log";
         self.until(what, async |broker| {
             let jetstream = broker.jetstream().await?;
@@ -122,14 +182,22 @@ impl Way {
         urls.collect::<Vec<_>>().join(",")
     }
 
-    /// Nothing passes, and nobody is told.
-    pub(crate) fn stall(&self) {
-        self.proxies.iter().for_each(TcpProxy::stall);
+    /// Loses all that is sent over it.
+    pub(crate) fn lose(&self, loss: Loss) {
+        for proxy in &self.proxies {
+            match loss {
+                Loss::Silent => proxy.stall(),
+                Loss::OneWay(towards) => proxy.stall_towards(towards),
+                Loss::Closed => proxy.cut(),
+            }
+        }
     }
 
-    /// Connections are closed.
-    pub(crate) fn cut(&self) {
-        self.proxies.iter().for_each(TcpProxy::cut);
+    /// Everything passes, as over such a line; the way to each server has its own chances.
+    pub(crate) fn degrade(&self, line: Line) {
+        for (number, proxy) in (0..).zip(&self.proxies) {
+            proxy.degrade(Line { seed: line.seed.wrapping_add(number), ..line });
+        }
     }
 
     pub(crate) fn heal(&self) {

@@ -1,0 +1,6 @@
+//! Replicas broken by seeds: what CI runs of it, and that it would find what is wrong.
+
+mod determinism;
+mod minimised;
+mod program;
+mod seeds;
