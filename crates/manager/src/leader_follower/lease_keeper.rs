@@ -126,7 +126,15 @@ impl LeaseKeeper {
             }
             tokio::select! {
                 biased;
-                () = tokio::time::sleep_until(self.due_at()) => self.act().await,
+                () = tokio::time::sleep_until(self.due_at()) => {
+                    self.act().await;
+                    // With a broker so far away that by now something is due again, nobody could ask for anything.
+                    match self.requests.try_recv() {
+                        Ok(request) => self.handle(request).await,
+                        Err(mpsc::error::TryRecvError::Empty) => {}
+                        Err(mpsc::error::TryRecvError::Disconnected) => break,
+                    }
+                }
                 request = self.requests.recv() => match request {
                     Some(request) => self.handle(request).await,
                     None => break,

@@ -74,7 +74,8 @@ impl Node {
         self.shared.token.store(token, Ordering::Release);
         self.become_role(NodeRole::Candidate);
         let halt = match self.claim(token).await? {
-            Ok(()) => return Ok(Next::Lead),
+            Ok(()) if self.holds_lease(token).await => return Ok(Next::Lead),
+            Ok(()) => Halt::LeaseLost,
             Err(halt) => halt,
         };
         tracing::info!(node = %self.shared.node, reason = %halt, "does not lead");
@@ -109,6 +110,15 @@ impl Node {
         }
     }
 
+    /// Whether the lease is held still, behind the start of the term. Another one may have taken it and started a term of
+    /// its own before, which would go on showing what it has, sure of its lease.
+    async fn holds_lease(&self, token: u64) -> bool {
+        match &self.lease {
+            Some(lease) => lease.confirm(token).await,
+            None => true,
+        }
+    }
+
     async fn claim(&mut self, token: u64) -> Result<Result<(), Halt>, StoreError> {
         let (mut claimed, mut has_heard) = (None, false);
         loop {
@@ -118,10 +128,6 @@ impl Node {
             // Behind the reading: of what the log lost before that, they have what they will ever have.
             if !std::mem::replace(&mut has_heard, true) {
                 self.hear_others().await;
-            }
-            // Of an earlier round, whose answer was lost.
-            if claimed.is_some() && self.term_start == claimed {
-                return Ok(Ok(()));
             }
             match self.fetch_what_was_told_of().await? {
                 Told::IsHere => {}
@@ -137,6 +143,10 @@ impl Node {
             if let Err(error) = self.put_back().await? {
                 self.append_failed(&error).await;
                 continue;
+            }
+            // Of an earlier round, whose answer was lost: but the log may have lost it since.
+            if claimed.is_some() && self.term_start == claimed {
+                return Ok(Ok(()));
             }
             let history = *self.state.history();
             let told = self.shared.peers().furthest().0;

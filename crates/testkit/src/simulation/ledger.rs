@@ -238,10 +238,13 @@ impl Ledger {
     pub(crate) fn renamed(&mut self, lineage: u64, old: &ReplicaId, fork: u64, new: &ReplicaId) {
         for at in 0..self.writes.len() {
             let write = &self.writes[at];
-            let is_named = write.dot.actor == *old && write.dot.sequence > fork;
-            if is_named && write.fate != Fate::Dropped && self.has(lineage, write) {
+            // A loss of power may have undone an earlier change of identity.
+            let mut names = std::iter::once(&write.dot).chain(&write.former);
+            let named = names.find(|dot| dot.actor == *old && dot.sequence > fork).map(|dot| dot.sequence);
+            let Some(sequence) = named.filter(|_| write.fate != Fate::Dropped) else { continue };
+            if self.has(lineage, write) {
+                let dot = Dot::new(new.clone(), sequence - fork);
                 let write = &mut self.writes[at];
-                let dot = Dot::new(new.clone(), write.dot.sequence - fork);
                 let former = std::mem::replace(&mut write.dot, dot.clone());
                 write.former.push(former);
                 self.by_dot.entry(dot).or_default().push(at);

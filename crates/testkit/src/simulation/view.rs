@@ -40,6 +40,11 @@ impl IslandView<'_> {
         decode_value(&value, self.limits).ok()
     }
 
+    /// The CRDT in a field, if there is one.
+    pub fn crdt<C: DeserializeOwned>(&self, entity: &str, name: &str) -> Option<C> {
+        field(&self.visible(&entity.into())?, name, self.limits)
+    }
+
     /// All that the replica has applied.
     pub fn vector(&self) -> &VersionVector {
         match self.source {

@@ -151,10 +151,14 @@ impl Strike<'_> {
             life.way.slow(leg, Duration::from_millis(self.random.random_range(0..max_ms)));
         }
         self.note_struck(node, Kind::Slow, lasts);
-        self.mend_after(node, lasts, |life| {
+        let world = Arc::clone(self.world);
+        self.world.spawn(async move {
+            tokio::time::sleep(lasts).await;
+            // Also of one that is being closed, which takes the longer the slower its link is.
             for leg in Leg::ALL {
                 life.way.slow(leg, Duration::ZERO);
             }
+            world.note(format!("{} is fast again", life.manager.node_id()));
         });
         true
     }

@@ -174,6 +174,9 @@ impl World {
         let seed = self.scenario.seed.wrapping_mul(1_000).wrapping_add(node as u64 * 100 + life);
         let Scenario { latency_max, lose_rate, repeat_rate, .. } = self.scenario;
         let way = Way::new(latency_max, lose_rate, repeat_rate, seed);
+        if !self.is_troubled() {
+            way.mend();
+        }
         let inner = self.broker.pipeline(NAMESPACE);
         let tap = Tap::new(inner, &plan.name, self.arrivals.clone(), self.clock.clone(), way.clone());
         let switch = Switch::new(Arc::new(tap));

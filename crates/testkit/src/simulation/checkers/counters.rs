@@ -19,6 +19,10 @@ pub(super) fn check(island: &IslandView<'_>, entity: &EntityId, writes: &[&Entry
     let removal = writes.iter().filter(|write| write.deed == Deed::Delete).max_by_key(|write| write.stamp());
     let counts = |write: &Entry| removal.is_none_or(|removal| write.followed(removal));
     let is_reclaimed = removal.is_some_and(|removal| removal.is_in(island.floor()));
+    if removal.is_some_and(|removal| removal.is_renamed()) {
+        // Under its other name it is a removal that nobody had seen.
+        return Ok(());
+    }
     let visible = island.visible(entity);
     let read = visible.as_ref();
 

@@ -98,11 +98,12 @@ impl World<'_> {
         let at = at % self.islands.len();
         let Some(workload) = self.scenario.workload() else { return };
         let (number, limits) = (self.ledger.next_number(), self.limits.clone());
+        let replica = self.islands[at].replica().clone();
         let Some((engine, rows, _)) = self.process(at) else { return };
         let read = |entity: &EntityId| -> Option<Bytes> {
             engine.visible(entity, rows).ok().flatten().map(|visible| visible.value)
         };
-        let mut turn = Turn::new(dice, number, (at, client), &read, &limits);
+        let mut turn = Turn::new(dice, number, (at, client), replica, &read, &limits);
         workload(&mut turn);
         for Wanted { entity, deed, change, note } in turn.into_writes() {
             let number = self.ledger.next_number();
