@@ -210,7 +210,7 @@ fn clock(settings: &Settings, dice: &mut Dice) -> Fault {
     if dice.permille(200) {
         return Fault::StopClock { island, for_ms };
     }
-    let by_ms = i64::try_from(*dice.pick(&[50, 2_000, 20_000, 100_000])).expect("small");
+    let by_ms = *dice.pick(&[50, 2_000, 20_000, 100_000]);
     Fault::Skew { island, by_ms: if dice.permille(500) { by_ms } else { -by_ms }, for_ms }
 }
 
