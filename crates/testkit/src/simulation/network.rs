@@ -24,7 +24,7 @@ struct Cut {
 }
 
 /// The broker, among whom messages go to.
-pub(super) const BROKER: usize = usize::MAX;
+pub(crate) const BROKER: usize = usize::MAX;
 
 /// How a message travels: when it arrives, once or twice.
 #[derive(Clone, Copy, Debug)]

@@ -33,7 +33,7 @@ use super::{
     island::{Island, Standing},
     network::Network,
     trace::Trace,
-    view::{IslandView, Verdict},
+    view::{IslandView, Source, Verdict},
     wall_clock::WallClock,
 };
 
@@ -342,7 +342,8 @@ impl World<'_> {
         let members = self.islands.iter().filter(|island| island.standing == Standing::Member);
         let islands = members.filter_map(|island| {
             let engine = &island.running.as_ref()?.engine;
-            Some(IslandView { engine, rows: &island.disk.rows, limits: &limits })
+            let source = Source::Running { engine, rows: &island.disk.rows };
+            Some(IslandView { source, limits: &limits })
         });
         let verdict = Verdict { islands: islands.collect(), ledger: &self.ledger, notes: &self.notes };
         if let Err((checker, detail)) = Checks::end(&verdict, self.scenario) {
