@@ -212,6 +212,8 @@ impl Masters {
                 if masters.iter().all(|master| master.vector_clock() == masters[0].vector_clock()) {
                     return;
                 }
+                // Time goes by.
+                sleep(Duration::from_millis(10)).await;
             }
         };
         tokio::time::timeout(PATIENCE * 2, settled).await.expect("all who are linked have the same in time");
