@@ -233,12 +233,24 @@ impl Engine {
         for (entity, (ours, mut theirs)) in merged {
             let is_new = |version: &Version| !giver.vector.contains(&version.dot);
             let keeps_siblings = self.config.strategies.strategy(&entity).family() == Family::Siblings;
-            if is_behind && keeps_siblings && ours.versions.iter().any(is_new) {
+            let knows_more = ours.versions.iter().any(is_new);
+            let mut returned = Vec::new();
+            if keeps_siblings && !knows_more {
+                // A removal that was reclaimed here stands beside a value there, of somebody who was not waited for. There
+                // it is part of what people see, and stays; so it does here.
+                let is_reclaimed = |version: &&Version| {
+                    version.body == Body::Tombstone
+                        && self.reclaimed().contains(&version.dot)
+                        && ours.versions.iter().all(|held| held.dot != version.dot)
+                };
+                returned.extend(theirs.versions.iter().filter(is_reclaimed).cloned());
+            }
+            if is_behind && keeps_siblings && knows_more {
                 // What was written here counts as written after all that the giver has applied, its removals included:
                 // beside those that others may have reclaimed it could not stand everywhere.
                 theirs.versions.retain(|version| version.body != Body::Tombstone);
             }
-            self.merge(entity, ours, theirs, &giver.vector);
+            self.merge(entity, ours, theirs, &giver.vector, returned);
         }
         for (replica, sequence) in giver.vector.iter().filter(|(replica, _)| **replica != own) {
             if sequence > self.vector.get(replica) {
@@ -275,11 +287,22 @@ impl Engine {
         Ok(entities)
     }
 
-    fn merge(&mut self, entity: EntityId, ours: Record, theirs: Record, vector: &VersionVector) {
+    fn merge(
+        &mut self,
+        entity: EntityId,
+        ours: Record,
+        theirs: Record,
+        vector: &VersionVector,
+        returned: Vec<Version>,
+    ) {
         let strategy = self.config.strategies.strategy(&entity).clone();
         let family = strategy.family();
         let here = Side { record: &ours, seen: &self.vector };
-        let record = entity::merge(here, Side { record: &theirs, seen: vector }, family);
+        let mut record = entity::merge(here, Side { record: &theirs, seen: vector }, family);
+        if record.versions.iter().any(|version| version.body != Body::Tombstone) {
+            record.versions.extend(returned);
+            record.versions.sort_by(|one, other| one.dot.cmp(&other.dot));
+        }
         let latest = record.versions.iter().map(|version| version.hlc).max().unwrap_or(Hlc::ZERO);
         self.clock.observe(latest);
         for version in record.versions.iter().filter(|version| !self.vector.contains(&version.dot)) {

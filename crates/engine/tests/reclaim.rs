@@ -6,7 +6,7 @@ mod support;
 use archipelago_clock::{Incarnation, ReplicaId, VersionVector};
 use archipelago_conflict::Strategy;
 use archipelago_engine::{Change, DeltaError, EngineConfig, Notice, Received};
-use archipelago_proto::{Floor, MemberState};
+use archipelago_proto::{Floor, Limits, MemberState};
 use proptest::prelude::{Strategy as _, *};
 use support::{
     Replica, config, id,
@@ -492,4 +492,42 @@ fn one_whose_later_namesake_is_gone_comes_back_to_its_name() {
         world.assert_settled();
         assert_eq!(world.tombstones(), [0, 0], "it is waited for again, and heard");
     }
+}
+
+/// A member that nobody had heard of yet was cut off, and wrote without a removal that is reclaimed by now. It reads the
+/// removal in the log, and holds both; the others cannot know that from what they have left.
+#[test]
+fn a_removal_that_was_reclaimed_stands_again_beside_a_value_of_one_who_was_not_waited_for() {
+    let mut b = Replica::new(config("b", Strategy::VersionVector));
+    let mut a = Replica::new(config("a", Strategy::VersionVector));
+    let mut log = vec![b.write("x", put(1), START).1, b.write("x", Change::Delete, START).1];
+    for beat in 0..4 {
+        b.engine.announce(START).expect("a clock");
+        b.flush(START);
+        b.engine.heartbeat(None, START + beat);
+        b.flush(START);
+    }
+    let floor =
+        Floor::decode(b.floor.take().expect("nobody else is known"), &Limits::default()).expect("sound");
+    for (at, event) in (1..).zip(&log) {
+        b.receive(event, Some(at), START);
+    }
+    b.engine.handle_floor(floor.clone(), 3);
+    b.flush(START);
+    assert_eq!(b.engine.reclaim(10, START, &b.disk).expect("a sound disk"), 1);
+    b.flush(START);
+    assert_eq!(b.record(&"x".into()), None);
+
+    log.push(a.write("x", put(2), START).1);
+    for (at, event) in (1..).zip(&log[..2]) {
+        assert_eq!(a.receive(event, Some(at), START), Received::Applied);
+    }
+    a.engine.handle_floor(floor, 3);
+    a.flush(START);
+    a.receive(&log[2], Some(4), START);
+    assert_eq!(b.receive(&log[2], Some(4), START), Received::BelowFloor);
+    b.repair_from(&mut a, 1_000, START, |_, _| ()).expect("nothing is lacking");
+    assert_eq!(a.engine.vector(), b.engine.vector());
+    assert_eq!(a.record(&"x".into()), b.record(&"x".into()));
+    assert_eq!(a.engine.digest(), b.engine.digest());
 }
