@@ -29,7 +29,8 @@ pub(crate) fn run() -> Outcome {
 
     let mut remarks = Vec::new();
     let mut failures = Vec::new();
-    let checks = [format(), clippy(), clippy_benches(), docs(), wasm(&mut remarks)];
+    let checks =
+        [format(), clippy(), clippy_benches(), clippy_mutations(), docs(), wasm(&mut remarks), mutations()];
     failures.extend(checks.into_iter().filter_map(Result::err));
     let run = cargo_test::run(&server, &[])?;
     failures.extend(run.verdict.err());
@@ -60,6 +61,29 @@ fn clippy() -> Outcome {
 fn clippy_benches() -> Outcome {
     let args = ["clippy", "-p", BENCHES, "--no-default-features", "--all-targets", "--", "-D", "warnings"];
     step::run(step::cargo().args(args))
+}
+
+/// What only a build with deliberate mistakes compiles.
+fn clippy_mutations() -> Outcome {
+    let mut clippy = step::cargo();
+    clippy.args([
+        "clippy",
+        "-p",
+        "archipelago-testkit",
+        "-p",
+        "archipelago-manager",
+        "-p",
+        "archipelago-engine",
+    ]);
+    clippy.args(["--all-targets", "--features", "archipelago-testkit/mutations", "--", "-D", "warnings"]);
+    step::run(&mut clippy)
+}
+
+/// Every deliberate mistake is noticed.
+fn mutations() -> Outcome {
+    let mut simulate = step::cargo();
+    simulate.args(["run", "--quiet", "-p", "archipelago-testkit", "--features", "mutations"]);
+    step::run(simulate.args(["--bin", "simulate", "--", "--mutations"]))
 }
 
 fn docs() -> Outcome {

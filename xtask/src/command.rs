@@ -44,9 +44,10 @@ Usage: cargo xtask ci
   2. cargo clippy --workspace --all-targets -- -D warnings, the benches without their rivals
   3. cargo doc --workspace --no-deps, warnings denied
   4. cargo check of the crates that build for wasm32-unknown-unknown
-  5. cargo xtask test
+  5. simulate --mutations: every deliberate mistake is noticed
+  6. cargo xtask test
 
-Steps 2 and 5 include the example `projection`, which builds SQLite and is left out elsewhere.
+Steps 2 and 6 include the example `projection`, which builds SQLite and is left out elsewhere.
 All of them run even if one fails, and those that failed are named at the end. Where the wasm target is neither
 installed nor to be had through rustup, step 4 is left out, and the closing lines say so.
 ";

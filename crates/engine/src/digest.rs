@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, sync::OnceLock};
 
 use archipelago_conflict::Family;
 use archipelago_proto::{Body, EntityId, Record, Slot};
@@ -15,21 +15,25 @@ pub const DIGEST_BUCKETS: usize = 256;
 ///
 /// Source of the incremental sum: Bellare, Micciancio: "A New Paradigm for Collision-Free Hashing: Incrementality at
 /// Reduced Cost" (1997), with a faster hash that does not resist an attacker.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct StateDigest {
     buckets: Box<[u128; DIGEST_BUCKETS]>,
+    /// Of these buckets, once somebody asked: heartbeats ask again and again.
+    root: OnceLock<u128>,
 }
 
 impl StateDigest {
     /// The digest of the empty state.
     pub fn new() -> Self {
-        StateDigest { buckets: Box::new([0; DIGEST_BUCKETS]) }
+        StateDigest { buckets: Box::new([0; DIGEST_BUCKETS]), root: OnceLock::new() }
     }
 
     /// One number for all buckets: equal for equal states.
     pub fn root(&self) -> u128 {
-        let bytes: Vec<u8> = self.buckets.iter().flat_map(|bucket| bucket.to_be_bytes()).collect();
-        xxh3_128(&bytes)
+        *self.root.get_or_init(|| {
+            let bytes: Vec<u8> = self.buckets.iter().flat_map(|bucket| bucket.to_be_bytes()).collect();
+            xxh3_128(&bytes)
+        })
     }
 
     /// The buckets.
@@ -41,9 +45,18 @@ impl StateDigest {
         if old != new {
             let bucket = usize::from(bucket_of(entity));
             self.buckets[bucket] = self.buckets[bucket].wrapping_sub(old).wrapping_add(new);
+            self.root = OnceLock::new();
         }
     }
 }
+
+impl PartialEq for StateDigest {
+    fn eq(&self, other: &Self) -> bool {
+        self.buckets == other.buckets
+    }
+}
+
+impl Eq for StateDigest {}
 
 impl Default for StateDigest {
     fn default() -> Self {

@@ -15,19 +15,22 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    CONFLICTS_MAX, ConflictReport, LinkState, MultiMasterManager, Schema, StartError, SystemClock, WallClock,
+    CONFLICTS_MAX, ConflictReport, LinkState, MultiMasterManager, Schema, StartError, SystemClock, Turns,
+    WallClock,
     emitter::Emitter,
     heart::Heart,
     journal::Journal,
     manager::Running,
     metrics,
     persist::{self, Loaded},
+    random::Random,
     receiver::Receiver,
     repair::Repairer,
     replica::{ReadFrom, Replica, Scrubbing},
     schema::SchemaTable,
     shared::Shared,
     snapshot::{Joiner, Keeper},
+    turns::Tasks,
 };
 
 /// How many writes wait for the owner of the engine before further ones wait to be taken.
@@ -65,6 +68,8 @@ pub struct MultiMasterBuilder {
     scrub_entities_per_beat: usize,
     limits: Limits,
     clock: Arc<dyn WallClock>,
+    seed: Option<u64>,
+    tasks: Tasks,
 }
 
 impl Default for MultiMasterBuilder {
@@ -94,6 +99,8 @@ impl Default for MultiMasterBuilder {
             scrub_entities_per_beat: 1_000,
             limits: Limits::default(),
             clock: Arc::new(SystemClock),
+            seed: None,
+            tasks: Tasks::default(),
         }
     }
 }
@@ -268,6 +275,19 @@ impl MultiMasterBuilder {
         self
     }
 
+    /// Makes what is random follow from this number. For simulations; no two masters of one namespace, and no two lives of
+    /// one, may have the same.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Lets `turns` decide which task of this master runs on. For simulations.
+    pub fn turns(mut self, turns: Arc<dyn Turns>) -> Self {
+        self.tasks.turns = Some(turns);
+        self
+    }
+
     /// Opens the state in the store and starts the master. The pipeline need not be reachable.
     ///
     /// # Errors
@@ -298,24 +318,27 @@ impl MultiMasterBuilder {
         if self.snapshot_keep == 0 {
             return Err(option("snapshot_keep", "it must be at least 1"));
         }
-        let (loaded, engine, journal) = tokio::task::spawn_blocking({
+        let random = Random::new(self.seed);
+        let load = {
             let (store, namespace, clock) = (store.clone(), self.namespace.clone(), self.clock.clone());
             let strategies = self.strategies.clone();
-            let (configure, journal_max) = (self.engine_config(), self.conflict_journal_max);
+            let (configure, journal_max) = (self.engine_config(random.word()), self.conflict_journal_max);
+            let incarnation = random.word();
             move || {
-                let mint = || Incarnation::mint(clock.now_unix_ms(), rand::random());
+                let mint = || Incarnation::mint(clock.now_unix_ms(), incarnation);
                 let loaded = persist::load(&*store, &name, &namespace, &strategies, mint)?;
                 let engine = restore(&loaded, configure, &*store)?;
                 let journal = Journal::load(&*store, journal_max, CONFLICTS_MAX)?;
                 Ok::<_, StartError>((loaded, engine, journal))
             }
-        })
-        .await
-        .map_err(|error| option("store", &format!("it panicked while it was read: {error}")))??;
-        Ok(self.run(store, loaded, engine, journal))
+        };
+        let loaded = self.tasks.blocking(load).await;
+        let (loaded, engine, journal) =
+            loaded.map_err(|error| option("store", &format!("it panicked while it was read: {error}")))??;
+        Ok(self.run(store, random, loaded, engine, journal))
     }
 
-    fn engine_config(&self) -> impl FnOnce(&Loaded) -> EngineConfig + Send + 'static {
+    fn engine_config(&self, session: u64) -> impl FnOnce(&Loaded) -> EngineConfig + Send + 'static {
         let (namespace, strategies, limits) =
             (self.namespace.clone(), self.strategies.clone(), self.limits.clone());
         let (max_drift, event_buffer_events_max) = (self.max_drift, self.event_buffer_size);
@@ -325,7 +348,7 @@ impl MultiMasterBuilder {
             max_drift,
             event_buffer_events_max,
             limits,
-            session: rand::random(),
+            session,
             repair_after: heartbeat_interval.saturating_mul(2),
             ..EngineConfig::new(namespace, loaded.replica.clone())
         }
@@ -334,6 +357,7 @@ impl MultiMasterBuilder {
     fn run(
         self,
         store: Arc<dyn Store>,
+        random: Random,
         loaded: Loaded,
         engine: Engine,
         (journal, latest): (Journal, Vec<Arc<ConflictReport>>),
@@ -342,7 +366,7 @@ impl MultiMasterBuilder {
             None => LinkState::Absent,
             Some(pipeline) => pipeline.status().borrow().clone().into(),
         };
-        let shared = Shared::new(loaded.replica, store, &engine, self.schemas, link);
+        let shared = Shared::new(loaded.replica, store, &engine, self.schemas, link, self.tasks, random);
         let shared = Arc::new(shared);
         metrics::add(&shared.counters.outbox_len, loaded.outbox_events);
         for conflict in latest {
@@ -368,7 +392,7 @@ impl MultiMasterBuilder {
                 wanted: repair_from.clone(),
             };
             let stopped = stop.clone();
-            tokio::spawn(async move {
+            shared.tasks.spawn(async move {
                 tokio::select! {
                     biased;
                     () = stopped.cancelled() => {}
@@ -376,7 +400,7 @@ impl MultiMasterBuilder {
                 }
             });
             let emitter = Emitter { shared: shared.clone(), pipeline: pipeline.clone(), stop: stop.clone() };
-            tokio::spawn(emitter.run());
+            shared.tasks.spawn(emitter.run());
             let heart = Heart {
                 shared: shared.clone(),
                 pipeline: pipeline.clone(),
@@ -402,7 +426,7 @@ impl MultiMasterBuilder {
             };
             for task in [heart.run().boxed(), repairer.run().boxed()] {
                 let stopped = stop.clone();
-                tokio::spawn(async move {
+                shared.tasks.spawn(async move {
                     tokio::select! {
                         biased;
                         () = stopped.cancelled() => {}
@@ -410,7 +434,7 @@ impl MultiMasterBuilder {
                     }
                 });
             }
-            tokio::spawn(watch_status(shared.clone(), pipeline.clone(), stop.clone()));
+            shared.tasks.spawn(watch_status(shared.clone(), pipeline.clone(), stop.clone()));
         }
         if let (Some(every), Some(snapshots)) = (self.snapshot_every, self.snapshots.first()) {
             let keeper = Keeper {
@@ -424,7 +448,7 @@ impl MultiMasterBuilder {
                 trimmed: self.pipeline.clone().filter(|_| self.trim_log),
             };
             let stopped = stop.clone();
-            tokio::spawn(async move {
+            shared.tasks.spawn(async move {
                 tokio::select! {
                     biased;
                     () = stopped.cancelled() => {}
@@ -457,7 +481,7 @@ impl MultiMasterBuilder {
             repair_from,
             failed: None,
         };
-        tokio::spawn(replica.run(command_queue, message_queue));
+        shared.tasks.spawn(replica.run(command_queue, message_queue));
         MultiMasterManager::new(Running {
             shared,
             commands,

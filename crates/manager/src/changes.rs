@@ -24,7 +24,7 @@ impl<'a> Changes<'a> {
     pub(crate) fn new(master: &'a MultiMasterManager, since: &SessionToken) -> Self {
         Changes {
             master,
-            export: rand::random(),
+            export: master.shared().random.word(),
             since: since.0.clone(),
             index: 0,
             round_since: since.0.clone(),

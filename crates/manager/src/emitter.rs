@@ -57,7 +57,7 @@ impl Emitter {
             () = self.stop.cancelled() => return,
             open = log_is_open.wait_for(|open| *open) => if open.is_err() { return },
         }
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(self.shared.random.clone());
         let mut status = self.pipeline.status();
         // Kept, because a scan from the very start walks over everything that was ever removed.
         let mut from = Bound::Unbounded;

@@ -45,7 +45,7 @@ impl Heart {
     /// Puts floors into the log, as far as that goes: whatever is lost is followed by another one.
     async fn tell(&self, floors: &mut mpsc::Receiver<Told>) {
         while let Some(Told { payload, own }) = floors.recv().await {
-            let message_id = format!("floor-{:032x}", rand::random::<u128>());
+            let message_id = format!("floor-{:032x}", self.shared.random.word::<u128>());
             let origin = self.shared.replica().name().into();
             let publish = async {
                 self.emitted(own).await;
@@ -91,7 +91,7 @@ impl Heart {
     }
 
     async fn hear(&self) {
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(self.shared.random.clone());
         loop {
             match self.pipeline.listen(&repair::address(self.session)).await {
                 Ok(mut listener) => {

@@ -234,6 +234,6 @@ fn rows(shared: &Shared, export: u128) -> Result<Vec<archipelago_store::Row>, Im
 
 async fn commit(shared: &Shared, batch: Batch) -> Result<(), ImportError> {
     let store = shared.store.clone();
-    let committed = tokio::task::spawn_blocking(move || store.commit(batch, Durability::Fsync)).await;
+    let committed = shared.tasks.blocking(move || store.commit(batch, Durability::Fsync)).await;
     committed.map_err(|_| ImportError::Closed)?.map_err(ImportError::Store)
 }

@@ -50,7 +50,7 @@
 //! | `shared` | what these tasks share |
 //! | [`subscriber`] | [`EventSubscriber`], which needs none of the above but `log_reader` |
 //! | `notification`, `receipt`, `view`, `peer`, `metrics`, `link` | what users get to see |
-//! | `wall_clock`, `turns` | [`WallClock`]: time of day, injected; [`Turns`]: which task runs on, for simulations |
+//! | `wall_clock`, `turns`, `random` | what simulations decide: [`WallClock`], the time of day; [`Turns`], which task runs on; chance |
 //!
 //! Invariants:
 //! - Nothing is acknowledged, published or visible before it is stored.
@@ -78,6 +78,7 @@ mod metrics;
 mod notification;
 mod peer;
 mod persist;
+mod random;
 mod reading;
 mod receipt;
 mod receiver;

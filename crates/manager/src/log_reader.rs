@@ -8,7 +8,7 @@ use archipelago_proto::{DecodeError, Event, Floor, Limits, LogMessage};
 use futures::FutureExt;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use crate::{backoff::Backoff, error::LogLost};
+use crate::{backoff::Backoff, error::LogLost, random::Random};
 
 /// How often the log is looked at for having lost something.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -28,6 +28,7 @@ pub(crate) struct LogReader {
     subscription: Option<Box<dyn Subscription>>,
     watch: Interval,
     stall_timeout: Duration,
+    random: Random,
     behind_since: Option<Instant>,
 }
 
@@ -43,7 +44,12 @@ pub(crate) enum Read {
 
 impl LogReader {
     /// A reader of this log, at no place yet: [`seek`](Self::seek) comes first.
-    pub(crate) fn new(pipeline: Arc<dyn Pipeline>, log: LogState, stall_timeout: Duration) -> Self {
+    pub(crate) fn new(
+        pipeline: Arc<dyn Pipeline>,
+        log: LogState,
+        stall_timeout: Duration,
+        random: Random,
+    ) -> Self {
         let mut watch = tokio::time::interval(WATCH_INTERVAL.min(stall_timeout / 2));
         watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
         LogReader {
@@ -55,6 +61,7 @@ impl LogReader {
             subscription: None,
             watch,
             stall_timeout,
+            random,
             behind_since: None,
         }
     }
@@ -69,7 +76,7 @@ impl LogReader {
     pub(crate) async fn seek(&mut self, after: u64, stored_at: Option<SystemTime>) -> Result<(), LogLost> {
         // Of the message before one needs nothing but that it is there.
         let from = if stored_at.is_some() { after.saturating_sub(1) } else { after };
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(self.random.clone());
         self.subscription = loop {
             match self.subscribe(from).await {
                 Ok((subscription, state)) => {

@@ -137,7 +137,7 @@ impl MultiMasterManager {
             let replicas = shared.replicas().clone();
             report(&*shared.store, &replicas, known, entities_max)
         };
-        tokio::task::spawn_blocking(scan).await.map_err(|_| ReadError::Closed)?
+        self.shared().tasks.blocking(scan).await.map_err(|_| ReadError::Closed)?
     }
 }
 

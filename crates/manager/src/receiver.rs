@@ -81,7 +81,8 @@ impl Receiver {
         if !self.remember(&start).await {
             return Ok(());
         }
-        let mut reader = LogReader::new(self.pipeline.clone(), log, STALL_TIMEOUT);
+        let mut reader =
+            LogReader::new(self.pipeline.clone(), log, STALL_TIMEOUT, self.shared.random.clone());
         self.shared.log_is_open.send_replace(true);
         self.shared.log_is_back(self.pipeline.status().borrow().clone());
         loop {
@@ -99,7 +100,7 @@ impl Receiver {
         let mut batch = Batch::new();
         persist::put_checkpoint(&mut batch, checkpoint);
         let store = self.shared.store.clone();
-        let committed = tokio::task::spawn_blocking(move || store.commit(batch, Durability::Fsync)).await;
+        let committed = self.shared.tasks.blocking(move || store.commit(batch, Durability::Fsync)).await;
         let failure = match committed {
             Ok(Ok(())) => return true,
             Ok(Err(error)) => error.to_string(),
@@ -112,7 +113,7 @@ impl Receiver {
 
     /// The state of the log, once it can be had. Only a replica that has read nothing yet may create it.
     async fn open(&self, checkpoint: Option<&Checkpoint>) -> Result<LogState, LogLost> {
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(self.shared.random.clone());
         loop {
             let state = match checkpoint {
                 None => self.pipeline.open().await,

@@ -15,7 +15,6 @@ use archipelago_engine::{Change, Commit, Effect, Engine, LocalWrite, Notice, Rec
 use archipelago_pipeline::LogId;
 use archipelago_proto::{DeltaPiece, DeltaRequest, EntityId, Event, Heartbeat};
 use archipelago_store::{Batch, Durability, StoreError, Table};
-use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
@@ -349,7 +348,7 @@ impl Replica {
 
     /// Takes another identity, as the present one is in other hands.
     fn reincarnate(&mut self) {
-        let incarnation = Incarnation::mint(self.clock.now_unix_ms(), rand::random());
+        let incarnation = Incarnation::mint(self.clock.now_unix_ms(), self.shared.random.word());
         let new = ReplicaId::new(self.shared.replica().name(), incarnation).expect("the name is in use");
         if let Err(error) = self.engine.reincarnate(new, &Stored(&*self.shared.store)) {
             self.fail(error.to_string());
@@ -419,7 +418,7 @@ impl Replica {
         if store.strongest_durability() == Durability::Memory {
             store.commit(batch, durability)?;
         } else {
-            let committing = tokio::task::spawn_blocking(move || store.commit(batch, durability));
+            let committing = self.shared.tasks.blocking(move || store.commit(batch, durability));
             committing.await.map_err(|error| StoreError::Io { action: "commit", source: error.into() })??;
         }
         if commit.reincarnation.is_some() {

@@ -18,7 +18,9 @@ use crate::{
     ConflictReport, LinkState, Metrics, Notification,
     acknowledge::Spread,
     metrics::{self, Counters},
+    random::Random,
     schema::SchemaTable,
+    turns::Tasks,
 };
 
 /// How many conflicts [`MultiMasterManager::conflicts`](crate::MultiMasterManager::conflicts) gives.
@@ -33,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) strategies: StrategyTable,
     pub(crate) schemas: SchemaTable,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) tasks: Tasks,
+    pub(crate) random: Random,
     pub(crate) counters: Counters,
     pub(crate) vector: watch::Sender<VersionVector>,
     pub(crate) link: watch::Sender<LinkState>,
@@ -73,6 +77,8 @@ impl Shared {
         engine: &Engine,
         schemas: SchemaTable,
         link: LinkState,
+        tasks: Tasks,
+        random: Random,
     ) -> Self {
         let config = engine.config();
         Shared {
@@ -82,6 +88,8 @@ impl Shared {
             strategies: config.strategies.clone(),
             schemas,
             store,
+            tasks,
+            random,
             counters: Counters::default(),
             vector: watch::Sender::new(engine.vector().clone()),
             link: watch::Sender::new(link),

@@ -28,6 +28,7 @@
 //! | `folder_image` | [`FolderImage`]: what a crash leaves of the files of a store |
 //! | `stored_master` | [`StoredMaster`]: whether the rows of a master fit together |
 //! | `tcp_proxy` | [`TcpProxy`]: a relay that cuts a client off from its server, in one direction or both, or is a bad [`Line`] |
+//! | [`simulation`] | engines on simulated disks, clocks, links and brokers, broken by seeds; [`simulation::Simulation`]: with data of your own |
 //! | `rehearsal` | whole managers on one thread and virtual time, broken again and again: one seed decides everything (feature `managers`) |
 //! | [`nats`] | a real nats-server with JetStream, started, broken and mended by a test |
 //!

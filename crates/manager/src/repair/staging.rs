@@ -143,16 +143,16 @@ where
     /// [`StagingError::Store`], [`StagingError::Closed`].
     pub(crate) async fn get(shared: &Arc<Shared>, slot: Slot) -> Result<Option<Self>, StagingError> {
         let row = {
-            let shared = shared.clone();
-            blocking(move || Ok(shared.store.get(Table::Staged, &slot.head())?)).await?
+            let store = shared.store.clone();
+            blocking(shared, move || Ok(store.get(Table::Staged, &slot.head())?)).await?
         };
         let Some(row) = row else { return Ok(None) };
         let head = match rmp_serde::from_slice::<Head<Place>>(&row) {
             Ok(head) => head,
             Err(error) => {
                 tracing::warn!(%error, "what was staged is of another build, or damaged; it is dropped");
-                let shared = shared.clone();
-                blocking(move || remove_unknown(&*shared.store, slot)).await?;
+                let store = shared.store.clone();
+                blocking(shared, move || remove_unknown(&*store, slot)).await?;
                 return Ok(None);
             }
         };
@@ -284,7 +284,7 @@ where
     pub(crate) async fn fetched(&self) -> Result<Fetched, StagingError> {
         let (shared, slot, rows) = (self.shared.clone(), self.slot, self.head.rows);
         let (since, floor) = (self.head.since.clone(), self.head.floor.clone());
-        blocking(move || {
+        blocking(&self.shared, move || {
             let mut entities = BTreeMap::new();
             let mut last = None;
             for index in 0..rows {
@@ -323,9 +323,9 @@ where
     }
 
     async fn commit(&self, batch: Batch) -> Result<(), StagingError> {
-        let shared = self.shared.clone();
+        let store = self.shared.store.clone();
         // What is lost with the power can be fetched again, and of batches an end is lost, nothing in between.
-        blocking(move || Ok(shared.store.commit(batch, Durability::Os)?)).await
+        blocking(&self.shared, move || Ok(store.commit(batch, Durability::Os)?)).await
     }
 }
 
@@ -342,7 +342,8 @@ fn remove_unknown(store: &dyn Store, slot: Slot) -> Result<(), StagingError> {
 }
 
 async fn blocking<T: Send + 'static>(
+    shared: &Shared,
     work: impl FnOnce() -> Result<T, StagingError> + Send + 'static,
 ) -> Result<T, StagingError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| StagingError::Closed)?
+    shared.tasks.blocking(work).await.map_err(|_| StagingError::Closed)?
 }

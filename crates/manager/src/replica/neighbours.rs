@@ -106,7 +106,7 @@ impl Replica {
         {
             return;
         }
-        let synced = tokio::task::spawn_blocking(move || store.commit(Batch::new(), durability)).await;
+        let synced = self.shared.tasks.blocking(move || store.commit(Batch::new(), durability)).await;
         match synced {
             Ok(Ok(())) => self.synced.clone_from(self.engine.vector()),
             Ok(Err(error)) => self.fail(error.to_string()),

@@ -10,6 +10,7 @@ use crate::{
     backoff::Backoff,
     error::LogLost,
     log_reader::{LogReader, compare},
+    random::Random,
 };
 
 /// Finding the place in the log, and another one when it is asked for or the log is not what it was.
@@ -32,7 +33,8 @@ impl Delivery {
             }
         };
         compare(progress.log(), progress.sequence(), &state)?;
-        let mut reader = LogReader::new(self.pipeline.clone(), state, self.options.stall_timeout);
+        let mut reader =
+            LogReader::new(self.pipeline.clone(), state, self.options.stall_timeout, Random::default());
         tokio::select! {
             biased;
             () = self.stop.cancelled() => return Err(Halt::Closed),

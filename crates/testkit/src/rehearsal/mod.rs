@@ -14,13 +14,15 @@
 //! | module | noun |
 //! |---|---|
 //! | [`leader_follower`] | nodes of a leader-follower namespace, and what clients see of it |
-//! | `schedule` | who runs on, and who stands still |
+//! | [`masters`] | masters of a namespace, against every write that disks and log ever had |
+//! | `schedule` | who runs on, who stands still, and who is no more |
 //!
 //! Invariants:
 //! - What a seed decides does not depend on the machine, the process or the run: all tasks run one at a time in an order
 //!   drawn from the seed, on tokio's paused clock.
 
 pub mod leader_follower;
+pub mod masters;
 mod schedule;
 
 use std::{collections::BTreeMap, time::Duration};

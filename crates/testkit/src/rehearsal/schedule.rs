@@ -31,8 +31,12 @@ struct State {
     ready: BTreeMap<u64, (u64, Waker)>,
     /// Whose turn it is.
     turn: Option<u64>,
+    /// Every task, of which process, and how it is polled.
+    tasks_of: BTreeMap<u64, (u64, Waker)>,
     /// These processes stand still.
     paused: BTreeSet<u64>,
+    /// These are no more.
+    killed: BTreeSet<u64>,
     /// Who decides, while there is nothing to decide.
     idle: Option<Waker>,
     turns: u64,
@@ -50,7 +54,9 @@ impl Schedule {
             tasks: 0,
             ready: BTreeMap::new(),
             turn: None,
+            tasks_of: BTreeMap::new(),
             paused: BTreeSet::new(),
+            killed: BTreeSet::new(),
             idle: None,
             turns: 0,
             at: (Instant::now(), 0),
@@ -66,7 +72,12 @@ impl Schedule {
     pub(super) fn process(&self) -> Process {
         let mut state = self.lock();
         state.processes += 1;
-        Process { schedule: self.clone(), number: state.processes }
+        Process { schedule: self.clone(), number: state.processes, blocks_max: Duration::ZERO }
+    }
+
+    /// A new process, whose disk takes so long at most.
+    pub(super) fn process_with_disk(&self, blocks_max: Duration) -> Process {
+        Process { blocks_max, ..self.process() }
     }
 
     /// How many turns there were, and a digest of their order.
@@ -89,7 +100,11 @@ impl Schedule {
             if main.is_finished() {
                 break;
             }
-            std::future::poll_fn(|context| self.poll_next(context)).await.wake();
+            match self.next() {
+                Some(waker) => waker.wake(),
+                // Whoever is woken together with the first one gets to say so, too.
+                None => std::future::poll_fn(|context| self.poll_able(context)).await,
+            }
             if self.lock().at.1 > TURNS_AT_ONCE_MAX {
                 return Err(format!("tasks ran on {TURNS_AT_ONCE_MAX} times while no time went by"));
             }
@@ -100,16 +115,13 @@ impl Schedule {
         Ok(main.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())))
     }
 
-    /// Decides whose turn is next, as soon as anyone can run on.
-    fn poll_next(&self, context: &mut Context<'_>) -> Poll<Waker> {
+    /// Decides whose turn is next, if anyone can run on.
+    fn next(&self) -> Option<Waker> {
         let mut guard = self.lock();
         let state = &mut *guard;
-        let paused = &state.paused;
-        let able = state.ready.iter().filter(|(_, (process, _))| !paused.contains(process));
-        let able: Vec<u64> = able.map(|(task, _)| *task).collect();
+        let able: Vec<u64> = state.able().collect();
         if able.is_empty() {
-            state.idle = Some(context.waker().clone());
-            return Poll::Pending;
+            return None;
         }
         let task = able[state.random.random_range(0..able.len())];
         let (_, waker) = state.ready.remove(&task).expect("it is ready");
@@ -119,7 +131,24 @@ impl Schedule {
         state.at = if state.at.0 == now { (now, state.at.1 + 1) } else { (now, 1) };
         // FNV-1a.
         state.digest = (state.digest ^ task).wrapping_mul(0x0000_0100_0000_01b3);
-        Poll::Ready(waker)
+        Some(waker)
+    }
+
+    /// Waits until anyone can run on.
+    fn poll_able(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.able().next().is_some() {
+            return Poll::Ready(());
+        }
+        state.idle = Some(context.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl State {
+    fn able(&self) -> impl Iterator<Item = u64> {
+        let able = self.ready.iter().filter(|(_, (process, _))| !self.paused.contains(process));
+        able.map(|(task, _)| *task)
     }
 }
 
@@ -128,9 +157,27 @@ impl Schedule {
 pub(super) struct Process {
     schedule: Schedule,
     number: u64,
+    /// How long something takes at most that may wait for the disk.
+    blocks_max: Duration,
 }
 
 impl Process {
+    pub(super) fn is_killed(&self) -> bool {
+        self.schedule.lock().killed.contains(&self.number)
+    }
+
+    /// All its tasks are dropped, wherever they are; one that runs at this moment, when it waits next.
+    pub(super) fn kill(&self) {
+        let mut state = self.schedule.lock();
+        state.killed.insert(self.number);
+        state.paused.remove(&self.number);
+        state.ready.retain(|_, (process, _)| *process != self.number);
+        let killed = state.tasks_of.extract_if(.., |_, (process, _)| *process == self.number);
+        let wakers: Vec<Waker> = killed.map(|(_, (_, waker))| waker).collect();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
     pub(super) fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
         F: Future<Output: Send> + Send + 'static,
@@ -177,6 +224,7 @@ impl Turns for Process {
             return Poll::Ready(());
         }
         state.ready.insert(task, (self.number, context.waker().clone()));
+        state.tasks_of.insert(task, (self.number, context.waker().clone()));
         if let Some(idle) = state.idle.take() {
             idle.wake();
         }
@@ -186,6 +234,18 @@ impl Turns for Process {
     fn leave(&self, task: u64) {
         let mut state = self.schedule.lock();
         state.ready.remove(&task);
+        state.tasks_of.remove(&task);
         state.turn.take_if(|turn| *turn == task);
+    }
+
+    fn is_killed(&self, _task: u64) -> bool {
+        Process::is_killed(self)
+    }
+
+    fn blocks_for(&self) -> Duration {
+        match self.blocks_max {
+            Duration::ZERO => Duration::ZERO,
+            most => most.mul_f64(self.schedule.lock().random.random_range(0.0..=1.0)),
+        }
     }
 }

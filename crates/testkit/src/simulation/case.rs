@@ -1,4 +1,7 @@
+use archipelago_conflict::{Family, Join};
 use serde::{Deserialize, Serialize};
+
+use super::ledger::Deed;
 
 /// All that decides a run: what holds throughout, and what happens when. A failing one is kept as a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +125,23 @@ pub enum Edit {
     Delete,
 }
 
+impl Edit {
+    /// What it means under a strategy of this family.
+    pub(crate) fn deed(self, family: Family) -> Deed {
+        match (self, family) {
+            (Edit::Delete, _) => Deed::Delete,
+            (Edit::SetField(field), Family::Joined(Join::Fields | Join::Crdts)) => Deed::SetField(field),
+            (Edit::RemoveField(field), Family::Joined(Join::Fields | Join::Crdts)) => {
+                Deed::RemoveField(field)
+            }
+            (Edit::Increment(by), Family::Joined(Join::Crdts)) => Deed::Increment(by),
+            (Edit::Insert, Family::Joined(Join::Crdts)) => Deed::Insert,
+            (_, Family::Joined(Join::Fields | Join::Crdts)) => Deed::SetField(0),
+            _ => Deed::Put,
+        }
+    }
+}
+
 /// What the author of a write had seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -213,7 +233,7 @@ impl Fault {
     }
 
     /// The replicas that it names, by number.
-    pub(super) fn islands(&self) -> impl Iterator<Item = usize> {
+    pub(crate) fn islands(&self) -> impl Iterator<Item = usize> {
         let mut copy = self.clone();
         let named: Vec<usize> = copy.islands_mut().into_iter().map(|island| *island).collect();
         named.into_iter()

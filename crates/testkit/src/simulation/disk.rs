@@ -17,7 +17,7 @@ pub(super) type OutboxKey = (Incarnation, u64, u64);
 
 /// What a replica has stored.
 #[derive(Clone, Debug)]
-pub(super) struct Rows {
+pub(crate) struct Rows {
     pub(super) replica: ReplicaId,
     pub(super) entities: BTreeMap<EntityId, Bytes>,
     live: Index,

@@ -35,6 +35,8 @@ pub(super) struct Island {
     pub(super) away_ms: u64,
     /// It runs on a copy of another one's disk.
     pub(super) is_twin: bool,
+    /// When its first process started.
+    pub(super) settled_ms: u64,
     /// It has less than it once had, whatever others heard of it.
     pub(super) has_receded: bool,
     /// Another copy of its store goes, or went on, by its identity.
@@ -64,6 +66,8 @@ pub(super) struct DiesInCommit {
 pub(super) struct Running {
     pub(super) engine: Engine,
     pub(super) reader: Option<Reader>,
+    /// Behind which message the log has been followed since it was opened, or begun anew.
+    pub(super) followed_from: u64,
     pub(super) in_flight: BTreeSet<OutboxKey>,
     /// Messages that were decoded to be sent.
     pub(super) decoded: BTreeMap<OutboxKey, Rc<Vec<Event>>>,

@@ -27,6 +27,8 @@ pub struct Entry {
     pub entity: EntityId,
     /// What it did.
     pub deed: Deed,
+    /// The number that it wrote, which no other write did.
+    pub value: u64,
     /// The name of the write now.
     pub dot: Dot,
     /// When it was written.
@@ -44,21 +46,21 @@ pub struct Entry {
     /// Another copy of the store went by the same identity when it was made.
     pub is_shared: bool,
     /// Tells apart copies of one store.
-    lineage: u64,
+    pub(crate) lineage: u64,
 }
 
 /// What a write did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deed {
-    /// The entity became the number of the write.
+    /// The entity became the number that it wrote.
     Put,
-    /// A field became the number of the write.
+    /// A field became the number that it wrote.
     SetField(u8),
     /// A field was removed.
     RemoveField(u8),
     /// The counter grew.
     Increment(u8),
-    /// The number of the write went into the set.
+    /// The number that it wrote went into the set.
     Insert,
     /// The entity was removed.
     Delete,
@@ -122,7 +124,7 @@ impl Ledger {
     }
 
     /// The number that the next write will have.
-    pub(super) fn next_number(&self) -> u64 {
+    pub(crate) fn next_number(&self) -> u64 {
         self.writes.len() as u64
     }
 
@@ -137,11 +139,11 @@ impl Ledger {
         self.by_entity.keys().map(|entity| &**entity)
     }
 
-    pub(super) fn entry(&self, number: u64) -> &Entry {
+    pub(crate) fn entry(&self, number: u64) -> &Entry {
         &self.writes[place(number)]
     }
 
-    pub(super) fn fate(&self, number: u64) -> Fate {
+    pub(crate) fn fate(&self, number: u64) -> Fate {
         self.writes[place(number)].fate
     }
 
@@ -163,9 +165,9 @@ impl Ledger {
         self.has_forked
     }
 
-    pub(super) fn write(&mut self, entry: NewEntry) -> u64 {
+    pub(crate) fn write(&mut self, entry: NewEntry) -> u64 {
         let at = self.writes.len();
-        let NewEntry { island, lineage, is_shared, entity, deed, dot, hlc, deps, context } = entry;
+        let NewEntry { island, lineage, is_shared, entity, deed, value, dot, hlc, deps, context } = entry;
         let same = self.by_dot.entry(dot.clone()).or_default();
         let is_ambiguous = !same.is_empty();
         if is_ambiguous {
@@ -181,6 +183,7 @@ impl Ledger {
             island,
             entity,
             deed,
+            value: value.unwrap_or(at as u64),
             dot,
             hlc,
             deps,
@@ -194,7 +197,7 @@ impl Ledger {
         at as u64
     }
 
-    pub(super) fn dropped(&mut self, number: u64) {
+    pub(crate) fn dropped(&mut self, number: u64) {
         let at = place(number);
         self.writes[at].fate = Fate::Dropped;
         let dot = self.writes[at].dot.clone();
@@ -206,16 +209,16 @@ impl Ledger {
         }
     }
 
-    pub(super) fn acknowledged(&mut self, number: u64) {
+    pub(crate) fn acknowledged(&mut self, number: u64) {
         self.writes[place(number)].fate = Fate::Acknowledged;
     }
 
-    pub(super) fn excused(&mut self, number: u64) {
+    pub(crate) fn excused(&mut self, number: u64) {
         self.writes[place(number)].fate = Fate::Excused;
     }
 
     /// A copy was made of the store `of` when it had `own` writes of its own.
-    pub(super) fn copied(&mut self, lineage: u64, of: u64, own: u64) {
+    pub(crate) fn copied(&mut self, lineage: u64, of: u64, own: u64) {
         self.copies.insert(lineage, (of, own));
     }
 
@@ -232,13 +235,16 @@ impl Ledger {
     }
 
     /// What was `old` above `fork` goes by `new`, in this copy of the store.
-    pub(super) fn renamed(&mut self, lineage: u64, old: &ReplicaId, fork: u64, new: &ReplicaId) {
+    pub(crate) fn renamed(&mut self, lineage: u64, old: &ReplicaId, fork: u64, new: &ReplicaId) {
         for at in 0..self.writes.len() {
             let write = &self.writes[at];
-            let is_named = write.dot.actor == *old && write.dot.sequence > fork;
-            if is_named && write.fate != Fate::Dropped && self.has(lineage, write) {
+            // A loss of power may have undone an earlier change of identity.
+            let mut names = std::iter::once(&write.dot).chain(&write.former);
+            let named = names.find(|dot| dot.actor == *old && dot.sequence > fork).map(|dot| dot.sequence);
+            let Some(sequence) = named.filter(|_| write.fate != Fate::Dropped) else { continue };
+            if self.has(lineage, write) {
+                let dot = Dot::new(new.clone(), sequence - fork);
                 let write = &mut self.writes[at];
-                let dot = Dot::new(new.clone(), write.dot.sequence - fork);
                 let former = std::mem::replace(&mut write.dot, dot.clone());
                 write.former.push(former);
                 self.by_dot.entry(dot).or_default().push(at);
@@ -248,16 +254,18 @@ impl Ledger {
 }
 
 /// A write that is made.
-pub(super) struct NewEntry {
-    pub(super) island: usize,
-    pub(super) lineage: u64,
-    pub(super) is_shared: bool,
-    pub(super) entity: EntityId,
-    pub(super) deed: Deed,
-    pub(super) dot: Dot,
-    pub(super) hlc: Hlc,
-    pub(super) deps: VersionVector,
-    pub(super) context: Option<VersionVector>,
+pub(crate) struct NewEntry {
+    pub(crate) island: usize,
+    pub(crate) lineage: u64,
+    pub(crate) is_shared: bool,
+    pub(crate) entity: EntityId,
+    pub(crate) deed: Deed,
+    /// If not its number.
+    pub(crate) value: Option<u64>,
+    pub(crate) dot: Dot,
+    pub(crate) hlc: Hlc,
+    pub(crate) deps: VersionVector,
+    pub(crate) context: Option<VersionVector>,
 }
 
 fn place(number: u64) -> usize {

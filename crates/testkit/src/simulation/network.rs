@@ -7,15 +7,24 @@ pub(super) struct Network {
     latency_ms: (u64, u64),
     loss_permille: u64,
     duplication_permille: u64,
-    /// Of each that is cut off from another: until when.
-    cuts: Vec<(usize, usize, u64)>,
+    cuts: Vec<Cut>,
     /// Counts messages, so that each has dice of its own.
     sent: u64,
     calm: bool,
 }
 
+/// One does not hear another one, until then.
+#[derive(Debug)]
+struct Cut {
+    from: usize,
+    to: usize,
+    until_ms: u64,
+    /// The kind of fault that it is of.
+    kind: &'static str,
+}
+
 /// The broker, among whom messages go to.
-pub(super) const BROKER: usize = usize::MAX;
+pub(crate) const BROKER: usize = usize::MAX;
 
 /// How a message travels: when it arrives, once or twice.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +36,8 @@ pub(super) struct Journey {
 /// Why a message does not arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stray {
-    Cut,
+    /// By a fault of this kind.
+    Cut(&'static str),
     Lost,
 }
 
@@ -44,8 +54,8 @@ impl Network {
         }
     }
 
-    pub(super) fn cut(&mut self, from: usize, to: usize, until_ms: u64) {
-        self.cuts.push((from, to, until_ms));
+    pub(super) fn cut(&mut self, from: usize, to: usize, until_ms: u64, kind: &'static str) {
+        self.cuts.push(Cut { from, to, until_ms, kind });
     }
 
     /// Nothing is cut or lost any more.
@@ -55,19 +65,25 @@ impl Network {
     }
 
     pub(super) fn reaches(&self, from: usize, to: usize, now_ms: u64) -> bool {
-        !self.cuts.iter().any(|(a, b, until)| (*a, *b) == (from, to) && now_ms < *until)
+        self.cut_by(from, to, now_ms).is_none()
+    }
+
+    /// What keeps the one from reaching the other.
+    fn cut_by(&self, from: usize, to: usize, now_ms: u64) -> Option<&'static str> {
+        let found = self.cuts.iter().find(|cut| (cut.from, cut.to) == (from, to) && now_ms < cut.until_ms);
+        found.map(|cut| cut.kind)
     }
 
     /// What is over is forgotten.
     pub(super) fn tidy(&mut self, now_ms: u64) {
-        self.cuts.retain(|(_, _, until)| now_ms < *until);
+        self.cuts.retain(|cut| now_ms < cut.until_ms);
     }
 
     /// A message that TCP would carry: it arrives unless the way is cut.
     pub(super) fn carry(&mut self, from: usize, to: usize, now_ms: u64) -> Result<Journey, Stray> {
         self.sent += 1;
-        if !self.reaches(from, to, now_ms) {
-            return Err(Stray::Cut);
+        if let Some(kind) = self.cut_by(from, to, now_ms) {
+            return Err(Stray::Cut(kind));
         }
         let mut dice = self.dice();
         Ok(Journey { first_ms: now_ms + self.latency(&mut dice), again_ms: None })

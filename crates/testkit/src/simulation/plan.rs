@@ -106,6 +106,7 @@ fn breakage(weather: &Weather, settings: &Settings, lasts_ms: u64, dice: &mut Di
         for _ in 0..times(hundredths, dice) {
             let at_ms = dice.below(lasts_ms);
             let fault = draw(settings, dice);
+            steps.extend(sequel(&fault, at_ms, dice));
             // A copy of a disk is of use only if it is put back later.
             if let Fault::Restore { island, .. } = fault {
                 let act = Act::Fault(Fault::Backup { island });
@@ -115,6 +116,20 @@ fn breakage(weather: &Weather, settings: &Settings, lasts_ms: u64, dice: &mut Di
         }
     }
     steps
+}
+
+/// What often comes of a fault: who went back in time goes on alone for a while, and a machine whose clock was wrong is
+/// started again once it is right.
+fn sequel(fault: &Fault, at_ms: u64, dice: &mut Dice) -> Option<Step> {
+    let (after_ms, fault) = match *fault {
+        Fault::Restore { island, down_ms } | Fault::PowerLoss { island, down_ms, .. } => (
+            down_ms.saturating_sub(1),
+            Fault::Partition { islands: vec![island], for_ms: 1_000 + some_ms(dice) },
+        ),
+        Fault::Skew { island, for_ms, .. } => (for_ms, Fault::Kill { island, down_ms: dice.below(100) }),
+        _ => return None,
+    };
+    dice.permille(400).then(|| Step { at_ms: at_ms + after_ms, act: Act::Fault(fault) })
 }
 
 type Draw = fn(&Settings, &mut Dice) -> Fault;
@@ -195,7 +210,7 @@ fn clock(settings: &Settings, dice: &mut Dice) -> Fault {
     if dice.permille(200) {
         return Fault::StopClock { island, for_ms };
     }
-    let by_ms = i64::try_from(*dice.pick(&[50, 2_000, 20_000, 100_000])).expect("small");
+    let by_ms = *dice.pick(&[50, 2_000, 20_000, 100_000]);
     Fault::Skew { island, by_ms: if dice.permille(500) { by_ms } else { -by_ms }, for_ms }
 }
 

@@ -6,6 +6,22 @@ use archipelago_proto::EntityId;
 
 use super::{Case, Outcome, Turn, Verdict, Weather, plan, world::World};
 
+/// By which rules conflicts are resolved in the built-in ones, unless the last writer wins.
+pub(crate) const PREFIXES: [(&str, Strategy); 4] = [
+    ("fields/", Strategy::FieldMerge),
+    ("crdts/", Strategy::CrdtMerge),
+    ("siblings/", Strategy::VersionVector),
+    ("manual/", Strategy::Manual),
+];
+
+/// And of these by a function, [`merged`].
+pub(crate) const MERGED_PREFIX: &str = "merged/";
+
+/// A merge function that minds the order.
+pub(crate) fn merged() -> Custom {
+    Custom::new("in-order", 1, in_order)
+}
+
 pub(super) type Workload = Arc<dyn Fn(&mut Turn<'_>) + Send + Sync>;
 pub(super) type Invariant = Arc<dyn Fn(&Verdict<'_>) -> Result<(), String> + Send + Sync>;
 
@@ -17,7 +33,7 @@ pub struct Scenario {
     pub(super) entities: Vec<EntityId>,
     pub(super) workload: Option<Workload>,
     pub(super) invariants: Vec<(String, Invariant)>,
-    pub(super) weather: Weather,
+    pub(crate) weather: Weather,
 }
 
 impl Scenario {
@@ -35,12 +51,9 @@ impl Scenario {
             "clocks" => Weather::clocks(),
             _ => return None,
         };
-        let table = StrategyTable::new(Strategy::Lww)
-            .with_prefix("fields/", Strategy::FieldMerge)
-            .with_prefix("crdts/", Strategy::CrdtMerge)
-            .with_prefix("siblings/", Strategy::VersionVector)
-            .with_prefix("manual/", Strategy::Manual)
-            .with_prefix("merged/", Custom::new("in-order", 1, in_order));
+        let table = StrategyTable::new(Strategy::Lww).with_prefix(MERGED_PREFIX, merged());
+        let table =
+            PREFIXES.into_iter().fold(table, |table, (prefix, strategy)| table.with_prefix(prefix, strategy));
         // The first few are those of a seed with few entities: of each kind one, and the ones to fight over.
         let entities = [
             "whole/a",
@@ -91,11 +104,11 @@ impl Scenario {
         World::new(self, case, detail == Detail::Traced).run()
     }
 
-    pub(super) fn strategies(&self) -> &StrategyTable {
+    pub(crate) fn strategies(&self) -> &StrategyTable {
         &self.strategies
     }
 
-    pub(super) fn entities(&self) -> &[EntityId] {
+    pub(crate) fn entities(&self) -> &[EntityId] {
         &self.entities
     }
 

@@ -1,9 +1,11 @@
+use archipelago_clock::ReplicaId;
 use archipelago_crdt::Value;
 use archipelago_engine::Change;
 use archipelago_proto::{EntityId, Limits, decode_value, encode_value};
 use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Dice, ledger::Deed};
+use super::{Dice, ledger::Deed, view};
 
 /// A turn of a client at one replica: it reads, and says what is to be written.
 pub struct Turn<'a> {
@@ -11,6 +13,7 @@ pub struct Turn<'a> {
     number: u64,
     island: usize,
     client: usize,
+    replica: ReplicaId,
     read: &'a dyn Fn(&EntityId) -> Option<Bytes>,
     limits: &'a Limits,
     writes: Vec<Wanted>,
@@ -29,10 +32,11 @@ impl<'a> Turn<'a> {
         dice: u64,
         number: u64,
         (island, client): (usize, usize),
+        replica: ReplicaId,
         read: &'a dyn Fn(&EntityId) -> Option<Bytes>,
         limits: &'a Limits,
     ) -> Self {
-        Turn { dice: Dice::new(dice), number, island, client, read, limits, writes: Vec::new() }
+        Turn { dice: Dice::new(dice), number, island, client, replica, read, limits, writes: Vec::new() }
     }
 
     /// The chance of this turn: use no other.
@@ -53,6 +57,11 @@ impl<'a> Turn<'a> {
     /// Which client it is of.
     pub fn client(&self) -> usize {
         self.client
+    }
+
+    /// The identity of the replica: by it, counters and sets tell their updates apart.
+    pub fn replica(&self) -> &ReplicaId {
+        &self.replica
     }
 
     /// What the replica shows, as of before this turn.
@@ -85,6 +94,21 @@ impl<'a> Turn<'a> {
         });
         let change = Change::Patch(encoded.collect());
         self.wants(entity, Deed::Other, change);
+    }
+
+    /// The CRDT in a field as the replica shows it, or an empty one.
+    pub fn crdt<C: DeserializeOwned + Default>(&self, entity: &str, field: &str) -> C {
+        let value = (self.read)(&entity.into());
+        value.and_then(|value| view::field(&value, field, self.limits)).unwrap_or_default()
+    }
+
+    /// The field becomes this CRDT: where fields are CRDTs, it joins what is there.
+    ///
+    /// # Panics
+    /// If the CRDT is over the default limits.
+    pub fn put_crdt<C: Serialize>(&mut self, entity: &str, field: &str, crdt: &C) {
+        let value = encode_value(crdt, self.limits).expect("a CRDT within the default limits");
+        self.wants(entity, Deed::Other, Change::Patch(vec![(field.into(), Some(value))]));
     }
 
     /// Reads, changes and writes back: what most programs do. `None` removes.

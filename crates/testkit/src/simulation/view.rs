@@ -1,25 +1,37 @@
 use archipelago_clock::VersionVector;
 use archipelago_conflict::StrategyTable;
 use archipelago_crdt::Value;
-use archipelago_engine::{Engine, visible};
+use archipelago_engine::{Engine, StateDigest, visible};
 use archipelago_proto::{EntityId, Limits, Record, decode_value, split_fields};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::{Ledger, disk::Rows};
+use crate::StoredMaster;
 
 /// What one replica shows.
 #[derive(Debug)]
 pub struct IslandView<'a> {
-    pub(super) engine: &'a Engine,
-    pub(super) rows: &'a Rows,
-    pub(super) limits: &'a Limits,
+    pub(crate) source: Source<'a>,
+    pub(crate) limits: &'a Limits,
+}
+
+/// Where what a replica shows is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Source<'a> {
+    /// In an engine that runs, and in what it has stored.
+    Running { engine: &'a Engine, rows: &'a Rows },
+    /// In a store alone.
+    Stored { master: &'a StoredMaster, strategies: &'a StrategyTable },
 }
 
 impl IslandView<'_> {
     /// The name of the replica.
     pub fn name(&self) -> &str {
-        self.engine.config().replica.name()
+        match self.source {
+            Source::Running { engine, .. } => engine.config().replica.name(),
+            Source::Stored { master, .. } => master.replica.name(),
+        }
     }
 
     /// What a reader of the entity sees; `None` if it was removed or never written.
@@ -28,21 +40,50 @@ impl IslandView<'_> {
         decode_value(&value, self.limits).ok()
     }
 
+    /// The CRDT in a field, if there is one.
+    pub fn crdt<C: DeserializeOwned>(&self, entity: &str, name: &str) -> Option<C> {
+        field(&self.visible(&entity.into())?, name, self.limits)
+    }
+
     /// All that the replica has applied.
     pub fn vector(&self) -> &VersionVector {
-        self.engine.vector()
+        match self.source {
+            Source::Running { engine, .. } => engine.vector(),
+            Source::Stored { master, .. } => &master.vector,
+        }
+    }
+
+    /// Below what tombstones may be gone.
+    pub(super) fn floor(&self) -> &VersionVector {
+        match self.source {
+            Source::Running { engine, .. } => engine.floor(),
+            Source::Stored { master, .. } => &master.floor,
+        }
+    }
+
+    pub(super) fn digest(&self) -> &StateDigest {
+        match self.source {
+            Source::Running { engine, .. } => engine.digest(),
+            Source::Stored { master, .. } => &master.digest,
+        }
     }
 
     pub(super) fn strategies(&self) -> &StrategyTable {
-        &self.engine.config().strategies
+        match self.source {
+            Source::Running { engine, .. } => &engine.config().strategies,
+            Source::Stored { strategies, .. } => strategies,
+        }
     }
 
     pub(super) fn record(&self, entity: &EntityId) -> Record {
-        let stored = self.rows.entities.get(entity).cloned();
-        stored.map_or_else(Record::default, |stored| {
-            Record::decode(stored, self.engine.replicas(), self.limits)
-                .expect("an engine stores what it can decode")
-        })
+        let record = match self.source {
+            Source::Running { engine, rows } => rows.entities.get(entity).map(|stored| {
+                Record::decode(stored.clone(), engine.replicas(), self.limits)
+                    .expect("an engine stores what it can decode")
+            }),
+            Source::Stored { master, .. } => master.entities.get(entity).cloned(),
+        };
+        record.unwrap_or_default()
     }
 
     pub(super) fn visible(&self, entity: &EntityId) -> Option<Bytes> {
@@ -54,9 +95,9 @@ impl IslandView<'_> {
 /// What is left in the end: what every replica shows, and what was acknowledged.
 #[derive(Debug)]
 pub struct Verdict<'a> {
-    pub(super) islands: Vec<IslandView<'a>>,
-    pub(super) ledger: &'a Ledger,
-    pub(super) notes: &'a [(u64, Value)],
+    pub(crate) islands: Vec<IslandView<'a>>,
+    pub(crate) ledger: &'a Ledger,
+    pub(crate) notes: &'a [(u64, Value)],
 }
 
 impl Verdict<'_> {

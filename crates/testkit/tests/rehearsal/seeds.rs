@@ -2,8 +2,6 @@ use std::{collections::BTreeMap, time::Duration};
 
 use archipelago_testkit::rehearsal::Outcome;
 
-/// How many seeds are run if nobody says.
-const SEEDS: u64 = 150;
 /// How many lines of a trace are told.
 const TRACE_MAX: usize = 400;
 
@@ -14,12 +12,13 @@ pub(crate) struct Seeds {
 }
 
 impl Seeds {
-    pub(crate) fn from_environment() -> Seeds {
+    /// Those that the environment names, or as many as `count`.
+    pub(crate) fn from_environment_or(count: u64) -> Seeds {
         let number = |name, default| match std::env::var(name) {
             Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name}={text:?} is no number")),
             Err(_) => default,
         };
-        Seeds { from: number("ARCHIPELAGO_SIM_FROM", 0), count: number("ARCHIPELAGO_SIM_SEEDS", SEEDS) }
+        Seeds { from: number("ARCHIPELAGO_SIM_FROM", 0), count: number("ARCHIPELAGO_SIM_SEEDS", count) }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = u64> {
@@ -27,7 +26,7 @@ impl Seeds {
     }
 
     #[allow(clippy::print_stderr, reason = "a test tells what it found")]
-    pub(crate) fn tell_failure(&self, outcome: &Outcome) {
+    pub(crate) fn tell_failure(&self, outcome: &Outcome, test: &str) {
         let seed = outcome.seed;
         eprintln!("\nseed {seed}:");
         let skipped = outcome.trace.len().saturating_sub(TRACE_MAX);
@@ -43,7 +42,7 @@ impl Seeds {
         }
         eprintln!(
             "run it again: ARCHIPELAGO_SIM_FROM={seed} ARCHIPELAGO_SIM_SEEDS=1 cargo test -p archipelago-testkit --test \
-             rehearsal whatever"
+             rehearsal {test}"
         );
     }
 }

@@ -2,5 +2,6 @@
 
 mod determinism;
 mod minimised;
+mod own;
 mod program;
 mod seeds;

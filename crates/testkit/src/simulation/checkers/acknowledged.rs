@@ -3,7 +3,7 @@
 use super::Broken;
 use crate::simulation::{ledger::Fate, view::Verdict};
 
-pub(super) fn check(verdict: &Verdict<'_>) -> Result<(), Broken> {
+pub(crate) fn check(verdict: &Verdict<'_>) -> Result<(), Broken> {
     for write in verdict.ledger.writes() {
         if write.fate != Fate::Acknowledged || write.is_ambiguous {
             continue;

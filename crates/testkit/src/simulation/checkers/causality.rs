@@ -6,7 +6,7 @@ use super::Broken;
 use crate::simulation::Ledger;
 
 /// Looks at what came since `seen`.
-pub(super) fn check(seen: &VersionVector, vector: &VersionVector, ledger: &Ledger) -> Result<(), Broken> {
+pub(crate) fn check(seen: &VersionVector, vector: &VersionVector, ledger: &Ledger) -> Result<(), Broken> {
     for (replica, last) in vector.iter() {
         for sequence in seen.get(replica) + 1..=last {
             let dot = Dot::new(replica.clone(), sequence);

@@ -3,12 +3,17 @@
 use archipelago_clock::Hlc;
 
 use super::Broken;
-use crate::simulation::{Ledger, ledger::Entry};
+use crate::simulation::{
+    Ledger,
+    ledger::{Entry, Fate},
+};
 
 /// Looks at a write that was just made.
 pub(in crate::simulation) fn made(write: &Entry, ledger: &Ledger) -> Result<(), Broken> {
     let same_entity = ledger.of(&write.entity).filter(|other| other.number < write.number);
-    for cause in same_entity.filter(|other| write.followed(other) && !other.is_ambiguous) {
+    for cause in same_entity
+        .filter(|other| write.followed(other) && !other.is_ambiguous && other.fate != Fate::Dropped)
+    {
         if cause.hlc >= write.hlc {
             let (dot, other) = (&write.dot, &cause.dot);
             return Err((

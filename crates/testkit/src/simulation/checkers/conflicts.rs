@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use archipelago_clock::{Dot, Hlc};
 use archipelago_conflict::{Family, Join};
+use archipelago_engine::Engine;
 use archipelago_proto::{Body, Limits, Record};
 use bytes::Bytes;
 
@@ -12,7 +13,7 @@ use super::{Broken, Flushed, Told};
 use crate::simulation::{
     Ledger,
     ledger::{Deed, Entry},
-    view::IslandView,
+    view::{IslandView, Source},
     world::Input,
 };
 
@@ -21,8 +22,9 @@ type Live = BTreeMap<Dot, (bool, Hlc)>;
 
 /// Goes through what was told, entity by entity, of those that are written as a whole.
 pub(super) fn check(island: &IslandView<'_>, flushed: &Flushed, ledger: &Ledger) -> Result<(), Broken> {
+    let Source::Running { engine, rows } = island.source else { return Ok(()) };
     // A write made here is not told to be applied, and is all there is.
-    let own: Vec<Told> = own_write(island, flushed, ledger).into_iter().collect();
+    let own: Vec<Told> = own_write(engine, flushed, ledger).into_iter().collect();
     let told: Vec<&Told> = flushed.told.iter().chain(&own).collect();
     for (entity, before) in &flushed.before {
         let family = island.strategies().strategy(entity).family();
@@ -35,7 +37,7 @@ pub(super) fn check(island: &IslandView<'_>, flushed: &Flushed, ledger: &Ledger)
         if ledger.of(entity).any(|write| write.is_ambiguous || write.is_renamed()) {
             continue;
         }
-        let mut live = live(island, before.clone());
+        let mut live = live(engine, before.clone());
         let conflicts = told.iter().filter_map(|told| match told {
             Told::Conflict(dot) => Some(dot),
             Told::Applied(_) => None,
@@ -53,7 +55,7 @@ pub(super) fn check(island: &IslandView<'_>, flushed: &Flushed, ledger: &Ledger)
                 return Err(("conflicts", format!("{dot} on {entity} {what}")));
             }
         }
-        let now = self::live(island, island.rows.entities.get(entity).cloned());
+        let now = self::live(engine, rows.entities.get(entity).cloned());
         if now != live {
             return Err((
                 "state",
@@ -65,10 +67,10 @@ pub(super) fn check(island: &IslandView<'_>, flushed: &Flushed, ledger: &Ledger)
 }
 
 /// The write of this replica that the flush is for, if there is one.
-fn own_write(island: &IslandView<'_>, flushed: &Flushed, ledger: &Ledger) -> Option<Told> {
+fn own_write(engine: &Engine, flushed: &Flushed, ledger: &Ledger) -> Option<Told> {
     let last = ledger.writes().last()?;
-    let replica = &island.engine.config().replica;
-    let is_this = last.dot.actor == *replica && last.dot.sequence == island.vector().get(replica);
+    let replica = &engine.config().replica;
+    let is_this = last.dot.actor == *replica && last.dot.sequence == engine.vector().get(replica);
     (flushed.input == Input::Write && is_this).then(|| Told::Applied(last.dot.clone()))
 }
 
@@ -87,9 +89,9 @@ fn place(live: &mut Live, write: &Entry, keeps_all: bool, ledger: &Ledger) -> bo
     is_conflict
 }
 
-fn live(island: &IslandView<'_>, stored: Option<Bytes>) -> Live {
+fn live(engine: &Engine, stored: Option<Bytes>) -> Live {
     let record = stored.map_or_else(Record::default, |stored| {
-        Record::decode(stored, island.engine.replicas(), &Limits::default())
+        Record::decode(stored, engine.replicas(), &Limits::default())
             .expect("an engine stores what it can decode")
     });
     let versions = record.versions.into_iter();

@@ -3,7 +3,7 @@
 use super::Broken;
 use crate::simulation::{Scenario, view::Verdict};
 
-pub(super) fn check(verdict: &Verdict<'_>, scenario: &Scenario) -> Result<(), Broken> {
+pub(crate) fn check(verdict: &Verdict<'_>, scenario: &Scenario) -> Result<(), Broken> {
     let Some((first, others)) = verdict.islands.split_first() else { return Ok(()) };
     for other in others {
         let (one, two) = (first.name(), other.name());
@@ -14,7 +14,7 @@ pub(super) fn check(verdict: &Verdict<'_>, scenario: &Scenario) -> Result<(), Br
                 return Err(("convergence", detail));
             }
         }
-        if first.engine.digest().root() != other.engine.digest().root() {
+        if first.digest().root() != other.digest().root() {
             return Err(("convergence", format!("{one} and {two} show the same and have unequal digests")));
         }
     }

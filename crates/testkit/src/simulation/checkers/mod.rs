@@ -1,18 +1,18 @@
 //! What must hold, whatever breaks: one property a file. Each holds the replicas against the [`Ledger`], which knows every
 //! write as its author does.
 
-mod acknowledged;
+pub(crate) mod acknowledged;
 mod bounds;
-mod causality;
+pub(crate) mod causality;
 mod checkpoint;
 pub(super) mod clocks;
 mod conflicts;
-mod convergence;
+pub(crate) mod convergence;
 mod counters;
 mod digest;
 pub(super) mod floors;
 mod sessions;
-mod state;
+pub(crate) mod state;
 mod tombstones;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,14 +27,14 @@ use super::{
     broker::Broker,
     disk::Rows,
     outcome::INVARIANT,
-    view::{IslandView, Verdict},
+    view::{IslandView, Source, Verdict},
     world::Input,
 };
 
-pub(super) use sessions::Seen;
+pub(crate) use sessions::Seen;
 
 /// A property that does not hold: its name, and what is wrong.
-pub(super) type Broken = (&'static str, String);
+pub(crate) type Broken = (&'static str, String);
 
 /// How often the state of an entity is held against the ledger: once in so many flushes that changed it.
 const STATE_EVERY: u64 = 4;
@@ -119,7 +119,7 @@ impl Checks {
         scenario: &Scenario,
     ) -> Result<(), Broken> {
         let limits = Limits::default();
-        let island = IslandView { engine, rows, limits: &limits };
+        let island = IslandView { source: Source::Running { engine, rows }, limits: &limits };
         let seen = self.seen.entry(at).or_default();
         bounds::check(engine)?;
         let max_drift_ms = u64::try_from(engine.config().max_drift.as_millis()).unwrap_or(u64::MAX);

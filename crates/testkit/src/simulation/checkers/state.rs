@@ -12,7 +12,7 @@ use crate::simulation::{
 };
 
 /// Holds an entity against the writes that the replica has applied.
-pub(super) fn check(island: &IslandView<'_>, entity: &EntityId, ledger: &Ledger) -> Result<(), Broken> {
+pub(crate) fn check(island: &IslandView<'_>, entity: &EntityId, ledger: &Ledger) -> Result<(), Broken> {
     if ledger.of(entity).any(|write| write.is_ambiguous) {
         // Two writes have one name: what a vector means is not known.
         return Ok(());
@@ -23,7 +23,7 @@ pub(super) fn check(island: &IslandView<'_>, entity: &EntityId, ledger: &Ledger)
         return Ok(());
     }
     let record = island.record(entity);
-    let floor = island.engine.floor();
+    let floor = island.floor();
     match island.strategies().strategy(entity).family() {
         Family::Siblings => siblings(&writes, &record, ledger),
         Family::Joined(Join::Whole) => {

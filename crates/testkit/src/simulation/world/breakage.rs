@@ -50,7 +50,7 @@ impl World<'_> {
                 self.islands[*island].disk_full_until_ms = self.now_ms + for_ms;
             }
             Fault::Slow { island, for_ms } => self.islands[*island].slow_until_ms = self.now_ms + for_ms,
-            Fault::Cut { from, to, for_ms } => self.network.cut(*from, *to, self.now_ms + for_ms),
+            Fault::Cut { from, to, for_ms } => self.network.cut(*from, *to, self.now_ms + for_ms, kind),
             Fault::Partition { islands, for_ms } => self.partitions(islands, *for_ms),
             Fault::Skew { island, by_ms, for_ms } => {
                 self.islands[*island].clock.is_off_by(*by_ms);
@@ -174,10 +174,12 @@ impl World<'_> {
             dies_in_commit: None,
             away_ms: 0,
             is_twin: true,
+            settled_ms: self.now_ms,
             has_receded: true,
             shares_identity: true,
         };
         self.islands[at].shares_identity = true;
+        self.islands[at].has_receded = true;
         let (number, of) = (self.islands.len(), self.islands[at].lineage);
         self.islands.push(twin);
         self.is_a_copy(number, of);
@@ -197,13 +199,13 @@ impl World<'_> {
     }
 
     fn partitions(&mut self, islands: &[usize], for_ms: u64) {
-        let until = self.now_ms + for_ms;
+        let (until, kind) = (self.now_ms + for_ms, "partition");
         for at in islands {
-            self.network.cut(*at, BROKER, until);
-            self.network.cut(BROKER, *at, until);
+            self.network.cut(*at, BROKER, until, kind);
+            self.network.cut(BROKER, *at, until, kind);
             for other in (0..self.islands.len()).filter(|other| !islands.contains(other)) {
-                self.network.cut(*at, other, until);
-                self.network.cut(other, *at, until);
+                self.network.cut(*at, other, until, kind);
+                self.network.cut(other, *at, until, kind);
             }
         }
     }

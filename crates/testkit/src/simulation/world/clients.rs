@@ -39,7 +39,7 @@ impl World<'_> {
     ) {
         let at = at % self.islands.len();
         let entity = self.entity(entity);
-        let deed = self.deed(&entity, edit);
+        let deed = edit.deed(self.scenario.strategies().strategy(&entity).family());
         let Some(change) = self.change(at, &entity, deed) else { return };
         let token = self.clients.entry(client).or_default().token.clone();
         let context = match author {
@@ -47,22 +47,6 @@ impl World<'_> {
             Author::Stale => Some(token),
         };
         self.writes(at, client, entity, deed, change, context);
-    }
-
-    /// What an edit means under the strategy of the entity.
-    fn deed(&self, entity: &EntityId, edit: Edit) -> Deed {
-        let family = self.scenario.strategies().strategy(entity).family();
-        match (edit, family) {
-            (Edit::Delete, _) => Deed::Delete,
-            (Edit::SetField(field), Family::Joined(Join::Fields | Join::Crdts)) => Deed::SetField(field),
-            (Edit::RemoveField(field), Family::Joined(Join::Fields | Join::Crdts)) => {
-                Deed::RemoveField(field)
-            }
-            (Edit::Increment(by), Family::Joined(Join::Crdts)) => Deed::Increment(by),
-            (Edit::Insert, Family::Joined(Join::Crdts)) => Deed::Insert,
-            (_, Family::Joined(Join::Fields | Join::Crdts)) => Deed::SetField(0),
-            _ => Deed::Put,
-        }
     }
 
     fn change(&mut self, at: usize, entity: &EntityId, deed: Deed) -> Option<Change> {
@@ -114,11 +98,12 @@ impl World<'_> {
         let at = at % self.islands.len();
         let Some(workload) = self.scenario.workload() else { return };
         let (number, limits) = (self.ledger.next_number(), self.limits.clone());
+        let replica = self.islands[at].replica().clone();
         let Some((engine, rows, _)) = self.process(at) else { return };
         let read = |entity: &EntityId| -> Option<Bytes> {
             engine.visible(entity, rows).ok().flatten().map(|visible| visible.value)
         };
-        let mut turn = Turn::new(dice, number, (at, client), &read, &limits);
+        let mut turn = Turn::new(dice, number, (at, client), replica, &read, &limits);
         workload(&mut turn);
         for Wanted { entity, deed, change, note } in turn.into_writes() {
             let number = self.ledger.next_number();
@@ -162,6 +147,7 @@ impl World<'_> {
             is_shared,
             entity: entity.clone(),
             deed,
+            value: None,
             dot: dot.clone(),
             hlc,
             deps,

@@ -12,6 +12,7 @@ use crate::simulation::{
     disk::{Change, OutboxKey},
     island::{Island, Reader},
     network::{BROKER, Stray},
+    wall_clock::START_UNIX_MS,
 };
 
 /// How many messages of the outbox are under way at once.
@@ -20,6 +21,8 @@ const IN_FLIGHT_MAX: usize = 4;
 const RETRY_MS: u64 = 1_000;
 /// How many messages of the log one commit may stand for.
 const GROUP_MESSAGES_MAX: u64 = 8;
+/// After how long every replica has been heard of.
+const HEARD_BY_MS: u64 = 5_000;
 /// How often it is looked whether the log lost something.
 const WATCH_MS: u64 = 1_000;
 
@@ -81,7 +84,7 @@ impl World<'_> {
 
     pub(super) fn strayed(&mut self, stray: Stray) {
         match stray {
-            Stray::Cut => self.tally.felt("cut", 1),
+            Stray::Cut(kind) => self.tally.felt(kind, 1),
             Stray::Lost => {
                 self.tally.injected("loss");
                 self.tally.felt("loss", 1);
@@ -157,7 +160,6 @@ impl World<'_> {
     pub(super) fn tell_floor(&mut self, at: usize, message: Bytes) {
         let floor = Floor::decode(message, &self.limits).expect("an engine encodes what it can decode");
         self.floors += 1;
-        let id = self.floors;
         self.tally.effect("floors_told", 1);
         let replica = self.islands[at].replica();
         self.trace.note(self.now_ms, || format!("{replica} tells the floor {:?}", floor.vector));
@@ -190,9 +192,12 @@ impl World<'_> {
 
     fn check_floor(&mut self, at: usize, floor: &Floor) {
         let Some(running) = &self.islands[at].running else { return };
+        let (now_ms, heartbeat_ms) = (self.now_ms, self.case.settings.heartbeat_ms);
         let awaited = |island: &&Island| {
             let mut members = running.engine.members();
-            let is_itself = !island.has_receded && island.standing == Standing::Member;
+            // A floor is found at a heartbeat, and told at the next occasion.
+            let is_old = island.settled_ms == 0 || island.settled_ms + 2 * heartbeat_ms <= now_ms;
+            let is_itself = is_old && !island.has_receded && island.standing == Standing::Member;
             is_itself
                 && members.any(|member| member.replica == *island.replica() && member.state.is_awaited())
         };
@@ -290,6 +295,9 @@ impl World<'_> {
             }
             found => {
                 let (epoch, looked_ms) = (self.broker.epoch, self.now_ms);
+                if let Some(running) = &mut self.islands[at].running {
+                    running.followed_from = checkpoint;
+                }
                 self.start_over(at, Some(Reader { log, last: checkpoint, epoch, looked_ms }), &found)
             }
         }
@@ -303,6 +311,7 @@ impl World<'_> {
         island.disk.sync();
         if let Some(running) = &mut island.running {
             running.reader = Some(Reader { log, last: checkpoint, epoch, looked_ms });
+            running.followed_from = checkpoint;
         }
     }
 
@@ -310,14 +319,16 @@ impl World<'_> {
     fn start_over(&mut self, at: usize, known: Option<Reader>, found: &Place) -> bool {
         self.tally.effect(if *found == Place::Gap { "gaps_in_the_log" } else { "log_lost" }, 1);
         let log = self.broker.open();
-        // The last message of it that is done with, where it is the same log.
-        let read = known.filter(|known| known.log == log).map_or(0, |known| known.last);
+        // It is read again from where it was followed from, where it is the same log.
+        let followed_from = self.islands[at].running.as_ref().map_or(0, |running| running.followed_from);
+        let read = known.filter(|known| known.log == log).map_or(0, |known| known.last.min(followed_from));
         let sequence = read.max(self.broker.first() - 1).min(self.broker.last());
         self.trace
             .note(self.now_ms, || format!("{at} finds {found:?} and reads log {log} behind {sequence}"));
         let (epoch, looked_ms) = (self.broker.epoch, self.now_ms);
         if let Some(running) = &mut self.islands[at].running {
             running.reader = Some(Reader { log, last: sequence, epoch, looked_ms });
+            running.followed_from = sequence;
         }
         self.input(at, Input::Other, |engine, _, _| {
             engine.reset_log(sequence);
@@ -365,7 +376,9 @@ impl World<'_> {
         for (event, _) in events.iter().zip(received).filter(|(_, outcome)| **outcome == Received::BelowFloor)
         {
             self.checks.left_to_repair(event.dot.clone());
-            if self.has_only_the_log() {
+            // Who has not been heard of yet is not waited for.
+            let is_known = event.hlc.unix_ms() >= START_UNIX_MS + HEARD_BY_MS;
+            if is_known && self.has_only_the_log() {
                 self.violates(
                     "floors",
                     format!("{} came by the log alone and fell below a floor", event.dot),
@@ -420,6 +433,8 @@ impl World<'_> {
         match engine.handle_events(events.iter().cloned(), None, now, rows) {
             Ok(received) => {
                 self.tally.injected("gossip");
+                let is_news = |received: &&Received| **received != Received::Duplicate;
+                self.tally.felt("gossip", received.iter().filter(is_news).count() as u64);
                 self.steps += self.received(&received);
                 self.flush(at, Input::Events);
             }

@@ -33,7 +33,7 @@ use super::{
     island::{Island, Standing},
     network::Network,
     trace::Trace,
-    view::{IslandView, Verdict},
+    view::{IslandView, Source, Verdict},
     wall_clock::WallClock,
 };
 
@@ -132,6 +132,9 @@ impl<'a> World<'a> {
             let is_newer = at + self.case.settings.old_builds < self.case.settings.replicas;
             self.settle_island(is_newer);
         }
+        if self.case.settings.old_builds > 0 {
+            self.tally.injected("old_build");
+        }
         for (at, step) in self.case.steps.iter().enumerate() {
             self.agenda.put(step.at_ms, Happening::Step(at));
         }
@@ -194,9 +197,6 @@ impl<'a> World<'a> {
                     "{replica} still has {} messages to send",
                     island.disk.rows.outbox.len()
                 ));
-            }
-            if running.engine.buffered() > 0 {
-                return Err(format!("at {replica} {} events wait", running.engine.buffered()));
             }
             if running.engine.is_fenced() {
                 return Err(format!("{replica} is fenced"));
@@ -293,6 +293,7 @@ impl<'a> World<'a> {
             dies_in_commit: None,
             away_ms: 0,
             is_twin: false,
+            settled_ms: self.now_ms,
             has_receded: false,
             shares_identity: false,
         });
@@ -341,7 +342,8 @@ impl World<'_> {
         let members = self.islands.iter().filter(|island| island.standing == Standing::Member);
         let islands = members.filter_map(|island| {
             let engine = &island.running.as_ref()?.engine;
-            Some(IslandView { engine, rows: &island.disk.rows, limits: &limits })
+            let source = Source::Running { engine, rows: &island.disk.rows };
+            Some(IslandView { source, limits: &limits })
         });
         let verdict = Verdict { islands: islands.collect(), ledger: &self.ledger, notes: &self.notes };
         if let Err((checker, detail)) = Checks::end(&verdict, self.scenario) {

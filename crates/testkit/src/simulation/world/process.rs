@@ -42,6 +42,7 @@ impl World<'_> {
         island.running = Some(Box::new(Running {
             engine,
             reader: None,
+            followed_from: 0,
             in_flight: Default::default(),
             decoded: BTreeMap::new(),
             fetch: None,
@@ -262,6 +263,8 @@ impl World<'_> {
         if let Some(Reincarnation { old, fork, new, .. }) = &commit.reincarnation {
             self.ledger.renamed(island.lineage, old, *fork, new);
             island.shares_identity = false;
+            // Of what it wrote under its old name it may have less by now.
+            island.has_receded = true;
             self.tally.effect("reincarnations", 1);
             self.trace.note(self.now_ms, || format!("{old} becomes {new} from {fork} on"));
             self.check_start(at);

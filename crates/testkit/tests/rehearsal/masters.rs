@@ -1,0 +1,49 @@
+use archipelago_testkit::rehearsal::masters;
+
+use crate::{
+    elsewhere::is_the_same_in_another_process,
+    seeds::{Seeds, Sums},
+};
+
+/// How many seeds are run if nobody says.
+const SEEDS: u64 = 30;
+
+#[test]
+fn whatever_breaks_what_is_promised_of_masters_holds() {
+    let seeds = Seeds::from_environment_or(SEEDS);
+    let mut sums = Sums::default();
+    for seed in seeds.iter() {
+        let outcome = masters::run(seed);
+        sums.add(&outcome);
+        if !outcome.violations.is_empty() {
+            seeds.tell_failure(&outcome, "of_masters");
+        }
+    }
+    sums.tell();
+    assert!(sums.failed.is_empty(), "these seeds break what is promised: {:?}", sums.failed);
+}
+
+#[test]
+fn one_seed_decides_everything_of_masters() {
+    for seed in 0..6 {
+        let (one, other) = (masters::run(seed), masters::run(seed));
+        assert_eq!(one.trace, other.trace, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_seed_of_masters_is_the_same_in_another_process() {
+    let test = "masters::a_seed_of_masters_is_the_same_in_another_process";
+    is_the_same_in_another_process(test, &[1, 4], masters::run);
+}
+
+#[cfg(feature = "mutations")]
+#[test]
+fn each_mistake_of_the_manager_of_masters_is_caught() {
+    use archipelago_engine::mutation::{Mutation, Part};
+
+    for mutation in Mutation::ALL.iter().filter(|mutation| mutation.part() == Part::MasterManager) {
+        let caught = (0..SEEDS).find(|seed| mutation.with(|| !masters::run(*seed).violations.is_empty()));
+        assert!(caught.is_some(), "{mutation} breaks what is promised, and {SEEDS} seeds do not show it");
+    }
+}
