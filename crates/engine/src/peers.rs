@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use archipelago_clock::{Dot, Hlc, ReplicaId};
 use archipelago_proto::{ENVELOPE_VERSION, Heartbeat, LogPlace};
 
-use crate::{Engine, Notice};
+use crate::{Engine, Notice, mutated};
 
 /// After how long a silent replica makes room for a later incarnation of its name.
 pub(crate) const SUCCESSION_MS: u64 = 30_000;
@@ -134,7 +134,7 @@ impl Engine {
         let mut lags = self.lags(&heartbeat, known, now_unix_ms);
         let patience_ms = u64::try_from(self.config.repair_after.as_millis()).unwrap_or(u64::MAX);
         // Whoever lacks what is below the floor cannot give anything before it has caught up.
-        let is_able = heartbeat.vector.dominates(self.floor());
+        let is_able = heartbeat.vector.dominates(self.floor()) || mutated!(TakeFromBehind);
         if is_able && lags.values().any(|(_, since)| now_unix_ms.saturating_sub(*since) >= patience_ms) {
             let giver = (heartbeat.replica.clone(), heartbeat.session);
             self.repair_from.get_or_insert(giver);

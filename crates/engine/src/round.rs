@@ -4,6 +4,8 @@ use archipelago_clock::{Dot, VersionVector};
 use archipelago_proto::DeltaPiece;
 use serde::{Deserialize, Serialize};
 
+use crate::mutated;
+
 /// Where a fetch is: what the round at hand asks for, and from where on.
 ///
 /// Pieces that are read one after another are of different states. So rounds follow one another, each for what came since
@@ -62,7 +64,8 @@ impl Round {
     /// # Errors
     /// [`Useless::Reclaimed`]: the fetch begins anew, from the empty vector.
     pub fn begins_with(&self, piece: &DeltaPiece) -> Result<(), Useless> {
-        match self.since.is_empty() || self.since.dominates(&piece.told_floor) {
+        let covers = self.since.dominates(&piece.told_floor) || mutated!(TakePartBelowFloor);
+        match self.since.is_empty() || covers {
             true => Ok(()),
             false => Err(Useless::Reclaimed),
         }
@@ -78,7 +81,8 @@ impl Round {
         if !piece.vector.dominates(last) {
             return Err(Useless::Regressed);
         }
-        if !self.since.is_empty() && !self.since.dominates(&piece.floor) {
+        let covers = self.since.dominates(&piece.floor) || mutated!(TakePartBelowFloor);
+        if !self.since.is_empty() && !covers {
             return Err(Useless::Reclaimed);
         }
         let first = self.first.as_ref().unwrap_or(&piece.vector);
@@ -89,7 +93,10 @@ impl Round {
                 from: Some(next.clone()),
                 is_whole: false,
             },
-            None => Round { since: first.clone(), first: None, from: None, is_whole: self.first.is_none() },
+            None => {
+                let is_whole = self.first.is_none() || mutated!(PiecesAreWhole);
+                Round { since: first.clone(), first: None, from: None, is_whole }
+            }
         })
     }
 }
