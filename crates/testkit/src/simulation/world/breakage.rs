@@ -84,6 +84,8 @@ impl World<'_> {
                     && engine.retire(&name, now).is_ok()
                 {
                     self.tally.felt(kind, 1);
+                    // It is not waited for, until it has joined again.
+                    self.islands[*island].has_receded = true;
                     self.flush(*by, super::process::Input::Other);
                 }
             }
@@ -220,6 +222,7 @@ impl World<'_> {
             return;
         }
         self.islands[at].standing = Standing::Leaving;
+        self.islands[at].has_receded = true;
         self.islands[at].away_ms = away_ms;
         self.tally.felt("leave", 1);
         self.leave(at, false);

@@ -192,11 +192,10 @@ impl World<'_> {
 
     fn check_floor(&mut self, at: usize, floor: &Floor) {
         let Some(running) = &self.islands[at].running else { return };
-        let (now_ms, heartbeat_ms) = (self.now_ms, self.case.settings.heartbeat_ms);
         let awaited = |island: &&Island| {
             let mut members = running.engine.members();
-            // A floor is found at a heartbeat, and told at the next occasion.
-            let is_old = island.settled_ms == 0 || island.settled_ms + 2 * heartbeat_ms <= now_ms;
+            // Who joined later takes the whole state of another one.
+            let is_old = island.settled_ms == 0;
             let is_itself = is_old && !island.has_receded && island.standing == Standing::Member;
             is_itself
                 && members.any(|member| member.replica == *island.replica() && member.state.is_awaited())
