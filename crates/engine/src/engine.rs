@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use archipelago_clock::{Dot, Hlc, HlcClock, ReplicaId, VersionVector};
 use archipelago_conflict::Attention;
@@ -14,7 +14,7 @@ use crate::{
     membership::Members,
     mutated,
     open_commit::OpenCommit,
-    own_writes::OwnWrites,
+    own_writes::{Doubt, OwnWrites},
     peers::{Peers, Twin},
     progress::Progress,
     scrub::Scrub,
@@ -101,15 +101,16 @@ pub struct Engine {
     pub(crate) notices: Vec<Notice>,
     pub(crate) counters: Counters,
     pub(crate) fenced: Option<Dot>,
-    /// Identities that this replica had before, and up to which sequence their writes come by repair only.
-    pub(crate) disowned: BTreeMap<ReplicaId, u64>,
-    /// The greatest own sequence that whoever wrote what is applied here had seen.
-    pub(crate) seen_of_own: u64,
-    /// The last own sequence that no other copy of the store can have used otherwise, as far as is known: that when the
-    /// engine was made, or was given its identity.
+    /// What is in doubt, if that is less than all of this session.
+    pub(crate) doubt: Option<Doubt>,
+    /// The last own sequence that no other copy of the store can have used otherwise, as far as is known: that when
+    /// others were last heard of before the engine was made, or when it was given its identity.
     pub(crate) session_start: u64,
     /// What was written since.
     pub(crate) own_writes: OwnWrites,
+    /// How many own writes there were when something was last heard of others, and what is stored of that.
+    pub(crate) certain: u64,
+    stored_certain: u64,
     /// The checkpoint when the engine was made, or was given another log.
     pub(crate) start_checkpoint: u64,
     /// True if the identity was made for this session, so that no copy of the store has it.
@@ -137,7 +138,8 @@ impl Engine {
     ///
     /// Then [`restore`](Engine::restore) every stored entity, or the digest is that of the changes alone.
     pub fn new(config: EngineConfig, restored: Restored) -> Self {
-        let session_start = restored.vector.get(&config.replica);
+        let written = restored.vector.get(&config.replica);
+        let certain = restored.certain.map_or(written, |certain| certain.min(written));
         let mut deps = restored.vector.clone();
         deps.remove(&config.replica);
         let vector = if mutated!(ForgetOwnSequence) { deps.clone() } else { restored.vector };
@@ -158,10 +160,11 @@ impl Engine {
             notices: Vec::new(),
             counters: Counters::default(),
             fenced: None,
-            disowned: restored.disowned,
-            seen_of_own: 0,
-            session_start,
-            own_writes: OwnWrites::default(),
+            doubt: None,
+            session_start: certain,
+            own_writes: OwnWrites::new(certain),
+            stored_certain: certain,
+            certain,
             start_checkpoint: restored.checkpoint,
             is_exclusive: false,
             reread: false,
@@ -220,6 +223,10 @@ impl Engine {
         self.held = self.held.saturating_add_signed(commit.held);
         for tombstone in &commit.tombstones {
             self.tombstones = self.tombstones.saturating_add_signed(if tombstone.is_there { 1 } else { -1 });
+        }
+        if self.stored_certain != self.certain && !commit.is_empty() {
+            self.stored_certain = self.certain;
+            commit.certain = Some(self.certain);
         }
         let mut effects = Vec::new();
         if mutated!(CheckpointBeforeState) && commit.checkpoint.is_some() {

@@ -3,13 +3,25 @@
 //! That happens if its store was restored from an old copy, or if two processes run on copies of one store: the same
 //! dots then stand for different writes. What this replica wrote in this session may be such writes, so they become
 //! writes of the new identity, in the state itself; they reach the others by repair. All before is common to both.
+//!
+//! What others wrote after such a write was written after one of the two, and nobody here knows which. So it counts as not
+//! applied any more, and is read again behind what stands under the old name elsewhere. What of it is live here becomes a
+//! write of the new identity as well: should it be nowhere else, it is not lost, and else it stands beside itself.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use archipelago_clock::{Dot, ReplicaId};
-use archipelago_proto::Record;
+use archipelago_proto::{EntityId, Record};
 
-use crate::{Engine, Notice, ReadError, Records, digest::entity_digest, mutated, own_writes::OwnWrites};
+use crate::{
+    Engine, Notice, ReadError, Records,
+    digest::entity_digest,
+    entity, mutated,
+    own_writes::{Doubt, OwnWrites},
+};
 
 /// How many dots of the index are looked at at a time.
 const DOTS_PAGE: usize = 256;
@@ -23,8 +35,6 @@ pub struct Reincarnation {
     pub fork: u64,
     /// The identity from now on.
     pub new: ReplicaId,
-    /// Up to this sequence, writes of `old` above `fork` come by repair only.
-    pub by_repair: u64,
 }
 
 impl Engine {
@@ -43,43 +53,48 @@ impl Engine {
     /// # Errors
     /// [`ReadError`]; drop the engine then.
     pub fn reincarnate(&mut self, new: ReplicaId, records: &dyn Records) -> Result<(), ReadError> {
-        let (old, fork) = (self.config.replica.clone(), self.session_start);
+        let old = self.config.replica.clone();
+        let Doubt { fork, after } =
+            self.doubt.take().unwrap_or_else(|| self.own_writes.doubt(self.session_start));
         let last = self.vector.get(&old);
-        let mut after = fork;
-        loop {
-            let dots = self.live_dots(&old, after, DOTS_PAGE, records)?;
-            let Some((sequence, _)) = dots.last() else { break };
-            after = *sequence;
-            for (_, entity) in dots {
-                let record = self.record(&entity, records)?;
-                let renamed = renamed(&record, &old, fork, &new);
-                if renamed == record || mutated!(KeepOldDots) {
-                    continue;
-                }
-                let family = self.config.strategies.strategy(&entity).family();
-                let before = entity_digest(&entity, &record, family, &mut self.scratch);
-                let now = entity_digest(&entity, &renamed, family, &mut self.scratch);
-                self.digest_changes(&entity, before, now);
-                self.open.touch(&entity, &record, family);
-                self.open.set_entity(&entity, renamed);
-            }
+        let mut entities = self.entities_above(&old, fork, records)?;
+        for (origin, first) in &after {
+            entities.extend(self.entities_above(origin, first - 1, records)?);
         }
-        self.vector.remove(&old);
-        for (replica, sequence) in [(&old, fork), (&new, last - fork)] {
+        let mut naming =
+            Naming { old: &old, fork, after: &after, new: &new, made: last - fork, anew: Vec::new() };
+        for entity in entities {
+            let record = self.record(&entity, records)?;
+            let renamed = naming.renamed(&record);
+            if renamed == record || mutated!(KeepOldDots) {
+                continue;
+            }
+            let family = self.config.strategies.strategy(&entity).family();
+            let mut seen = self.vector.clone();
+            seen.raise(new.clone(), naming.made);
+            let renamed = entity::in_one_form(&renamed, &seen, family);
+            let before = entity_digest(&entity, &record, family, &mut self.scratch);
+            let now = entity_digest(&entity, &renamed, family, &mut self.scratch);
+            self.digest_changes(&entity, before, now);
+            self.open.touch(&entity, &record, family);
+            self.open.set_entity(&entity, renamed);
+        }
+        let Naming { made, anew, .. } = naming;
+        self.open.rewritten.extend(anew);
+        let lowered = after.into_iter().map(|(origin, first)| (origin, first - 1));
+        for (replica, sequence) in lowered.chain([(old.clone(), fork), (new.clone(), made)]) {
+            self.vector.remove(&replica);
             self.open.vector.insert(replica.clone(), sequence);
-            self.vector.raise(replica.clone(), sequence);
+            self.vector.raise(replica, sequence);
         }
         self.config.replica = new.clone();
-        // A write that had seen one of these may have superseded it here, and would not do so again.
-        let by_repair = std::mem::take(&mut self.seen_of_own);
-        if by_repair > fork {
-            self.disowned.insert(old.clone(), by_repair);
-        }
-        self.session_start = last - fork;
-        self.own_writes = OwnWrites::default();
+        (self.session_start, self.certain) = (made, made);
+        self.own_writes = OwnWrites::new(made);
         let mut deps = self.vector.clone();
         deps.remove(&new);
         self.deps = Arc::new(deps);
+        // A floor that was found may cover what has other names now.
+        self.floors.take_told();
         self.fenced = None;
         self.is_exclusive = true;
         // What came under the old name was not taken, or was taken for an echo; it is somebody else's now. So all of this
@@ -87,18 +102,57 @@ impl Engine {
         self.reset_log(self.start_checkpoint);
         self.reread = true;
         self.notices.push(Notice::Reincarnated { old: old.clone(), new: new.clone(), writes: last - fork });
-        self.open.reincarnation = Some(Reincarnation { old, fork, new, by_repair });
+        self.open.reincarnation = Some(Reincarnation { old, fork, new });
         Ok(())
+    }
+
+    /// Every entity in which a write of `origin` above `after` is live.
+    fn entities_above(
+        &self,
+        origin: &ReplicaId,
+        mut after: u64,
+        records: &dyn Records,
+    ) -> Result<BTreeSet<EntityId>, ReadError> {
+        let mut entities = BTreeSet::new();
+        loop {
+            let dots = self.live_dots(origin, after, DOTS_PAGE, records)?;
+            let Some((sequence, _)) = dots.last() else { return Ok(entities) };
+            after = *sequence;
+            entities.extend(dots.into_iter().map(|(_, entity)| entity));
+        }
     }
 }
 
-fn renamed(record: &Record, old: &ReplicaId, fork: u64, new: &ReplicaId) -> Record {
-    let mut renamed = record.clone();
-    for version in &mut renamed.versions {
-        if version.dot.actor == *old && version.dot.sequence > fork {
-            version.dot = Dot::new(new.clone(), version.dot.sequence - fork);
+/// Gives writes in doubt their new names.
+struct Naming<'a> {
+    old: &'a ReplicaId,
+    fork: u64,
+    /// Of each other replica the first sequence that is in doubt.
+    after: &'a BTreeMap<ReplicaId, u64>,
+    new: &'a ReplicaId,
+    /// How many writes the new identity has by now.
+    made: u64,
+    /// Writes of others, and what they become.
+    anew: Vec<(Dot, Dot)>,
+}
+
+impl Naming<'_> {
+    fn renamed(&mut self, record: &Record) -> Record {
+        let mut renamed = record.clone();
+        // Among equal stamps the greater dot wins, also from now on.
+        renamed.versions.sort_by(|one, other| (one.hlc, &one.dot).cmp(&(other.hlc, &other.dot)));
+        for version in &mut renamed.versions {
+            let dot = &version.dot;
+            if dot.actor == *self.old && dot.sequence > self.fork {
+                version.dot = Dot::new(self.new.clone(), dot.sequence - self.fork);
+            } else if self.after.get(&dot.actor).is_some_and(|first| dot.sequence >= *first) {
+                self.made += 1;
+                let anew = Dot::new(self.new.clone(), self.made);
+                self.anew.push((dot.clone(), anew.clone()));
+                version.dot = anew;
+            }
         }
+        renamed.versions.sort_by(|one, other| one.dot.cmp(&other.dot));
+        renamed
     }
-    renamed.versions.sort_by(|one, other| one.dot.cmp(&other.dot));
-    renamed
 }

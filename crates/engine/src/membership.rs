@@ -125,7 +125,7 @@ impl Engine {
                 let is_silent = now_unix_ms.saturating_sub(heard) > SUCCESSION_MS;
                 if is_silent || !known.state.is_awaited() {
                     let last = self.vector.get(&own);
-                    self.fence(Dot::new(own, last));
+                    self.fence_beside_twin(Dot::new(own, last));
                 }
                 return Ok(());
             }

@@ -4,9 +4,9 @@
 //! it wrote before is still in the log, and others may have applied it. If the replica has written as much again before it
 //! hears of that, no sequence tells: the same dots stand for different writes on both sides. Their stamps do.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use archipelago_clock::{Dot, Hlc};
+use archipelago_clock::{Dot, Hlc, ReplicaId};
 use archipelago_proto::{EntityId, Event};
 
 use crate::{Engine, ReadError, Records};
@@ -14,15 +14,71 @@ use crate::{Engine, ReadError, Records};
 /// How many of the latest writes are remembered; half a megabyte.
 const REMEMBERED_MAX: usize = 65_536;
 
-/// The stamps of the latest writes of this session, in order of sequence.
+/// What this replica wrote since it was started, or took its identity.
 #[derive(Debug, Default)]
 pub(crate) struct OwnWrites {
+    /// The stamps of the latest, in order of sequence.
     stamps: VecDeque<Hlc>,
     /// The sequence of the last of them.
     last: u64,
+    /// Up to which the log has brought them back, with no gap, so that they are what everyone finds under their names.
+    confirmed: u64,
+    /// Those that came back beyond a gap.
+    ahead: BTreeSet<u64>,
+    /// Of each other replica the first write that is applied here and was admitted after one of these.
+    after: BTreeMap<ReplicaId, u64>,
+    /// The same of those that were not confirmed then.
+    after_unconfirmed: BTreeMap<ReplicaId, u64>,
+}
+
+/// From where on writes of this replica, and what others wrote after them, may be something else elsewhere.
+#[derive(Debug)]
+pub(crate) struct Doubt {
+    /// The last own sequence that is beyond doubt.
+    pub(crate) fork: u64,
+    /// Of each other replica the first sequence that is not.
+    pub(crate) after: BTreeMap<ReplicaId, u64>,
 }
 
 impl OwnWrites {
+    /// Of a replica that begins with so many writes.
+    pub(crate) fn new(session_start: u64) -> Self {
+        OwnWrites { confirmed: session_start, ..OwnWrites::default() }
+    }
+
+    /// The log has brought back this one.
+    pub(crate) fn confirm(&mut self, sequence: u64) {
+        if sequence > self.confirmed && self.ahead.len() < REMEMBERED_MAX {
+            self.ahead.insert(sequence);
+        }
+        while self.ahead.remove(&(self.confirmed + 1)) {
+            self.confirmed += 1;
+        }
+        if self.confirmed >= self.last {
+            self.after_unconfirmed.clear();
+        }
+    }
+
+    /// Something of another replica is applied whose admitting replica had applied so many of these writes.
+    pub(crate) fn followed(&mut self, by: &Dot, seen: u64, session_start: u64) {
+        if seen > session_start && !self.after.contains_key(&by.actor) {
+            self.after.insert(by.actor.clone(), by.sequence);
+        }
+        if seen > self.confirmed.max(session_start) && !self.after_unconfirmed.contains_key(&by.actor) {
+            self.after_unconfirmed.insert(by.actor.clone(), by.sequence);
+        }
+    }
+
+    /// What is in doubt if there is a history of this replica that it does not know: all since it was started.
+    pub(crate) fn doubt(&self, session_start: u64) -> Doubt {
+        Doubt { fork: session_start, after: self.after.clone() }
+    }
+
+    /// What is in doubt if another process writes under the same names: all that did not come first in the log.
+    pub(crate) fn doubt_beside_twin(&self, session_start: u64) -> Doubt {
+        Doubt { fork: self.confirmed.max(session_start), after: self.after_unconfirmed.clone() }
+    }
+
     pub(crate) fn made(&mut self, sequence: u64, hlc: Hlc) {
         if self.stamps.len() == REMEMBERED_MAX {
             self.stamps.pop_front();
@@ -49,16 +105,21 @@ impl Engine {
             return Ok(false);
         }
         let sequence = event.dot.sequence;
-        if sequence > self.session_start {
+        if self.own_writes.stamp(sequence).is_some() {
             return Ok(true);
         }
         let live = self.live_dots(&event.dot.actor, sequence - 1, 1, records)?;
         let Some((_, entity)) = live.into_iter().find(|(live, _)| *live == sequence) else { return Ok(true) };
         let is_own = entity == event.entity && self.is_of(&entity, event, records)?;
         if !is_own {
-            self.session_start = sequence - 1;
+            self.session_start = self.session_start.min(sequence - 1);
         }
         Ok(is_own)
+    }
+
+    /// Whatever was written here until now is what others find under these names, or they will object.
+    pub(crate) fn heard_of_others(&mut self) {
+        self.certain = self.vector.get(&self.config.replica);
     }
 
     fn is_of(&self, entity: &EntityId, event: &Event, records: &dyn Records) -> Result<bool, ReadError> {

@@ -105,6 +105,7 @@ impl Engine {
             return;
         }
         self.join_members(heartbeat.members.iter().cloned(), now_unix_ms);
+        self.heard_of_others();
         let own = &self.config.replica;
         let own_elsewhere = heartbeat.vector.get(own);
         if own_elsewhere > self.vector.get(own) {
@@ -191,7 +192,8 @@ impl Engine {
         // A later incarnation of the name, too, may have parted from a copy of this store.
         let parted = heartbeat.replica.incarnation() > own.incarnation() && !self.is_exclusive;
         if heartbeat.replica == *own || parted {
-            self.fence(Dot::new(self.config.replica.clone(), heartbeat.vector.get(&self.config.replica)));
+            let last = heartbeat.vector.get(&self.config.replica);
+            self.fence_beside_twin(Dot::new(self.config.replica.clone(), last));
         } else if !twin.is_told {
             twin.is_told = true;
             self.notices.push(Notice::NameShared { other: heartbeat.replica.clone() });

@@ -26,8 +26,7 @@ pub enum Received {
     TurnedAway,
     /// It carries this replica's identity, but is not this replica's.
     Fenced,
-    /// It was admitted by a replica that lacked what everyone has applied by now, or under an identity that this replica
-    /// had before. So it comes by repair instead.
+    /// It was admitted by a replica that lacked what everyone has applied by now. So it comes by repair instead.
     BelowFloor,
     /// It, or another event of its message, has a CRDT to join of a kind or version that only a newer build knows.
     /// Nothing of the message was taken.
@@ -86,6 +85,9 @@ impl Engine {
             && (!is_own || self.is_own_write(&event, records)?)
         {
             self.counters.duplicates_ignored += u64::from(!is_own);
+            if is_own && position.is_some() {
+                self.own_writes.confirm(event.dot.sequence);
+            }
             return Ok(Received::Duplicate);
         }
         if is_own {
@@ -100,10 +102,7 @@ impl Engine {
         if own_elsewhere > self.vector.get(&self.config.replica) {
             self.fence(Dot::new(self.config.replica.clone(), own_elsewhere));
         }
-        // What an earlier identity of this replica wrote elsewhere may have been superseded by what is applied here already,
-        // so it comes with the state of someone who had it in time.
-        let by_repair = self.disowned.get(&event.dot.actor).is_some_and(|last| event.dot.sequence <= *last);
-        if by_repair || self.is_below_floor(&event, position) {
+        if self.is_below_floor(&event, position) {
             self.counters.events_below_floor += 1;
             return Ok(Received::BelowFloor);
         }
@@ -183,7 +182,9 @@ impl Engine {
     }
 
     fn apply(&mut self, event: Event, record: Record) {
-        self.seen_of_own = self.seen_of_own.max(event.deps.get(&self.config.replica));
+        self.heard_of_others();
+        let own_seen = event.deps.get(&self.config.replica);
+        self.own_writes.followed(&event.dot, own_seen, self.session_start);
         if !mutated!(ClockIgnoresRemote) {
             self.clock.observe(event.hlc);
         }
@@ -207,7 +208,21 @@ impl Engine {
         hlc.unix_ms().saturating_sub(max_drift_ms)
     }
 
+    /// There is a history of this replica that it does not know.
     pub(crate) fn fence(&mut self, dot: Dot) {
+        self.doubt = None;
+        self.take_no_writes(dot);
+    }
+
+    /// Another process has this replica's identity.
+    pub(crate) fn fence_beside_twin(&mut self, dot: Dot) {
+        if self.fenced.is_none() {
+            self.doubt = Some(self.own_writes.doubt_beside_twin(self.session_start));
+        }
+        self.take_no_writes(dot);
+    }
+
+    fn take_no_writes(&mut self, dot: Dot) {
         if self.fenced.is_none() && !mutated!(ForkNotFenced) {
             self.notices.push(Notice::Fenced { dot: dot.clone() });
             self.fenced = Some(dot);

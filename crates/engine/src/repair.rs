@@ -226,7 +226,6 @@ impl Engine {
                 }
             }
         }
-        self.seen_of_own = self.seen_of_own.max(own_elsewhere);
         if mutated!(RepairPartly) && merged.len() > 1 {
             merged.pop_last();
         }
@@ -246,7 +245,10 @@ impl Engine {
             self.notices.push(Notice::Rewritten { writes });
         }
         for (replica, sequence) in giver.vector.iter().filter(|(replica, _)| **replica != own) {
-            if sequence > self.vector.get(replica) {
+            let had = self.vector.get(replica);
+            if sequence > had {
+                let first = Dot::new(replica.clone(), had + 1);
+                self.own_writes.followed(&first, own_elsewhere, self.session_start);
                 self.vector.raise(replica.clone(), sequence);
                 Arc::make_mut(&mut self.deps).raise(replica.clone(), sequence);
                 self.open.vector.insert(replica.clone(), sequence);
@@ -351,12 +353,9 @@ impl Engine {
             versions.push(Version { dot: anew, ..version });
         }
         versions.sort_by(|one, other| one.dot.cmp(&other.dot));
-        let rewritten = Record { versions };
-        // In the one form that a record has.
         let mut seen = self.vector.clone();
         seen.merge(giver);
-        let side = Side { record: &rewritten, seen: &seen };
-        entity::merge(side, side, family)
+        entity::in_one_form(&Record { versions }, &seen, family)
     }
 }
 

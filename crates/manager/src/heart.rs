@@ -1,5 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
+use archipelago_clock::Dot;
 use archipelago_pipeline::{Answer, Heard, Listener, Outgoing, Pipeline};
 use archipelago_proto::{Heartbeat, StateQuestion};
 use bytes::Bytes;
@@ -16,10 +17,10 @@ use crate::{
 /// How long an announcement may take to be handed over; a broker that is slower than that hears the next one.
 const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A floor that is to go into the log, behind this master's own writes up to a sequence.
+/// A floor that is to go into the log, behind this master's own writes up to one.
 pub(crate) struct Told {
     pub(crate) payload: Bytes,
-    pub(crate) own: u64,
+    pub(crate) last: Dot,
 }
 
 /// Says again and again how far this master is, hears how far the others are, and answers what they ask.
@@ -44,12 +45,16 @@ impl Heart {
 
     /// Puts floors into the log, as far as that goes: whatever is lost is followed by another one.
     async fn tell(&self, floors: &mut mpsc::Receiver<Told>) {
-        while let Some(Told { payload, own }) = floors.recv().await {
+        while let Some(Told { payload, last }) = floors.recv().await {
             let message_id = format!("floor-{:032x}", self.shared.random.word::<u128>());
             let origin = self.shared.replica().name().into();
             let publish = async {
-                self.emitted(own).await;
-                self.pipeline.publish(Outgoing { origin, message_id, payload }).await?.await
+                self.emitted(last.sequence).await;
+                if self.shared.replica() != last.actor {
+                    // It may cover what has other names now, and is nowhere to be had under the old ones.
+                    return Ok(None);
+                }
+                self.pipeline.publish(Outgoing { origin, message_id, payload }).await?.await.map(Some)
             };
             match tokio::time::timeout(ANNOUNCE_TIMEOUT, publish).await {
                 Ok(Ok(_)) => {}

@@ -32,8 +32,8 @@ const NAMESPACE_ROW: &[u8] = b"namespace";
 const HLC_CEILING_ROW: &[u8] = b"hlc_ceiling";
 const CHECKPOINT_ROW: &[u8] = b"checkpoint";
 const MEMBERS_ROW: &[u8] = b"members";
-/// Followed by an identity that the replica had before, as text: up to where its writes come by repair only.
-const DISOWNED_ROWS: &[u8] = b"disowned/";
+/// How many writes of its own the replica had made when it last heard of others.
+const CERTAIN_ROW: &[u8] = b"certain";
 /// What others are known to have applied.
 const HEARD_ROW: &[u8] = b"heard";
 /// Below what tombstones can go, and what waits for that.
@@ -144,7 +144,10 @@ pub(crate) fn look(store: &dyn Store) -> Result<Option<StoredMaster>, StartError
             Some(row) => decode_members(row.clone(), &Limits::default())
                 .map_err(|error| damaged(MEMBERS_ROW, &error.to_string()))?,
         },
-        disowned: load_disowned(&meta)?,
+        certain: match meta.get(CERTAIN_ROW) {
+            Some(row) => Some(u64::from_be_bytes(fixed(CERTAIN_ROW, row)?)),
+            None => None,
+        },
         heard: load_plain(&meta, HEARD_ROW)?,
         settling: load_plain(&meta, SETTLING_ROW)?,
         floors: (load_plain(&meta, FLOOR_ROWS[0])?, load_plain(&meta, FLOOR_ROWS[1])?),
@@ -164,6 +167,7 @@ fn create(
     let mut batch = Batch::new();
     batch.put(Table::Meta, FORMAT_ROW, FORMAT.to_be_bytes().to_vec());
     batch.put(Table::Meta, IDENTITY_ROW, replica.to_string());
+    batch.put(Table::Meta, CERTAIN_ROW, 0_u64.to_be_bytes().to_vec());
     batch.put(Table::Meta, NAMESPACE_ROW, namespace.to_owned());
     store.commit(batch, Durability::Fsync)?;
     Ok(Loaded { replica, restored: Restored::default(), checkpoint: None, outbox_events: 0 })
@@ -190,15 +194,6 @@ fn load_vector(meta: &BTreeMap<Bytes, Bytes>, replicas: &ReplicaTable) -> Result
         vector.raise(replica.clone(), u64::from_be_bytes(fixed(row, value)?));
     }
     Ok(vector)
-}
-
-fn load_disowned(meta: &BTreeMap<Bytes, Bytes>) -> Result<BTreeMap<ReplicaId, u64>, StartError> {
-    let ids = numbered(meta, DISOWNED_ROWS).map(|(row, last)| {
-        let id = std::str::from_utf8(&row[DISOWNED_ROWS.len()..]).ok().and_then(|text| text.parse().ok());
-        let id = id.ok_or_else(|| damaged(row, "it names no replica"))?;
-        Ok((id, u64::from_be_bytes(fixed(row, last)?)))
-    });
-    ids.collect()
 }
 
 fn load_plain<T: Default + DeserializeOwned>(
@@ -257,12 +252,11 @@ pub(crate) fn put(batch: &mut Batch, commit: &Commit, replica: &ReplicaId, log: 
     if let Some(ceiling) = commit.hlc_ceiling {
         batch.put(Table::Meta, HLC_CEILING_ROW, ceiling.bits().to_be_bytes().to_vec());
     }
-    if let Some(Reincarnation { old, fork, new, by_repair }) = &commit.reincarnation {
-        batch.put(Table::Meta, IDENTITY_ROW, new.to_string());
-        if by_repair > fork {
-            let row = [DISOWNED_ROWS, old.to_string().as_bytes()].concat();
-            batch.put(Table::Meta, row, by_repair.to_be_bytes().to_vec());
-        }
+    if let Some(certain) = commit.certain {
+        batch.put(Table::Meta, CERTAIN_ROW, certain.to_be_bytes().to_vec());
+    }
+    if let Some(reincarnation) = &commit.reincarnation {
+        batch.put(Table::Meta, IDENTITY_ROW, reincarnation.new.to_string());
     }
     for outboxed in &commit.outbox {
         let key = OutboxKey {

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use archipelago_clock::{Incarnation, ReplicaId, VersionVector};
+use archipelago_clock::{Dot, Incarnation, ReplicaId, VersionVector};
 use archipelago_engine::{Change, Commit, Effect, Engine, LocalWrite, Notice, Received, Written, mutated};
 use archipelago_pipeline::LogId;
 use archipelago_proto::{DeltaPiece, DeltaRequest, EntityId, Event, Heartbeat};
@@ -377,8 +377,9 @@ impl Replica {
                     }
                     // Should it not get through, another one follows.
                     Effect::TellFloor { message: payload } => {
-                        let own = self.engine.vector().get(&self.engine.config().replica);
-                        let _ = self.floors.try_send(Told { payload, own });
+                        let own = &self.engine.config().replica;
+                        let last = Dot::new(own.clone(), self.engine.vector().get(own));
+                        let _ = self.floors.try_send(Told { payload, last });
                     }
                     Effect::Rewind { after } => {
                         self.read_from

@@ -226,13 +226,13 @@ impl StoredMaster {
             vector: self.vector.clone(),
             hlc_ceiling: self.hlc_ceiling,
             replicas,
+            certain: None,
             checkpoint: 0,
             members: self.members.clone(),
             heard,
             floors: (self.floor.clone(), reclaimed),
             // Of no concern to the digest.
             settling: Default::default(),
-            disowned: Default::default(),
         };
         let mut engine = Engine::new(config, restored);
         for (entity, record) in &self.entities {

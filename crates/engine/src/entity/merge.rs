@@ -40,6 +40,12 @@ pub(crate) fn merge(one: Side<'_>, other: Side<'_>, family: Family) -> Record {
     }
 }
 
+/// The record in the one form that it has, whoever made it of whatever: its writes went by other names before.
+pub(crate) fn in_one_form(record: &Record, seen: &VersionVector, family: Family) -> Record {
+    let side = Side { record, seen };
+    merge(side, side, family)
+}
+
 impl Side<'_> {
     fn version(&self, dot: &Dot) -> Option<&Version> {
         self.record.versions.iter().find(|version| version.dot == *dot)

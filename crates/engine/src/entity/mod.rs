@@ -17,7 +17,7 @@ use crate::mutated;
 
 pub(crate) use crdts::{has_unknown_crdt, holds_unknown_crdt};
 pub(crate) use fields::{change, difference};
-pub(crate) use merge::{Side, merge};
+pub(crate) use merge::{Side, in_one_form, merge};
 pub(crate) use reclaim::reclaim;
 pub use reclaim::tombstones;
 pub(crate) use view::live_fields;

@@ -24,13 +24,13 @@ pub(crate) struct Disk {
     pub(crate) heard: BTreeMap<ReplicaId, VersionVector>,
     pub(crate) floors: (VersionVector, VersionVector),
     pub(crate) settling: Settling,
-    pub(crate) by_repair: BTreeMap<ReplicaId, u64>,
     pub(crate) vector: BTreeMap<u32, u64>,
     pub(crate) replicas: Vec<ReplicaId>,
     /// Identities that the replica had before, and the last sequence of each that is its own for sure.
     pub(crate) disowned: Vec<(ReplicaId, u64)>,
     pub(crate) hlc_ceiling: archipelago_clock::Hlc,
     pub(crate) checkpoint: u64,
+    pub(crate) certain: Option<u64>,
 }
 
 impl Records for Disk {
@@ -102,10 +102,7 @@ impl Disk {
             self.floors.clone_from(floors);
             self.settling.clone_from(commit.settling.as_ref().expect("it changes with the floors"));
         }
-        if let Some(Reincarnation { old, fork, by_repair, .. }) = &commit.reincarnation {
-            if by_repair > fork {
-                self.by_repair.insert(old.clone(), *by_repair);
-            }
+        if let Some(Reincarnation { old, fork, .. }) = &commit.reincarnation {
             self.disowned.push((old.clone(), *fork));
         }
         self.vector.extend(commit.vector.iter().copied());
@@ -115,6 +112,7 @@ impl Disk {
         }
         self.hlc_ceiling = commit.hlc_ceiling.unwrap_or(self.hlc_ceiling);
         self.checkpoint = commit.checkpoint.unwrap_or(self.checkpoint);
+        self.certain = commit.certain.or(self.certain);
     }
 
     pub(crate) fn restored(&self) -> Restored {
@@ -127,11 +125,11 @@ impl Disk {
             replicas: replicas.clone(),
             hlc_ceiling: self.hlc_ceiling,
             checkpoint: self.checkpoint,
+            certain: self.certain,
             members: self.members.clone(),
             heard: self.heard.clone(),
             floors: self.floors.clone(),
             settling: self.settling.clone(),
-            disowned: self.by_repair.clone(),
         }
     }
 }

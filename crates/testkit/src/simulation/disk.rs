@@ -26,11 +26,11 @@ pub(crate) struct Rows {
     heard: BTreeMap<ReplicaId, VersionVector>,
     floors: (VersionVector, VersionVector),
     settling: Settling,
-    disowned: BTreeMap<ReplicaId, u64>,
     pub(super) vector: VersionVector,
     replicas: Vec<ReplicaId>,
     hlc_ceiling: Hlc,
     checkpoint: u64,
+    certain: Option<u64>,
     /// Which log the checkpoint is of; `None` before any was read.
     pub(super) log: Option<u64>,
     pub(super) outbox: BTreeMap<OutboxKey, Bytes>,
@@ -63,11 +63,11 @@ impl Rows {
             heard: BTreeMap::new(),
             floors: Default::default(),
             settling: Settling::default(),
-            disowned: BTreeMap::new(),
             vector: VersionVector::new(),
             replicas: Vec::new(),
             hlc_ceiling: Hlc::ZERO,
             checkpoint: 0,
+            certain: Some(0),
             log: None,
             outbox: BTreeMap::new(),
         }
@@ -117,10 +117,7 @@ impl Rows {
         if let Some((_, replicas)) = &commit.replicas {
             self.replicas.extend(replicas.iter().cloned());
         }
-        if let Some(Reincarnation { old, fork, new, by_repair }) = &commit.reincarnation {
-            if by_repair > fork {
-                self.disowned.insert(old.clone(), *by_repair);
-            }
+        if let Some(Reincarnation { old, fork, new }) = &commit.reincarnation {
             self.vector.remove(old);
             let incarnation = old.incarnation();
             self.outbox.retain(|key, _| key.0 != incarnation || key.1 <= *fork);
@@ -128,10 +125,13 @@ impl Rows {
         }
         for (number, sequence) in &commit.vector {
             let replica = self.replicas.get(*number as usize).expect("it has a number");
+            // Lower than before if what others wrote after an own write in doubt is to be read again.
+            self.vector.remove(replica);
             self.vector.raise(replica.clone(), *sequence);
         }
         self.hlc_ceiling = commit.hlc_ceiling.unwrap_or(self.hlc_ceiling);
         self.checkpoint = commit.checkpoint.unwrap_or(self.checkpoint);
+        self.certain = commit.certain.or(self.certain);
         let incarnation = self.replica.incarnation();
         self.outbox.extend(commit.outbox.iter().map(|outboxed| {
             ((incarnation, outboxed.first_sequence, outboxed.last_sequence), outboxed.message.clone())
@@ -145,11 +145,11 @@ impl Rows {
             replicas: ReplicaTable::new(self.replicas.clone()),
             hlc_ceiling: self.hlc_ceiling,
             checkpoint: self.checkpoint,
+            certain: self.certain,
             members: self.members.clone(),
             heard: self.heard.clone(),
             floors: self.floors.clone(),
             settling: self.settling.clone(),
-            disowned: self.disowned.clone(),
         }
     }
 

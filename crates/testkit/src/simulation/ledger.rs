@@ -101,11 +101,16 @@ impl Entry {
 
     /// Whether the replica that admitted it had applied the other write.
     pub fn followed(&self, other: &Entry) -> bool {
-        // By the name that it was given first: of its own replica it had applied every write before.
-        let born = self.former.first().unwrap_or(&self.dot);
+        // Of its own replica it had applied every write before.
+        let born = self.born();
         let is_own = |dot: &Dot| dot.actor == born.actor && dot.sequence < born.sequence;
         let mut names = std::iter::once(&other.dot).chain(&other.former);
         names.any(|dot| is_own(dot) || self.deps.contains(dot))
+    }
+
+    /// The name that it was given first.
+    pub(crate) fn born(&self) -> &Dot {
+        self.former.first().unwrap_or(&self.dot)
     }
 
     /// Whether it had another name before.
@@ -171,13 +176,6 @@ impl Ledger {
         let at = self.writes.len();
         let NewEntry { island, lineage, is_shared, entity, deed, value, dot, hlc, deps, context } = entry;
         let same = self.by_dot.entry(dot.clone()).or_default();
-        let is_ambiguous = !same.is_empty();
-        if is_ambiguous {
-            self.has_forked = true;
-            for number in same.iter() {
-                self.writes[*number].is_ambiguous = true;
-            }
-        }
         same.push(at);
         self.by_entity.entry(entity.clone()).or_default().push(at);
         self.writes.push(Entry {
@@ -186,17 +184,29 @@ impl Ledger {
             entity,
             deed,
             value: value.unwrap_or(at as u64),
-            dot,
+            dot: dot.clone(),
             hlc,
             deps,
             context,
             fate: Fate::Unknown,
             former: SmallVec::new(),
-            is_ambiguous,
+            is_ambiguous: false,
             is_shared,
             lineage,
         });
+        self.tell_apart(&dot);
         at as u64
+    }
+
+    /// Two writes may go by one name now.
+    fn tell_apart(&mut self, dot: &Dot) {
+        let same = self.by_dot.get(dot).map_or(&[][..], SmallVec::as_slice);
+        if same.len() > 1 {
+            self.has_forked = true;
+            for at in same {
+                self.writes[*at].is_ambiguous = true;
+            }
+        }
     }
 
     pub(crate) fn dropped(&mut self, number: u64) {
@@ -247,8 +257,7 @@ impl Ledger {
             let names = std::iter::once(&write.dot).chain(&write.former);
             let names = names.filter(|dot| dot.actor == *old && dot.sequence > fork).cloned();
             let names: BTreeSet<Dot> = names.collect();
-            let born = write.former.first().unwrap_or(&write.dot).sequence;
-            let is_made_here = self.has(lineage, write.lineage, born);
+            let is_made_here = self.has(lineage, write.lineage, write.born().sequence);
             for name in names {
                 let anew = self.anew.iter().find(|(dot, other, which)| {
                     *which == at && *dot == name && self.has(lineage, *other, dot.sequence)
@@ -271,6 +280,7 @@ impl Ledger {
             self.anew.push((new.clone(), lineage, at));
             self.rename(at, new.clone());
         }
+        self.tell_apart(new);
     }
 
     fn rename(&mut self, at: usize, dot: Dot) {

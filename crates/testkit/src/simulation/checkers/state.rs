@@ -25,7 +25,7 @@ pub(crate) fn check(island: &IslandView<'_>, entity: &EntityId, ledger: &Ledger)
     let record = island.record(entity);
     let floor = island.floor();
     match island.strategies().strategy(entity).family() {
-        Family::Siblings => siblings(&writes, &record, ledger),
+        Family::Siblings => siblings(&writes, &record, vector, ledger),
         Family::Joined(Join::Whole) => {
             let shown = record.versions.iter().find(|version| version.body != Body::Tombstone);
             register(&writes, shown.map(|version| &version.dot), floor, ledger)
@@ -85,7 +85,12 @@ fn register(
 }
 
 /// Every value is live that no other write had seen.
-fn siblings(writes: &[&Entry], record: &Record, ledger: &Ledger) -> Result<(), Broken> {
+fn siblings(
+    writes: &[&Entry],
+    record: &Record,
+    vector: &VersionVector,
+    ledger: &Ledger,
+) -> Result<(), Broken> {
     let is_superseded =
         |write: &Entry| writes.iter().any(|other| other.number != write.number && other.saw(write));
     let live = record.versions.iter().filter(|version| version.body != Body::Tombstone);
@@ -100,9 +105,17 @@ fn siblings(writes: &[&Entry], record: &Record, ledger: &Ledger) -> Result<(), B
     // A write that was known before its replica took another identity may stand beside itself under its new name, and
     // whoever had seen it under one name has not seen it under the other.
     live.dedup();
-    live.retain(|number| {
-        expected.contains(number) || !writes.iter().any(|write| write.number == *number && write.is_renamed())
-    });
+    // Under another name than its first one a write has superseded what was live where it was given that name, and not what
+    // comes back there from the log, until the write itself comes back, too.
+    let is_back = |write: &Entry| {
+        let mut later = writes.iter().filter(|other| other.number != write.number && other.saw(write));
+        later.all(|other| other.is_renamed() && !vector.contains(other.born()))
+    };
+    let is_excused = |number: &u64| {
+        let mut excused = writes.iter().filter(|write| write.is_renamed() || is_back(write));
+        excused.any(|write| write.number == *number)
+    };
+    live.retain(|number| expected.contains(number) || !is_excused(number));
     expected.sort_unstable();
     if live == expected {
         return Ok(());

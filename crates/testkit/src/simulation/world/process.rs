@@ -263,6 +263,10 @@ impl World<'_> {
         if let Some(Reincarnation { old, fork, new, .. }) = &commit.reincarnation {
             self.ledger.renamed(island.lineage, old, *fork, new);
             island.shares_identity = false;
+            if let Some(running) = &mut island.running {
+                // It may cover what has other names now, and is nowhere to be had under the old ones.
+                running.floor = None;
+            }
             // Of what it wrote under its old name it may have less by now.
             island.has_receded = true;
             self.tally.effect("reincarnations", 1);
