@@ -162,7 +162,7 @@ impl Engine {
             fenced: None,
             doubt: None,
             session_start: certain,
-            own_writes: OwnWrites::new(certain),
+            own_writes: OwnWrites::new(written),
             stored_certain: certain,
             certain,
             start_checkpoint: restored.checkpoint,

@@ -41,9 +41,9 @@ pub(crate) struct Doubt {
 }
 
 impl OwnWrites {
-    /// Of a replica that begins with so many writes.
-    pub(crate) fn new(session_start: u64) -> Self {
-        OwnWrites { confirmed: session_start, ..OwnWrites::default() }
+    /// Of a replica that has made so many before.
+    pub(crate) fn new(before: u64) -> Self {
+        OwnWrites { confirmed: before, last: before, ..OwnWrites::default() }
     }
 
     /// The log has brought back this one.
