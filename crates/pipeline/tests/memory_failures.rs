@@ -43,6 +43,20 @@ async fn a_lost_acknowledgement_says_nothing_about_the_message() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn faults_that_are_forgotten_strike_nothing() {
+    let broker = MemoryBroker::default();
+    let pipeline = broker.pipeline("n");
+    pipeline.open().await.expect("opening");
+    let lease = pipeline.lease(Duration::from_secs(1)).await.expect("a lease");
+    broker.set_fault_rates(FaultRates { lose_message: 1.0, ..FaultRates::default() });
+    broker.fault_next(Fault::LoseAck);
+    broker.fault_next_lease_call(Fault::LoseAck);
+    broker.forget_faults();
+    publish_all(&pipeline, 0..3).await;
+    assert!(lease.acquire("a".into(), None).await.expect("an answer").is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_deadline_counts_from_the_sending() {
     let broker = MemoryBroker::default();
     let pipeline = broker.pipeline("n");

@@ -306,6 +306,7 @@ impl LeaderFollowerBuilder {
             log: LogView::default(),
             term_start: None,
             leading: None,
+            unsettled: Vec::new(),
             promoting: None,
             stands_back_until: None,
             marks: super::marks::Marks::default(),

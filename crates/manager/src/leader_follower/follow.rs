@@ -91,7 +91,7 @@ impl Node {
     pub(super) async fn recover(&mut self, taken: Taken) -> Result<(), StoreError> {
         match taken {
             Taken::Fine => Ok(()),
-            Taken::Gap { to } => self.fill(to).await,
+            Taken::Gap { to, chain } => self.fill(to, chain).await,
             Taken::Diverged(batch) => self.diverge(&batch).await,
             Taken::Unusable { reason } => {
                 self.trouble(Some(reason));

@@ -26,6 +26,8 @@ use super::{
 
 /// How long a promotion may take.
 const PROMOTE_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long it is waited until a follower is registered, or is no more.
+const REGISTER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a leader may take to hand over when it is closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -217,32 +219,47 @@ impl LeaderFollowerManager {
             return Err(RoleError::Closed);
         }
         let (reply, done) = oneshot::channel();
-        self.send(command(reply)).await.map_err(|_| RoleError::Closed)?;
-        match tokio::time::timeout(PROMOTE_TIMEOUT, done).await {
-            Ok(done) => done.map_err(|_| RoleError::Closed)?,
+        // A node that is busy takes no commands in, and others may wait before this one.
+        let changed = async {
+            self.send(command(reply)).await.map_err(|_| RoleError::Closed)?;
+            done.await.map_err(|_| RoleError::Closed)?
+        };
+        match tokio::time::timeout(PROMOTE_TIMEOUT, changed).await {
+            Ok(changed) => changed,
             Err(_) => Err(RoleError::Timeout { deadline: PROMOTE_TIMEOUT }),
         }
     }
 
     /// Counts this node among the followers, for majorities, from now on. Those that are heard are registered by
-    /// themselves.
+    /// themselves. It is waited for 5 seconds.
     ///
     /// # Errors
     /// As [`write`](Self::write).
     pub async fn register_follower(&self, id: &str) -> Result<(), WriteError> {
         self.shared().peers().register(id);
-        let operation = Operation::Register { node: id.into() };
-        self.command(|reply| Command::Push { operation, reply }).await.map(drop)
+        self.push(Operation::Register { node: id.into() }).await
     }
 
-    /// Counts this node among the followers no more: stop it, or the next leader that hears it registers it again.
+    /// Counts this node among the followers no more: stop it, or the next leader that hears it registers it again. It is
+    /// waited for 5 seconds.
     ///
     /// # Errors
     /// As [`write`](Self::write).
     pub async fn unregister_follower(&self, id: &str) -> Result<(), WriteError> {
         self.shared().peers().unregister(id);
-        let operation = Operation::Unregister { node: id.into() };
-        self.command(|reply| Command::Push { operation, reply }).await.map(drop)
+        self.push(Operation::Unregister { node: id.into() }).await
+    }
+
+    /// Writes an entry that is about no key.
+    async fn push(&self, operation: Operation) -> Result<(), WriteError> {
+        let deadline = REGISTER_TIMEOUT;
+        let pushed = self.command(|reply| Command::Push { operation, reply });
+        match tokio::time::timeout(deadline, pushed).await {
+            Ok(Err(WriteError::OutcomeUnknown { .. })) | Err(_) => {
+                Err(WriteError::OutcomeUnknown { deadline })
+            }
+            Ok(pushed) => pushed.map(drop),
+        }
     }
 
     /// Makes a follower, this node or another one, take the whole state of the leader anew.
@@ -257,7 +274,11 @@ impl LeaderFollowerManager {
             if shared.is_leading() {
                 return Err(no_answer("it leads; demote it first".into()));
             }
-            return self.send(Command::Resync).await.map_err(|_| RoleError::Closed);
+            let deadline = shared.options.heartbeat_timeout;
+            return match tokio::time::timeout(deadline, self.send(Command::Resync)).await {
+                Ok(sent) => sent.map_err(|_| RoleError::Closed),
+                Err(_) => Err(RoleError::Timeout { deadline }),
+            };
         }
         match shared.ask(id, &NodeQuestion::Resync, shared.options.heartbeat_timeout).await {
             Ok(NodeAnswer::Done) => Ok(()),

@@ -6,6 +6,7 @@ use archipelago_engine::leader_follower::Verdict;
 use archipelago_pipeline::LogId;
 use archipelago_proto::{EntryBatch, NodeRole, Operation as EntryOperation, PutKind, Text};
 use archipelago_store::StoreError;
+use bytes::Bytes;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::sync::{mpsc, oneshot};
 
@@ -43,6 +44,9 @@ pub(super) struct Node {
     pub(super) term_start: Option<TermStart>,
     /// The term in which this node leads, and the first entry of a later one, if it came upon one.
     pub(super) leading: Option<(u64, Option<u64>)>,
+    /// What this node sent to the log when it led, oldest first, and does not know to be there. The log may have lost
+    /// some of it behind which it took more, and nobody else has that.
+    pub(super) unsettled: Vec<Bytes>,
     /// Who waits for this node to lead.
     pub(super) promoting: Option<oneshot::Sender<Result<(), RoleError>>>,
     /// It resigned, and lets others go first until then.
@@ -92,8 +96,8 @@ pub(super) enum Next {
 pub(super) enum Taken {
     /// It is part of the group, or there was nothing to take.
     Fine,
-    /// Entries up to here are missing.
-    Gap { to: u64 },
+    /// Entries up to here are missing, and with them the digest of the history is this.
+    Gap { to: u64, chain: u128 },
     /// It was written on another history.
     Diverged(Box<EntryBatch>),
     /// It can never be read by this node.
@@ -268,7 +272,7 @@ impl Node {
             }
             Verdict::Stale => return Ok(self.ignore(group, sequence, "its leader had been deposed")),
             Verdict::Unsound { reason } => return Ok(self.ignore(group, sequence, reason)),
-            Verdict::Gap { to, .. } => return Ok(Taken::Gap { to }),
+            Verdict::Gap { to, .. } => return Ok(Taken::Gap { to, chain: batch.before }),
             Verdict::Diverged => return Ok(Taken::Diverged(Box::new(batch))),
         }
         Ok(Taken::Fine)
@@ -279,7 +283,7 @@ impl Node {
         &mut self,
         group: &mut Group,
         batch: &EntryBatch,
-        encoded: bytes::Bytes,
+        encoded: Bytes,
         known: usize,
     ) -> Result<(), StoreError> {
         self.state.add(group, batch, encoded, known)?;

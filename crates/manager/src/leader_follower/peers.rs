@@ -58,6 +58,17 @@ impl Peers {
         is_new
     }
 
+    /// Takes in what a node answered that was asked at that moment how far it is. It may not have been heard before.
+    pub(super) fn hear_answer(&mut self, asked_at: Instant, beat: NodeBeat) {
+        let beat = match self.heard.get(&beat.node) {
+            // What it said by itself says more.
+            Some(known) if known.heard_at > asked_at => return,
+            Some(known) => NodeBeat { term: beat.term, index: beat.index, ..known.beat.clone() },
+            None => beat,
+        };
+        self.hear(NodeBeat { is_desynced: false, ..beat }, Instant::now());
+    }
+
     pub(super) fn register(&mut self, node: &str) {
         self.unregistered.remove(node);
     }

@@ -220,8 +220,8 @@ impl LeaderFollowerManager {
             }
             // Until somebody else leads, or this node does for certain.
             let mut standing = shared.standing.subscribe();
-            let pause = Duration::from_millis(20).min(left);
-            let _ = tokio::time::timeout(pause, standing.changed()).await;
+            let look_again_at = deadline.min(Instant::now() + Duration::from_millis(20));
+            let _ = timeout_at(look_again_at, standing.changed()).await;
         }
     }
 

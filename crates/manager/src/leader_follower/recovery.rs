@@ -6,6 +6,7 @@ use archipelago_engine::leader_follower::{History, Verdict};
 use archipelago_pipeline::LogId;
 use archipelago_proto::{EntityId, EntryBatch, NodeAnswer, NodeQuestion, StatePage};
 use archipelago_store::{StoreError, Table};
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
@@ -22,8 +23,12 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 const FORK_ENTRIES_MAX: u64 = 10_000;
 
 impl Node {
-    /// Entries up to `to` are missing here.
-    pub(super) async fn fill(&mut self, to: u64) -> Result<(), StoreError> {
+    /// Entries up to `to` are missing here; `chain` is the digest of the history with them.
+    pub(super) async fn fill(&mut self, to: u64, chain: u128) -> Result<(), StoreError> {
+        if self.fill_from_unsettled(to, chain).await? {
+            self.pull();
+            return Ok(());
+        }
         if !self.log.from_beginning {
             // A log that lost its tail and grew again has other messages where this node had read already.
             self.forget_place();
@@ -54,6 +59,46 @@ impl Node {
             return Ok(());
         }
         self.resync(&format!("the log lacks the entries {} to {to}", have + 1)).await
+    }
+
+    /// Applies what this node sent to the log itself, if that is what is missing. False if it is not.
+    async fn fill_from_unsettled(&mut self, to: u64, chain: u128) -> Result<bool, StoreError> {
+        let (mut history, mut missing) = (*self.state.history(), Vec::new());
+        for encoded in &self.unsettled {
+            let Ok(batch) = EntryBatch::decode(encoded.clone(), &self.shared.options.limits) else { break };
+            match history.judge(&batch) {
+                Verdict::New { .. } if batch.last_index() <= to => {
+                    history = history.with(&batch);
+                    missing.push(encoded.clone());
+                }
+                Verdict::Known => {}
+                _ => break,
+            }
+        }
+        // The log has taken more on top of it, so it was there.
+        if (history.index, history.chain) != (to, chain) {
+            return Ok(false);
+        }
+        tracing::warn!(node = %self.shared.node, to, "the log lost what had just been sent to it");
+        let mut group = self.state.group();
+        self.add_in_order(&mut group, missing)?;
+        self.commit(group).await?;
+        Ok(true)
+    }
+
+    /// Adds batches to a group, as long as each continues what is there.
+    fn add_in_order(&mut self, group: &mut Group, batches: Vec<Bytes>) -> Result<(), StoreError> {
+        for encoded in batches {
+            let Ok(batch) = EntryBatch::decode(encoded.clone(), &self.shared.options.limits) else { break };
+            match group.history().judge(&batch) {
+                Verdict::New { known } if batch.namespace == self.shared.namespace => {
+                    self.add(group, &batch, encoded, known)?;
+                }
+                Verdict::Known => {}
+                _ => break,
+            }
+        }
+        Ok(())
     }
 
     fn forget_place(&mut self) {
@@ -118,16 +163,7 @@ impl Node {
             }
         };
         let mut group = self.state.group();
-        for encoded in batches {
-            let Ok(batch) = EntryBatch::decode(encoded.clone(), &self.shared.options.limits) else { break };
-            match group.history().judge(&batch) {
-                Verdict::New { known } if batch.namespace == self.shared.namespace => {
-                    self.add(&mut group, &batch, encoded, known)?;
-                }
-                Verdict::Known => {}
-                _ => break,
-            }
-        }
+        self.add_in_order(&mut group, batches)?;
         self.commit(group).await?;
         Ok(self.state.history().index - have)
     }

@@ -13,7 +13,7 @@ use archipelago_proto::{NodeAnswer, NodeBeat, NodeQuestion, NodeRole};
 use archipelago_store::{Store, StoreError, Table};
 use tokio::{
     sync::{Notify, broadcast, watch},
-    time::Instant,
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -287,10 +287,13 @@ impl Shared {
         deadline: Duration,
     ) -> Result<NodeAnswer, PipelineError> {
         let payload = question.encode(&self.namespace, &self.node);
-        let asked = self.pipeline.ask(to, payload, deadline);
+        // It keeps the deadline by itself, but for what a link that is mute does before and after.
+        let asked = timeout(deadline, self.pipeline.ask(to, payload, deadline));
         let answer = tokio::select! {
             biased;
-            answer = asked => answer?,
+            answer = asked => {
+                answer.map_err(|_| PipelineError::NoAnswer { name: to.to_owned(), deadline })??
+            }
             () = self.closing.cancelled() => return Err(PipelineError::Closed),
         };
         NodeAnswer::decode(answer, &self.options.limits, ANSWER_BYTES_MAX)

@@ -1,12 +1,13 @@
 //! A node that is to lead: it reads the log to its end, puts back what the log lost, and starts its term.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{future::pending, sync::atomic::Ordering, time::Duration};
 
 use archipelago_engine::mutated;
 use archipelago_pipeline::PipelineError;
-use archipelago_proto::{Entry, EntryBatch, NodeRole, Operation, Text};
+use archipelago_proto::{Entry, EntryBatch, NodeAnswer, NodeBeat, NodeQuestion, NodeRole, Operation, Text};
 use archipelago_store::{StoreError, Table};
 use bytes::Bytes;
+use futures::{FutureExt, future::join_all};
 use tokio::time::Instant;
 
 use super::{
@@ -97,16 +98,52 @@ impl Node {
             self.shared.peers().alive(options.heartbeat_timeout).into_iter().map(|peer| peer.beat.node),
         );
         expected.retain(|node| **node != *self.shared.node);
+        expected.sort_unstable();
+        expected.dedup();
         // One that has just come does not know yet who is there.
         let knows_all = self.shared.started.elapsed() > options.heartbeat_interval;
         self.shared.tell.notify_one();
-        while began.elapsed() < HEAR_TIMEOUT && !self.shared.closing.is_cancelled() {
+        let all_have_spoken = async {
             let has_spoken =
                 |node: &String| self.shared.peers().get(node).is_some_and(|peer| peer.heard_at > began);
-            if knows_all && expected.iter().all(has_spoken) {
-                return;
+            while !(knows_all && expected.iter().all(has_spoken)) {
+                tokio::time::sleep(HEAR_INTERVAL).await;
             }
-            self.wait(HEAR_INTERVAL).await;
+        };
+        // What is said to all may be lost, both the word of a candidate and what others say to it.
+        let asked = join_all(expected.iter().map(|node| self.ask_how_far(node)));
+        tokio::select! {
+            biased;
+            () = self.shared.closing.cancelled() => {}
+            () = all_have_spoken => {}
+            () = tokio::time::sleep(HEAR_TIMEOUT) => {}
+            () = asked.then(|_| pending()) => {}
+        }
+    }
+
+    /// Asks one other node how far it is, if it can be reached.
+    async fn ask_how_far(&self, node: &str) {
+        let (shared, asked_at) = (&self.shared, Instant::now());
+        let question = NodeQuestion::Reach { index: 0, patience_ms: 0 };
+        match shared.ask(node, &question, HEAR_TIMEOUT).await {
+            Ok(NodeAnswer::Index { term, index }) => {
+                let beat = NodeBeat {
+                    namespace: shared.namespace.clone(),
+                    node: node.to_owned(),
+                    session: 0,
+                    role: NodeRole::Follower,
+                    term,
+                    index,
+                    chain: 0,
+                    address: None,
+                    leader: None,
+                    is_eligible: false,
+                    is_desynced: false,
+                };
+                shared.peers().hear_answer(asked_at, beat);
+            }
+            Ok(other) => tracing::debug!(node, ?other, "it does not tell how far it is"),
+            Err(error) => tracing::debug!(node, %error, "it does not tell how far it is"),
         }
     }
 

@@ -175,7 +175,8 @@ async fn answer_one(
             let mut applied = shared.applied.subscribe();
             let reached = applied.wait_for(|applied| applied.is_whole && applied.history.index >= wanted);
             let _ = timeout(Duration::from_millis(patience_ms), reached).await;
-            match shared.applied.borrow().is_whole {
+            // Nor does it count what this node has applied once it is to leave that behind.
+            match shared.applied.borrow().is_whole && !shared.standing.borrow().is_desynced {
                 true => index(shared),
                 false => NodeAnswer::Unable { reason: "it takes the state anew".into() },
             }

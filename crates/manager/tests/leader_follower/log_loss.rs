@@ -84,6 +84,55 @@ async fn a_log_is_made_again_whole_although_appends_fail_meanwhile() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_the_log_loses_between_an_append_and_the_next_is_had_from_who_sent_it() {
+    for demotes in [false, true] {
+        let ack_timeout = Duration::from_millis(500);
+        let broker = MemoryBroker::new(MemoryConfig { ack_timeout, ..MemoryConfig::default() });
+        let nodes = [builder(&broker, "a").in_flight_max(2), builder(&broker, "b").promotion_eligible(false)];
+        let [leader, follower] = nodes.map(|node| async { node.start().await.expect("a node") });
+        let leader = leader.await;
+        until("it leads", || leader.is_leader()).await;
+        leader.write(Write::create("before", &0)).await.expect("written");
+        broker.fault_next(Fault::LoseAck);
+        let write = |key: &'static str| {
+            let leader = leader.clone();
+            tokio::spawn(async move { leader.write(Write::create(key, &1).within(DEADLINE)).await })
+        };
+        let last = leader.last_applied_sequence();
+        let lost = write("lost");
+        within("it is in the log", async {
+            while indexes(&broker).await.last() != Some(&(last + 1)) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        // An operator purges, and sequences go on: the broker takes what comes next.
+        broker.purge(NAMESPACE);
+        let next = write("next");
+        within("it is in the log", async {
+            while indexes(&broker).await != [last + 2] {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        if demotes {
+            leader.demote().await.expect("it led");
+            // Nobody knows what becomes of them.
+            lost.await.expect("no panic").expect_err("not acknowledged");
+            next.await.expect("no panic").expect_err("not acknowledged");
+        } else {
+            lost.await.expect("no panic").expect("written");
+            next.await.expect("no panic").expect("written");
+        }
+        until("it leads", || leader.is_leader()).await;
+        assert_eq!(leader.key_count(), 3);
+        let follower = follower.await;
+        until("the other one is there", || follower.last_applied_sequence() > last).await;
+        expect_equal(&[leader, follower]).await;
+    }
+}
+
 /// Which entries the log holds.
 async fn indexes(broker: &MemoryBroker) -> Vec<u64> {
     let mut messages = broker.pipeline(NAMESPACE).subscribe(0).await.expect("a log");

@@ -1,5 +1,6 @@
 //! The leader-follower mode on a broker in memory.
 
+mod lossy;
 mod support;
 
 mod election;

@@ -1,10 +1,10 @@
 //! What goes on, and what does not, where nodes or the broker are out of reach.
 
-use std::time::Duration;
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use archipelago_manager::{
     WallClock,
-    leader_follower::{LeaderFollowerManager, ReadConsistency, Write, WriteError},
+    leader_follower::{LeaderFollowerManager, OnFollower, ReadConsistency, Role, Write, WriteError},
 };
 use archipelago_pipeline::{MemoryBroker, Switch};
 use tokio::time::Instant;
@@ -50,6 +50,50 @@ async fn of_two_sides_of_a_partition_only_one_acknowledges_writes() {
     expect_equal(&nodes).await;
     let found = nodes[old].read::<u64>("k", ReadConsistency::Linearizable).await.expect("read");
     assert_eq!((found.value, found.version), (Some(100), receipt.version));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_a_node_out_of_reach_is_asked_it_answers_by_the_deadline() {
+    // Longer than the lease, and a moment for what is done at the deadline itself.
+    let (deadline, moment) = (Duration::from_secs(3), Duration::from_millis(10));
+    let by = async |what: &str, deadline: Duration, asked: Pin<Box<dyn Future<Output = bool>>>| {
+        let answered = tokio::time::timeout(deadline + moment, asked).await;
+        assert_eq!(answered, Ok(false), "{what}: true means that it succeeded");
+    };
+    for reach in [Switch::cut, Switch::hold] {
+        for (asked, role) in [("a", Role::Automatic), ("b", Role::Automatic), ("a", Role::Leader)] {
+            let broker = MemoryBroker::default();
+            let elects = role == Role::Automatic;
+            let (mut nodes, mut switches) = (Vec::new(), Vec::new());
+            for (name, role) in [("a", role), ("b", Role::Follower)] {
+                let switch = Switch::new(Arc::new(broker.pipeline(NAMESPACE)));
+                let node = builder(&broker, name).pipeline(switch.clone()).role(role);
+                let node = if elects { node } else { node.leader_id("a") };
+                let node = node.on_follower(OnFollower::Forward).read_timeout(deadline);
+                nodes.push(node.start().await.expect("a node"));
+                switches.push(switch);
+            }
+            leader_of(&nodes).await;
+            nodes[0].write(Write::create("k", &0)).await.expect("written");
+            expect_equal(&nodes).await;
+            let at = usize::from(asked == "b");
+            reach(&switches[at]);
+            // First at once, where it thinks that all is well, then once it knows better.
+            for round in 0..2 {
+                let what = |question| format!("{question} of {asked}, {role:?}, round {round}");
+                let node = nodes[at].clone();
+                let write = async move { node.write(Write::update("k", &1).within(deadline)).await.is_ok() };
+                by(&what("a write"), deadline, Box::pin(write)).await;
+                let node = nodes[at].clone();
+                let linearizable = ReadConsistency::Linearizable;
+                let read = async move { node.read::<u64>("k", linearizable).await.is_ok() };
+                by(&what("a read"), deadline, Box::pin(read)).await;
+                let node = nodes[at].clone();
+                let register = async move { node.register_follower("c").await.is_ok() };
+                by(&what("a registration"), Duration::from_secs(5), Box::pin(register)).await;
+            }
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

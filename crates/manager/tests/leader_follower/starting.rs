@@ -1,25 +1,13 @@
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use archipelago_manager::{
     MultiMasterManager, StartError,
     leader_follower::{LeaderFollowerManager, Notification, Write, WriteError},
 };
-use archipelago_pipeline::{
-    Appending, Lease, Listener, LogState, MemoryBroker, MemoryPipeline, Outgoing, PendingAck, Pipeline,
-    PipelineError, PipelineStatus, Subscription,
-};
+use archipelago_pipeline::MemoryBroker;
 use archipelago_store::MemoryStore;
-use async_trait::async_trait;
-use bytes::Bytes;
-use tokio::sync::watch;
 
-use crate::support::*;
+use crate::{lossy::Lossy, support::*};
 
 #[tokio::test(start_paused = true)]
 async fn a_store_is_of_one_mode_one_node_and_one_namespace() {
@@ -105,7 +93,7 @@ async fn a_lease_that_was_not_to_be_had_is_no_trouble_once_it_is() {
     let broker = MemoryBroker::default();
     let leader = node(&broker, "a").await;
     until("it leads", || leader.is_leader()).await;
-    let pipeline = LateLease { inner: broker.pipeline(NAMESPACE), late: AtomicU32::new(4) };
+    let pipeline = Lossy::new(&broker).late_lease(4);
     let node = builder(&broker, "b").pipeline(pipeline).start().await.expect("a node");
     let trouble = || node.follower_state().and_then(|state| state.trouble);
     until("it says what it waits for", || trouble().is_some_and(|it| it.contains("not yet"))).await;
@@ -113,58 +101,4 @@ async fn a_lease_that_was_not_to_be_had_is_no_trouble_once_it_is() {
     assert!(!node.is_leader());
     leader.close().await.expect("closed");
     until("it stands for election", || node.is_leader()).await;
-}
-
-/// A pipeline that gives its lease only when it is asked often enough.
-#[derive(Debug)]
-struct LateLease {
-    inner: MemoryPipeline,
-    late: AtomicU32,
-}
-
-#[async_trait]
-impl Pipeline for LateLease {
-    async fn lease(&self, ttl: Duration) -> Result<Arc<dyn Lease>, PipelineError> {
-        let is_late = |late: u32| late.checked_sub(1);
-        match self.late.fetch_update(Ordering::SeqCst, Ordering::SeqCst, is_late) {
-            Ok(_) => Err(PipelineError::Unavailable { reason: "not yet".into() }),
-            Err(_) => self.inner.lease(ttl).await,
-        }
-    }
-    async fn open(&self) -> Result<LogState, PipelineError> {
-        self.inner.open().await
-    }
-    async fn state(&self) -> Result<LogState, PipelineError> {
-        self.inner.state().await
-    }
-    async fn publish(&self, message: Outgoing) -> Result<PendingAck, PipelineError> {
-        self.inner.publish(message).await
-    }
-    async fn append(&self, origin: &str, payload: Bytes, last: u64) -> Result<Appending, PipelineError> {
-        self.inner.append(origin, payload, last).await
-    }
-    async fn subscribe(&self, after: u64) -> Result<Box<dyn Subscription>, PipelineError> {
-        self.inner.subscribe(after).await
-    }
-    async fn trim(&self, up_to: u64) -> Result<(), PipelineError> {
-        self.inner.trim(up_to).await
-    }
-    async fn announce(&self, from: &str, payload: Bytes) -> Result<(), PipelineError> {
-        self.inner.announce(from, payload).await
-    }
-    async fn ask(&self, to: &str, payload: Bytes, deadline: Duration) -> Result<Bytes, PipelineError> {
-        self.inner.ask(to, payload, deadline).await
-    }
-    async fn listen(&self, name: &str) -> Result<Box<dyn Listener>, PipelineError> {
-        self.inner.listen(name).await
-    }
-    fn status(&self) -> watch::Receiver<PipelineStatus> {
-        self.inner.status()
-    }
-    fn payload_bytes_max(&self) -> Option<usize> {
-        self.inner.payload_bytes_max()
-    }
-    fn payload_bytes_good(&self) -> Option<usize> {
-        self.inner.payload_bytes_good()
-    }
 }

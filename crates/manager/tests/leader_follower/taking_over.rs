@@ -3,7 +3,7 @@ use std::time::Duration;
 use archipelago_manager::leader_follower::Write;
 use archipelago_pipeline::MemoryBroker;
 
-use crate::support::*;
+use crate::{lossy::Lossy, support::*};
 
 #[tokio::test(start_paused = true)]
 async fn a_node_that_has_just_come_hears_the_others_before_it_leads() {
@@ -24,6 +24,29 @@ async fn a_node_that_has_just_come_hears_the_others_before_it_leads() {
     until("it leads", || late.is_leader()).await;
     assert_eq!(late.key_count(), 10);
     expect_equal(&[late, witness]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_candidate_has_what_another_node_has_though_nothing_is_heard_of_that_one() {
+    let broker = MemoryBroker::default();
+    let witness = builder(&broker, "a").pipeline(Lossy::new(&broker).mute()).promotion_eligible(false);
+    let witness = witness.start().await.expect("a node");
+    let (leader, of_leader) = switched(&broker, "b").await;
+    until("it leads", || leader.is_leader()).await;
+    leader.register_follower("a").await.expect("registered");
+    let (candidate, of_candidate) = switched(&broker, "c").await;
+    expect_equal(&[leader.clone(), witness.clone(), candidate.clone()]).await;
+    of_candidate.cut();
+    leader.write(Write::create("k", &1)).await.expect("written");
+    expect_equal(&[leader.clone(), witness.clone()]).await;
+    // Only the witness has it now.
+    of_leader.cut();
+    drop(leader);
+    broker.delete_log(NAMESPACE);
+    of_candidate.heal();
+    until("it leads", || candidate.is_leader()).await;
+    assert_eq!(candidate.key_count(), 1);
+    expect_equal(&[candidate, witness]).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -210,6 +210,14 @@ impl MemoryBroker {
         self.shared.lock().dice.set_rates(rates);
     }
 
+    /// Strikes nothing any more: forgets the rates, and the faults that were set for next messages and next calls.
+    pub fn forget_faults(&self) {
+        let mut state = self.shared.lock();
+        state.dice.set_rates(FaultRates::default());
+        state.faults_next.clear();
+        state.lease_faults_next.clear();
+    }
+
     fn change_log(&self, namespace: &str, change: impl FnOnce(&mut Log)) {
         let mut state = self.shared.lock();
         let slot = state.slot(namespace);

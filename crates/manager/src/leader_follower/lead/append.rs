@@ -108,6 +108,7 @@ impl Node {
             self.finish_storing(leading).await?;
             leading.acks = FuturesOrdered::new();
             leading.checking = None;
+            self.unsettled = leading.unsettled();
             if let Err(halt) = self.read_to_end(Some(leading.term)).await? {
                 return Ok(Err(halt));
             }

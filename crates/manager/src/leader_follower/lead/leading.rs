@@ -123,6 +123,11 @@ impl Leading {
             && self.proposer.is_empty()
     }
 
+    /// What was sent, and is not known to be in the log.
+    pub(super) fn unsettled(&self) -> Vec<Bytes> {
+        self.flights.iter().map(|flight| flight.encoded.clone()).collect()
+    }
+
     /// Tells those who waited for entries up to this one.
     pub(super) fn answer(&mut self, index: u64) {
         let term = self.term;

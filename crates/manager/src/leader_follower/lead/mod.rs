@@ -41,6 +41,7 @@ impl Node {
         self.puller = None;
         let term = self.state.history().term;
         self.leading = Some((term, None));
+        self.unsettled.clear();
         let mut leading = self.begin(term);
         let end = self.serve(&mut leading).await?;
         let ended = self.end(leading, end).await;
@@ -167,6 +168,7 @@ impl Node {
             }
         }
         self.finish_storing(&mut leading).await?;
+        self.unsettled = leading.unsettled();
         if let Some((_, Some(deposed_at))) = self.leading {
             // What stands before the other one's term in the log is written, and nothing else ever will be.
             leading.answer(deposed_at - 1);

@@ -36,7 +36,6 @@ pub(super) async fn strike(world: &Arc<World>) {
             world.count(kind.name());
         }
     }
-    world.broker.set_fault_rates(FaultRates::default());
     // What is being mended is mended before more may be lost; nothing is from here on.
 }
 

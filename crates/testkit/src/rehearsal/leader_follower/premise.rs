@@ -7,9 +7,9 @@
 //! - a loss inside the broker, as long as some node that had applied what was lost is heard by whoever leads next.
 //!
 //! So disks are lost only when another node has as much. And before the log loses something, a *guardian* is named: the
-//! leader, or a node that has applied all that the log holds. Until the log again ends where it did, or later, nothing
-//! happens to the guardian, and no link is cut or held back; other nodes may crash, with or without their disks, be closed,
-//! promoted and demoted as ever.
+//! leader, or a node that has applied all that the log holds. A leader may have sent some of that, and not stored it yet. Until
+//! the log again ends where it did, or later, and the guardian has stored all that it held, nothing happens to the guardian, and
+//! no link is cut or held back; other nodes may crash, with or without their disks, be closed, promoted and demoted as ever.
 
 use archipelago_pipeline::Pipeline;
 use archipelago_proto::{EntryBatch, Limits};
@@ -34,9 +34,11 @@ struct Window {
 }
 
 impl Premise {
-    /// Looks whether the log has again what it had.
+    /// Looks whether the log has again what it had, and its guardian too: where the log ends does not say so, as it may have
+    /// taken something since behind what it lost.
     pub(super) async fn look(&mut self, world: &World) {
         if let Some(window) = &self.window
+            && world.hosts()[window.guardian].has() >= window.index
             && log_end(world).await.is_some_and(|(_, index)| index >= window.index)
         {
             world.note("the log is mended");

@@ -254,6 +254,8 @@ impl World {
     pub(super) fn mend(&self) {
         self.note("nothing breaks any more");
         *lock(&self.troubled) = false;
+        // Also what was to strike appends that nobody made yet: there may be many by now.
+        self.broker.forget_faults();
         self.broker.start();
         for host in &*self.hosts() {
             if let Some(life) = &host.life {
