@@ -157,13 +157,13 @@ impl Emitter {
             Bound::Excluded(last) => (last, last.last_sequence),
             Bound::Unbounded => return,
         };
-        if key.incarnation == self.shared.replica().incarnation() {
-            self.shared.spread.send_if_modified(|spread| {
-                let more = emitted > spread.emitted;
-                spread.emitted = spread.emitted.max(emitted);
-                more
-            });
-        }
+        self.shared.spread.send_if_modified(|spread| {
+            let more = key.incarnation == spread.replica.incarnation() && emitted > spread.emitted;
+            if more {
+                spread.emitted = emitted;
+            }
+            more
+        });
     }
 
     fn outgoing(&self, parcel: &Parcel) -> Outgoing {

@@ -401,7 +401,7 @@ impl Replica {
         if let Some(change) = &commit.reincarnation {
             persist::disown(&mut batch, &*self.shared.store, change).map_err(not_readable)?;
             self.shared.replica_is(change.new.clone());
-            self.shared.spread.send_replace(Spread::default());
+            self.shared.spread.send_replace(Spread::of(change.new.clone()));
         }
         persist::put(&mut batch, &commit, &self.shared.replica(), self.log.as_deref());
         for conflict in conflicts {

@@ -2,18 +2,31 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use archipelago_clock::ReplicaId;
 use archipelago_conflict::Strategy;
-use archipelago_manager::{Notification, Notifications};
-use archipelago_pipeline::MemoryBroker;
+use archipelago_manager::{Ack, Notification, Notifications, WriteOptions};
+use archipelago_pipeline::{FaultRates, MemoryBroker, MemoryConfig, Switch};
 use archipelago_store::MemoryStore;
-use support::{Island, broker, converge, notified, options};
+use support::{DEADLINE, Island, NAMESPACE, broker, converge, notified, options};
 
 async fn island(broker: &MemoryBroker, name: &str, store: MemoryStore) -> Island {
     let options = options(name, Strategy::Lww).heartbeat_interval(Duration::from_millis(20));
     Island::on(broker, options, store).await
+}
+
+async fn island_cut_off(broker: &MemoryBroker, name: &str, store: MemoryStore) -> Island {
+    let link = Switch::new(Arc::new(broker.pipeline(NAMESPACE)));
+    link.cut();
+    let options = options(name, Strategy::Lww).heartbeat_interval(Duration::from_millis(20));
+    let master = options.store(store.clone()).pipeline(link.clone()).start().await.unwrap();
+    Island { master, link, store }
+}
+
+/// The write is to have arrived at the broker.
+fn arrived() -> WriteOptions {
+    WriteOptions::ack(Ack::Pipeline).within(DEADLINE)
 }
 
 async fn reincarnated(notifications: &mut Notifications) -> (ReplicaId, ReplicaId) {
@@ -41,14 +54,7 @@ async fn a_master_restored_from_an_old_copy_of_its_store_is_told_and_goes_on() {
     us.master.close().await.unwrap();
 
     // Cut off, so that it writes before it can find out.
-    let restored = {
-        let link =
-            archipelago_pipeline::Switch::new(std::sync::Arc::new(broker.pipeline(support::NAMESPACE)));
-        link.cut();
-        let options = options("us-east", Strategy::Lww).heartbeat_interval(Duration::from_millis(20));
-        let master = options.store(backup.clone()).pipeline(link.clone()).start().await.unwrap();
-        Island { master, link, store: backup }
-    };
+    let restored = island_cut_off(&broker, "us-east", backup).await;
     let identity = restored.master.master_id();
     for n in 0..5 {
         restored.master.write(format!("mine/{n}"), &n).await.unwrap();
@@ -71,6 +77,39 @@ async fn a_master_restored_from_an_old_copy_of_its_store_is_told_and_goes_on() {
     let again = island(&broker, "us-east", restored.store.reopen()).await;
     assert_eq!(again.master.master_id(), new);
     converge(&[&again.master, &eu.master]).await;
+}
+
+#[tokio::test]
+async fn a_write_under_an_identity_that_is_given_up_is_not_said_to_have_arrived() {
+    let config = MemoryConfig { ack_timeout: Duration::from_millis(50), ..MemoryConfig::default() };
+    let broker = MemoryBroker::new(config);
+    let us = island(&broker, "us-east", MemoryStore::new()).await;
+    us.master.write("before", &1).await.unwrap();
+    let backup = us.store.copy();
+    for n in 0..5 {
+        us.master.write_with(format!("since/{n}"), &n, arrived()).await.unwrap();
+    }
+    us.master.close().await.unwrap();
+
+    let restored = island_cut_off(&broker, "us-east", backup).await;
+    let mut told = restored.master.subscribe();
+    let writer = restored.master.clone();
+    let write = tokio::spawn(async move { writer.write_with("mine", &1, arrived()).await });
+    while restored.master.read::<i32>("mine").await.unwrap().is_none() {
+        tokio::task::yield_now().await;
+    }
+    // It finds out before anything gets through.
+    broker.set_fault_rates(FaultRates { lose_message: 1.0, ..FaultRates::default() });
+    restored.link.heal();
+    let (old, new) = reincarnated(&mut told).await;
+    broker.set_fault_rates(FaultRates::default());
+    for n in 0..20 {
+        let receipt = restored.master.write_with(format!("after/{n}"), &n, arrived()).await.unwrap();
+        assert!(receipt.dot.actor == new && receipt.reached.pipeline);
+    }
+    let receipt = write.await.expect("no panic").unwrap();
+    assert_eq!(receipt.dot.actor, old);
+    assert!(!receipt.reached.pipeline && !receipt.reached.enough, "{:?}", receipt.reached);
 }
 
 #[tokio::test]
