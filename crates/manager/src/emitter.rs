@@ -195,10 +195,14 @@ impl Emitter {
         let limits = self.packing_limits();
         let mut rows = persist::outbox(&*self.shared.store, from, ROWS_MAX)?;
         let (mut bytes, mut events) = (0, 0);
+        // A message is of one identity, and the sequences of another one say nothing here.
+        let incarnation = rows.first().map(|row| row.key.incarnation);
         let fitting = rows.iter().take_while(|row| {
             bytes += row.message.len();
             events += row.key.events();
-            bytes <= limits.batch_bytes_target && events <= limits.batch_events_max as u64
+            Some(row.key.incarnation) == incarnation
+                && bytes <= limits.batch_bytes_target
+                && events <= limits.batch_events_max as u64
         });
         let fitting = fitting.count();
         let filled = fitting < rows.len() || bytes >= limits.batch_bytes_target / 4;

@@ -2,12 +2,13 @@
 
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use archipelago_clock::ReplicaId;
+use archipelago_clock::{Dot, ReplicaId};
 use archipelago_conflict::Strategy;
 use archipelago_manager::{Ack, Notification, Notifications, WriteOptions};
-use archipelago_pipeline::{FaultRates, MemoryBroker, MemoryConfig, Switch};
+use archipelago_pipeline::{FaultRates, MemoryBroker, MemoryConfig, Pipeline, Switch};
+use archipelago_proto::{EventBatch, Limits};
 use archipelago_store::MemoryStore;
 use support::{DEADLINE, Island, NAMESPACE, broker, converge, notified, options};
 
@@ -110,6 +111,49 @@ async fn a_write_under_an_identity_that_is_given_up_is_not_said_to_have_arrived(
     let receipt = write.await.expect("no panic").unwrap();
     assert_eq!(receipt.dot.actor, old);
     assert!(!receipt.reached.pipeline && !receipt.reached.enough, "{:?}", receipt.reached);
+}
+
+#[tokio::test]
+async fn what_is_queued_under_two_identities_reaches_the_log_under_both() {
+    let config = MemoryConfig { ack_timeout: Duration::from_millis(50), ..MemoryConfig::default() };
+    let broker = MemoryBroker::new(config);
+    // The copy has as much in its outbox as is written under the next identity.
+    let us = island_cut_off(&broker, "us-east", MemoryStore::new()).await;
+    for n in 0..5 {
+        us.master.write(format!("old/{n}"), &n).await.unwrap();
+    }
+    let backup = us.store.copy();
+    us.link.heal();
+    us.master.write_with("since", &1, arrived()).await.unwrap();
+    us.master.close().await.unwrap();
+
+    let restored = island_cut_off(&broker, "us-east", backup).await;
+    let mut told = restored.master.subscribe();
+    // It finds out before anything gets through.
+    broker.set_fault_rates(FaultRates { lose_message: 1.0, ..FaultRates::default() });
+    restored.link.heal();
+    let (old, new) = reincarnated(&mut told).await;
+    for n in 0..5 {
+        restored.master.write(format!("new/{n}"), &n).await.unwrap();
+    }
+    assert_eq!(restored.master.metrics().outbox_len, 10);
+    broker.set_fault_rates(FaultRates::default());
+    let last = restored.master.write_with("last", &1, arrived()).await.unwrap();
+    assert!(last.reached.pipeline);
+
+    let mut log = broker.pipeline(NAMESPACE).subscribe(0).await.expect("there is a log");
+    let mut dots = BTreeSet::new();
+    while !dots.contains(&last.dot) {
+        let payload = log.next().await.expect("a message").payload.expect("it is small");
+        let batch = EventBatch::decode(payload, &Limits::default()).expect("only writes");
+        dots.extend(batch.events.into_iter().map(|event| event.dot));
+    }
+    for (replica, sequences) in [(old, 1..=5), (new, 1..=5)] {
+        for sequence in sequences {
+            let dot = Dot::new(replica.clone(), sequence);
+            assert!(dots.contains(&dot), "{dot} left the outbox, and is not in the log: {dots:?}");
+        }
+    }
 }
 
 #[tokio::test]
