@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use archipelago_clock::{Incarnation, ReplicaId, VersionVector};
+use archipelago_clock::{ReplicaId, VersionVector};
 use archipelago_engine::{Change, Commit, Effect, Engine, LocalWrite, Notice, Received, Written, mutated};
 use archipelago_pipeline::LogId;
 use archipelago_proto::{DeltaPiece, DeltaRequest, EntityId, Event, Heartbeat};
@@ -348,8 +348,9 @@ impl Replica {
 
     /// Takes another identity, as the present one is in other hands.
     fn reincarnate(&mut self) {
-        let incarnation = Incarnation::mint(self.clock.now_unix_ms(), self.shared.random.word());
-        let new = ReplicaId::new(self.shared.replica().name(), incarnation).expect("the name is in use");
+        let old = self.shared.replica();
+        let incarnation = old.incarnation().next(self.clock.now_unix_ms(), self.shared.random.word());
+        let new = ReplicaId::new(old.name(), incarnation).expect("the name is in use");
         if let Err(error) = self.engine.reincarnate(new, &Stored(&*self.shared.store)) {
             self.fail(error.to_string());
         }
