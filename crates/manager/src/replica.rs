@@ -58,6 +58,7 @@ pub(crate) struct Replica {
     pub(crate) unanswered: Vec<(Received, oneshot::Sender<Result<Received, ApplyError>>)>,
     /// What had been applied when the store was last synced for a heartbeat.
     pub(crate) synced: VersionVector,
+    pub(crate) inspections: Vec<oneshot::Sender<Inspection>>,
     pub(crate) beats: Vec<oneshot::Sender<Heartbeat>>,
     pub(crate) gives: Vec<(DeltaRequest, oneshot::Sender<DeltaPiece>)>,
     pub(crate) captures: Vec<(DeltaRequest, oneshot::Sender<Captured>)>,
@@ -168,11 +169,7 @@ impl Replica {
                 Ok(received) => self.unanswered.push((received, reply)),
                 Err(error) => drop(reply.send(Err(error))),
             },
-            Command::Inspect { reply } => {
-                let inspection =
-                    Inspection { vector: self.engine.vector().clone(), digest: self.engine.digest().clone() };
-                let _ = reply.send(inspection);
-            }
+            Command::Inspect { reply } => self.inspections.push(reply),
             Command::Peers { reply } => drop(reply.send(self.peers())),
             Command::Beat { reply } => {
                 self.announce();
