@@ -58,6 +58,9 @@ pub struct Commit {
     pub settling: Option<Settling>,
     /// The replica has another identity from here on.
     pub reincarnation: Option<Reincarnation>,
+    /// Writes that became new writes of this replica, each with its name until now and its name from now on: this replica
+    /// took the state of another one, which did not have them and may have reclaimed removals that they never met.
+    pub rewritten: Vec<(Dot, Dot)>,
     /// Entities that began (true) or ceased (false) to wait for someone to resolve a conflict.
     pub pending: Vec<(EntityId, bool)>,
     /// Entries of the vector: the number of a replica and its sequence.
@@ -104,7 +107,7 @@ impl Commit {
 
     /// True if it must survive whatever the replica promises to survive: what is in it comes from nowhere else.
     pub fn must_last(&self) -> bool {
-        self.has_local_writes() || self.reincarnation.is_some()
+        self.has_local_writes() || self.reincarnation.is_some() || !self.rewritten.is_empty()
     }
 
     /// True if it stands for local writes, which are acknowledged by it.
@@ -134,6 +137,12 @@ pub enum Notice {
         dot: Dot,
         /// How far it is ahead of this replica's clock.
         ahead: Duration,
+    },
+    /// An event waited for long for a write of a replica that is gone, which is nowhere to be had. Should somebody have
+    /// applied both, they come by repair.
+    LeftToRepair {
+        /// The event.
+        dot: Dot,
     },
     /// Another replica cannot read what this one writes, or writes what this one cannot read.
     FormatMismatch {
@@ -170,6 +179,12 @@ pub enum Notice {
         /// Its identity now.
         new: ReplicaId,
         /// How many writes it made in this session go by the new identity.
+        writes: u64,
+    },
+    /// This replica was away for so long that others have reclaimed removals that it had not seen. It took their state, and
+    /// what it had and they had not became new writes of its own.
+    Rewritten {
+        /// How many writes.
         writes: u64,
     },
     /// A replica joined, left, or was retired.

@@ -233,6 +233,8 @@ impl Engine {
             let has_room = before.is_some() || self.members.0.len() < self.config.limits.replicas_max;
             if has_room && self.members.join(member) {
                 self.open.members = true;
+                // Whatever was found to be stable was found without this.
+                self.floors.take_told();
                 if before.as_ref() != Some(&after) {
                     self.notices.push(Notice::Member { replica: after.0, state: after.1 });
                 }

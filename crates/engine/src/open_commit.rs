@@ -24,6 +24,7 @@ pub(crate) struct OpenCommit {
     pub(crate) local_events: Vec<Event>,
     pub(crate) vector: BTreeMap<ReplicaId, u64>,
     pub(crate) reincarnation: Option<Reincarnation>,
+    pub(crate) rewritten: Vec<(Dot, Dot)>,
     /// Whether what is known of the members changed.
     pub(crate) members: bool,
     /// Whether more is known of what others have applied.
@@ -132,8 +133,8 @@ impl OpenCommit {
         hlc_ceiling: Option<Hlc>,
     ) -> Result<Commit, EncodeError> {
         let known = table.replicas().len();
-        let mut commit =
-            Commit { hlc_ceiling, reincarnation: self.reincarnation.take(), ..Commit::default() };
+        let (reincarnation, rewritten) = (self.reincarnation.take(), std::mem::take(&mut self.rewritten));
+        let mut commit = Commit { hlc_ceiling, reincarnation, rewritten, ..Commit::default() };
         self.places.clear();
         for changed in self.entities.drain(..) {
             changed.tell_indexes(table, &mut commit);

@@ -159,6 +159,7 @@ impl Engine {
                 self.progress.release(position);
             }
             self.counters.events_below_floor += 1;
+            self.notices.push(Notice::LeftToRepair { dot: waiting.event.dot });
         }
     }
 

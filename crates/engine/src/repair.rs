@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use archipelago_clock::{Dot, Hlc, ReplicaId, VersionVector};
+use archipelago_clock::{ClockError, Dot, Hlc, ReplicaId, VersionVector};
 use archipelago_conflict::{Attention, Family, Join};
 use archipelago_proto::{Body, EntityId, Member, Record, Version};
 
@@ -55,8 +55,6 @@ pub struct Giver {
     pub vector: VersionVector,
     /// The giver may have reclaimed tombstones that this covers.
     pub floor: VersionVector,
-    /// The join of all floors that the giver has taken in.
-    pub told_floor: VersionVector,
     /// True if it is all that the giver holds, and not only what somebody lacked.
     pub is_complete: bool,
     /// The members that the giver knows.
@@ -98,6 +96,9 @@ pub enum DeltaError {
         /// Which entity.
         entity: EntityId,
     },
+    /// There is no name left for what this replica would have to write anew.
+    #[error(transparent)]
+    Clock(#[from] ClockError),
     /// What is stored here cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -191,9 +192,7 @@ impl Engine {
         if !giver.vector.dominates(self.floor()) && !mutated!(TakeFromBehind) {
             return Err(DeltaError::GiverBehind { giver: giver.replica });
         }
-        // Whoever lacks something below a floor made its own writes without that, and they do not count as events.
-        let covers = |floor: &VersionVector| self.vector.dominates(floor);
-        let is_behind = !(covers(&giver.floor) && covers(&giver.told_floor) && covers(self.floor()));
+        let is_behind = !self.vector.dominates(&giver.floor);
         if is_behind && !giver.is_complete && !mutated!(TakePartBelowFloor) {
             return Err(DeltaError::Incomplete);
         }
@@ -218,8 +217,9 @@ impl Engine {
             merged.insert(entity, (ours, theirs));
         }
         if is_behind {
-            // What the giver has applied and does not hold, it may have reclaimed the removal of.
-            for entity in self.entities_within(&giver.vector, records)? {
+            // What the giver has applied and does not hold, it may have reclaimed the removal of; and what it has not
+            // applied has not met that removal.
+            for entity in self.live_entities(records)? {
                 if let Entry::Vacant(vacant) = merged.entry(entity) {
                     let ours = self.record(vacant.key(), records)?;
                     vacant.insert((ours, Record::default()));
@@ -230,27 +230,20 @@ impl Engine {
         if mutated!(RepairPartly) && merged.len() > 1 {
             merged.pop_last();
         }
-        for (entity, (ours, mut theirs)) in merged {
-            let is_new = |version: &Version| !giver.vector.contains(&version.dot);
-            let keeps_siblings = self.config.strategies.strategy(&entity).family() == Family::Siblings;
-            let knows_more = ours.versions.iter().any(is_new);
-            let mut returned = Vec::new();
-            if keeps_siblings && !knows_more {
-                // A removal that was reclaimed here stands beside a value there, of somebody who was not waited for. There
-                // it is part of what people see, and stays; so it does here.
-                let is_reclaimed = |version: &&Version| {
-                    version.body == Body::Tombstone
-                        && self.reclaimed().contains(&version.dot)
-                        && ours.versions.iter().all(|held| held.dot != version.dot)
-                };
-                returned.extend(theirs.versions.iter().filter(is_reclaimed).cloned());
-            }
-            if is_behind && keeps_siblings && knows_more {
-                // What was written here counts as written after all that the giver has applied, its removals included:
-                // beside those that others may have reclaimed it could not stand everywhere.
-                theirs.versions.retain(|version| version.body != Body::Tombstone);
-            }
-            self.merge(entity, ours, theirs, &giver.vector, returned);
+        if is_behind {
+            let is_unknown = |version: &&Version| !giver.vector.contains(&version.dot);
+            let versions = merged.values().flat_map(|(ours, _)| &ours.versions);
+            let unknown = versions.filter(is_unknown).count() as u64;
+            self.vector.get(&own).checked_add(unknown).ok_or(ClockError::SequenceExhausted)?;
+        }
+        let meeting = Meeting { giver: &giver.vector, is_behind };
+        let before = self.vector.get(&own);
+        for (entity, (ours, theirs)) in merged {
+            self.merge(entity, ours, theirs, meeting);
+        }
+        let writes = self.vector.get(&own) - before;
+        if writes > 0 {
+            self.notices.push(Notice::Rewritten { writes });
         }
         for (replica, sequence) in giver.vector.iter().filter(|(replica, _)| **replica != own) {
             if sequence > self.vector.get(replica) {
@@ -265,49 +258,39 @@ impl Engine {
         Ok(self.handle_tick(now_unix_ms, records)?)
     }
 
-    /// Every entity in which a write is live here that `vector` covers.
-    fn entities_within(
-        &self,
-        vector: &VersionVector,
-        records: &dyn Records,
-    ) -> Result<BTreeSet<EntityId>, ReadError> {
-        let holds = |record: &Record| record.versions.iter().any(|version| vector.contains(&version.dot));
-        let open = self.open.entities().filter(|(_, record)| holds(record));
+    /// Every entity of which something is live here.
+    fn live_entities(&self, records: &dyn Records) -> Result<BTreeSet<EntityId>, ReadError> {
+        let open = self.open.entities().filter(|(_, record)| !record.versions.is_empty());
         let mut entities: BTreeSet<EntityId> = open.map(|(entity, _)| entity.clone()).collect();
-        for (origin, last) in vector.iter() {
+        for (origin, last) in self.vector.iter() {
             let mut after = 0;
             while after < last {
                 let dots = self.live_dots(origin, after, DOTS_PAGE, records)?;
                 let Some((greatest, _)) = dots.last() else { break };
                 after = *greatest;
-                let within = dots.into_iter().filter(|(sequence, _)| *sequence <= last);
-                entities.extend(within.map(|(_, entity)| entity));
+                entities.extend(dots.into_iter().map(|(_, entity)| entity));
             }
         }
         Ok(entities)
     }
 
-    fn merge(
-        &mut self,
-        entity: EntityId,
-        ours: Record,
-        theirs: Record,
-        vector: &VersionVector,
-        returned: Vec<Version>,
-    ) {
+    fn merge(&mut self, entity: EntityId, ours: Record, theirs: Record, meeting: Meeting<'_>) {
         let strategy = self.config.strategies.strategy(&entity).clone();
         let family = strategy.family();
         let here = Side { record: &ours, seen: &self.vector };
-        let mut record = entity::merge(here, Side { record: &theirs, seen: vector }, family);
-        if record.versions.iter().any(|version| version.body != Body::Tombstone) {
-            record.versions.extend(returned);
-            record.versions.sort_by(|one, other| one.dot.cmp(&other.dot));
+        let there = Side { record: &theirs, seen: meeting.giver };
+        let mut record = entity::merge(here, there, family);
+        if family == Family::Siblings {
+            self.take_back_removals(&mut record, here, there);
         }
         let latest = record.versions.iter().map(|version| version.hlc).max().unwrap_or(Hlc::ZERO);
         self.clock.observe(latest);
         for version in record.versions.iter().filter(|version| !self.vector.contains(&version.dot)) {
             let (dot, hlc) = (version.dot.clone(), version.hlc);
             self.notices.push(Notice::Applied { dot, entity: entity.detached(), hlc });
+        }
+        if meeting.is_behind {
+            record = self.write_anew(record, meeting.giver, family);
         }
         let (waited, waits) = (entity::is_contested(&ours), entity::is_contested(&record));
         if strategy.attention() == Attention::Resolve && waited != waits {
@@ -321,6 +304,69 @@ impl Engine {
         self.open.touch(&entity, &ours, family);
         self.open.set_entity(&entity, record);
     }
+
+    /// A removal that was reclaimed here stands beside a value there, of somebody who was not waited for. There it is part
+    /// of what people see, and stays; so it does here, unless something is live here that came after it.
+    fn take_back_removals(&self, record: &mut Record, here: Side<'_>, there: Side<'_>) {
+        let knows_more = here.record.versions.iter().any(|version| !there.seen.contains(&version.dot));
+        if knows_more || record.versions.iter().all(|version| version.body == Body::Tombstone) {
+            return;
+        }
+        let is_reclaimed = |version: &&Version| {
+            version.body == Body::Tombstone
+                && self.reclaimed().contains(&version.dot)
+                && here.record.versions.iter().all(|held| held.dot != version.dot)
+        };
+        record.versions.extend(there.record.versions.iter().filter(is_reclaimed).cloned());
+        record.versions.sort_by(|one, other| one.dot.cmp(&other.dot));
+    }
+
+    /// Makes what is live here and the giver has not applied a new write of this replica, that has seen all that either
+    /// side has. It keeps its stamp.
+    ///
+    /// It never met the removals that the giver has reclaimed, and nobody here can tell which those were. Somebody else may
+    /// have had both, and then the same write would be one thing there and another here. So what it was before ends here,
+    /// and what it is from now on is the same everywhere.
+    fn write_anew(&mut self, record: Record, giver: &VersionVector, family: Family) -> Record {
+        let own = self.config.replica.clone();
+        let is_unknown = |version: &Version| !giver.contains(&version.dot);
+        if mutated!(KeepUnmetWrites) || !record.versions.iter().any(is_unknown) {
+            return record;
+        }
+        let (mut unknown, mut versions): (Vec<Version>, Vec<Version>) =
+            record.versions.into_iter().partition(is_unknown);
+        if family == Family::Siblings {
+            // A later write supersedes the removals that its replica had applied.
+            versions.retain(|version| version.body != Body::Tombstone);
+        }
+        // Among equal stamps the greater dot wins, also from now on.
+        unknown.sort_by(|one, other| (one.hlc, &one.dot).cmp(&(other.hlc, &other.dot)));
+        for version in unknown {
+            let sequence = self.vector.get(&own) + 1;
+            self.vector.raise(own.clone(), sequence);
+            self.own_writes.made(sequence, version.hlc);
+            self.open.vector.insert(own.clone(), sequence);
+            let anew = Dot::new(own.clone(), sequence);
+            self.open.rewritten.push((version.dot.clone(), anew.clone()));
+            versions.push(Version { dot: anew, ..version });
+        }
+        versions.sort_by(|one, other| one.dot.cmp(&other.dot));
+        let rewritten = Record { versions };
+        // In the one form that a record has.
+        let mut seen = self.vector.clone();
+        seen.merge(giver);
+        let side = Side { record: &rewritten, seen: &seen };
+        entity::merge(side, side, family)
+    }
+}
+
+/// What is known of the other side when two states meet.
+#[derive(Clone, Copy)]
+struct Meeting<'a> {
+    /// All that the giver had applied.
+    giver: &'a VersionVector,
+    /// The giver may have reclaimed removals that this replica has not applied.
+    is_behind: bool,
 }
 
 fn unreadable(entity: &EntityId, source: Box<dyn std::error::Error + Send + Sync>) -> ReadError {

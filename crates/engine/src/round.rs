@@ -58,22 +58,8 @@ impl Round {
         Round { since, ..Round::default() }
     }
 
-    /// Whether this may be the first piece of all: who lacks something below a floor that the giver was told of needs
-    /// everything.
-    ///
-    /// # Errors
-    /// [`Useless::Reclaimed`]: the fetch begins anew, from the empty vector.
-    pub fn begins_with(&self, piece: &DeltaPiece) -> Result<(), Useless> {
-        let covers = self.since.dominates(&piece.told_floor) || mutated!(TakePartBelowFloor);
-        match self.since.is_empty() || covers {
-            true => Ok(()),
-            false => Err(Useless::Reclaimed),
-        }
-    }
-
     /// Where to go on behind this piece, the answer to what this round asks for. `last` is the vector of the piece before,
-    /// or the empty one. If this is the first piece, what it is asked for must cover [`DeltaPiece::told_floor`], unless
-    /// everything is asked for: see [`begins_with`](Self::begins_with).
+    /// or the empty one.
     ///
     /// # Errors
     /// [`Useless`]: the fetch begins anew.

@@ -211,9 +211,9 @@ fn fetch(shared: &Shared, export: u128) -> Result<Fetched, ImportError> {
         last = Some(part);
     }
     let ChangesPart { since, piece, .. } = last.expect("an export that is whole has parts");
-    let DeltaPiece { replica, vector, told_floor, members, .. } = piece;
+    let DeltaPiece { replica, vector, members, .. } = piece;
     let is_complete = since.is_empty();
-    let giver = Giver { replica, vector, floor, told_floor, is_complete, members };
+    let giver = Giver { replica, vector, floor, is_complete, members };
     Ok(Fetched { giver, since, entities })
 }
 

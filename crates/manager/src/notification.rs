@@ -175,6 +175,13 @@ pub enum Notification {
         /// How many writes were given new names.
         writes: u64,
     },
+    /// This master was away for so long that others have reclaimed removals that it had not seen. It took the state of one of
+    /// them; what it had and that one had not became new writes of this master. Nothing of it is lost, and session tokens
+    /// still hold. With siblings a write may stand beside itself, if others had it as well.
+    Rewritten {
+        /// How many writes.
+        writes: u64,
+    },
     /// A master joined, left, or was retired.
     MemberChanged {
         /// The master.

@@ -105,9 +105,7 @@ impl Slots {
                 .take_if(|(written, _)| tombstone.as_ref().is_some_and(|removed| removed > written));
         }
         for (holder, against) in pairs.into_iter().filter(|_| join == Join::Crdts) {
-            for version in &holder.record.versions {
-                slots.take_updates(version, holder, against);
-            }
+            slots.take_updates(holder, against);
         }
         slots
     }
@@ -137,10 +135,20 @@ impl Slots {
         }
     }
 
-    fn take_updates(&mut self, version: &Version, holder: Side<'_>, against: Side<'_>) {
-        let Body::Fields(fields) = &version.body else { return };
-        for (slot, content) in fields {
-            let Some(update) = content.as_ref().filter(|content| is_update(Some(*content))) else { continue };
+    fn take_updates(&mut self, holder: Side<'_>, against: Side<'_>) {
+        let stays = |version: &Version, slot: &Slot| {
+            against.leaves(&version.dot, |held| crdts::content(held, slot).is_some())
+        };
+        // What the updates of a slot say together stands in one place. If none of them is live on the other side, it is part
+        // of what is said there, or was removed there, and the removal may be gone.
+        let stay: BTreeSet<&Slot> = updates(holder.record)
+            .filter(|(version, slot, _)| stays(version, slot))
+            .map(|(_, slot, _)| slot)
+            .collect();
+        for (version, slot, update) in updates(holder.record) {
+            if !stay.contains(slot) && !mutated!(KeepRemovedContent) {
+                continue;
+            }
             let contents = self.slots.entry(slot.clone()).or_default();
             let plain = contents.plain.as_ref().map(|(written, _)| written);
             // An update counts if whoever admitted it had applied the plain write that wins: every update of a side that
@@ -152,7 +160,7 @@ impl Slots {
                 Some(joined) => crdts::join(&joined, update),
                 None => update.clone(),
             });
-            if against.leaves(&version.dot, |held| crdts::content(held, slot).is_some()) {
+            if stays(version, slot) {
                 contents.updates.insert((version.hlc, version.dot.clone()));
             }
         }
@@ -185,6 +193,15 @@ impl Slots {
         }
         Record { versions: versions.into_values().collect() }
     }
+}
+
+/// Every update of a CRDT in the record, and where it is.
+fn updates(record: &Record) -> impl Iterator<Item = (&Version, &Slot, &Bytes)> {
+    record.versions.iter().flat_map(|version| {
+        let fields = if let Body::Fields(fields) = &version.body { &fields[..] } else { &[] };
+        let updates = fields.iter().filter(|(_, content)| is_update(content.as_ref()));
+        updates.filter_map(move |(slot, content)| Some((version, slot, content.as_ref()?)))
+    })
 }
 
 impl Contents {

@@ -309,8 +309,7 @@ impl Replica {
                 let members = giver.engine.members().cloned().collect();
                 let engine = &giver.engine;
                 let (replica, floor) = (engine.config().replica.clone(), engine.reclaimed().clone());
-                let told_floor = engine.floor().clone();
-                let giver = Giver { replica, vector, floor, told_floor, is_complete, members };
+                let giver = Giver { replica, vector, floor, is_complete, members };
                 let taken = self.engine.handle_delta(giver, staged, now, &self.disk);
                 self.flush(now);
                 return taken;
@@ -349,6 +348,6 @@ impl Replica {
 pub(crate) fn giver(replica: &Replica, vector: VersionVector) -> Giver {
     let engine = &replica.engine;
     let (floor, members) = (engine.reclaimed().clone(), engine.members().cloned().collect());
-    let (replica, told_floor) = (engine.config().replica.clone(), engine.floor().clone());
-    Giver { replica, vector, floor, told_floor, is_complete: true, members }
+    let replica = engine.config().replica.clone();
+    Giver { replica, vector, floor, is_complete: true, members }
 }

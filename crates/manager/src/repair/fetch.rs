@@ -70,8 +70,7 @@ impl Fetch<'_> {
                 _ => staged.place().clone(),
             };
             let (piece, message) = self.peer.ask(&round).await?;
-            let begins = if staged.pieces() == 0 { round.begins_with(&piece) } else { Ok(()) };
-            let next = match begins.and_then(|()| round.behind(&piece, staged.vector())) {
+            let next = match round.behind(&piece, staged.vector()) {
                 Ok(next) => next,
                 Err(useless) => return Ok(End::Useless(useless)),
             };

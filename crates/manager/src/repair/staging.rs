@@ -295,9 +295,9 @@ where
                 last = Some(piece);
             }
             let last = last.ok_or(StagingError::Missing { index: 0 })?;
-            let DeltaPiece { replica, vector, told_floor, members, .. } = last;
+            let DeltaPiece { replica, vector, members, .. } = last;
             let is_complete = since.is_empty();
-            let giver = Giver { replica, vector, floor, told_floor, is_complete, members };
+            let giver = Giver { replica, vector, floor, is_complete, members };
             Ok(Fetched { giver, since, entities })
         })
         .await

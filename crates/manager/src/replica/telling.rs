@@ -32,6 +32,10 @@ impl Replica {
                 tracing::warn!(%dot, ?ahead, "an event is stamped too far ahead and waits");
                 Notification::EventQuarantined { dot, ahead }
             }
+            Notice::LeftToRepair { dot } => {
+                tracing::warn!(%dot, "an event waited for a write that is nowhere to be had; it may come by repair");
+                return;
+            }
             Notice::Fenced { dot } => {
                 tracing::error!(%dot, "another writer uses this master's identity; it takes another one");
                 Notification::Fenced { dot }
@@ -39,6 +43,10 @@ impl Replica {
             Notice::Reincarnated { old, new, writes } => {
                 tracing::warn!(%old, %new, writes, "this master has another identity");
                 Notification::Reincarnated { old, new, writes }
+            }
+            Notice::Rewritten { writes } => {
+                tracing::warn!(writes, "what this master had and others had not was written anew");
+                Notification::Rewritten { writes }
             }
             Notice::Member { replica, state } => {
                 tracing::info!(%replica, %state, "a member");

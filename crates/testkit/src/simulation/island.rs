@@ -100,7 +100,6 @@ pub(super) struct Fetch {
     /// The vector of the piece before.
     pub(super) last: VersionVector,
     pub(super) floor: VersionVector,
-    pub(super) told_floor: VersionVector,
     pub(super) members: Vec<Member>,
     pub(super) entities: BTreeMap<EntityId, Record>,
     pub(super) pieces: u64,
@@ -117,7 +116,6 @@ impl Fetch {
             began_with: since,
             last: VersionVector::new(),
             floor: VersionVector::new(),
-            told_floor: VersionVector::new(),
             members: Vec::new(),
             entities: BTreeMap::new(),
             pieces: 0,

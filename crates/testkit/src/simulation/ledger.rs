@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use archipelago_clock::{Dot, Hlc, ReplicaId, VersionVector};
 use archipelago_proto::EntityId;
@@ -14,6 +14,8 @@ pub struct Ledger {
     has_forked: bool,
     /// Of each copy of a store, of which one it was made, and up to which of its own writes.
     copies: BTreeMap<u64, (u64, u64)>,
+    /// Writes that a replica wrote anew: the name that it gave, in which copy of its store, and which write.
+    anew: Vec<(Dot, u64, usize)>,
 }
 
 /// A write.
@@ -222,12 +224,12 @@ impl Ledger {
         self.copies.insert(lineage, (of, own));
     }
 
-    /// Whether a copy of a store has a write that was made in another one.
-    fn has(&self, lineage: u64, write: &Entry) -> bool {
-        let (mut at, born) = (lineage, write.former.first().unwrap_or(&write.dot).sequence);
+    /// Whether a copy of a store has the own write `born` that was made in `other`.
+    fn has(&self, lineage: u64, other: u64, born: u64) -> bool {
+        let mut at = lineage;
         loop {
             match self.copies.get(&at) {
-                _ if at == write.lineage => return true,
+                _ if at == other => return true,
                 Some((of, own)) if born <= *own => at = *of,
                 _ => return false,
             }
@@ -238,18 +240,44 @@ impl Ledger {
     pub(crate) fn renamed(&mut self, lineage: u64, old: &ReplicaId, fork: u64, new: &ReplicaId) {
         for at in 0..self.writes.len() {
             let write = &self.writes[at];
+            if write.fate == Fate::Dropped {
+                continue;
+            }
             // A loss of power may have undone an earlier change of identity.
-            let mut names = std::iter::once(&write.dot).chain(&write.former);
-            let named = names.find(|dot| dot.actor == *old && dot.sequence > fork).map(|dot| dot.sequence);
-            let Some(sequence) = named.filter(|_| write.fate != Fate::Dropped) else { continue };
-            if self.has(lineage, write) {
-                let dot = Dot::new(new.clone(), sequence - fork);
-                let write = &mut self.writes[at];
-                let former = std::mem::replace(&mut write.dot, dot.clone());
-                write.former.push(former);
-                self.by_dot.entry(dot).or_default().push(at);
+            let names = std::iter::once(&write.dot).chain(&write.former);
+            let names = names.filter(|dot| dot.actor == *old && dot.sequence > fork).cloned();
+            let names: BTreeSet<Dot> = names.collect();
+            let born = write.former.first().unwrap_or(&write.dot).sequence;
+            let is_made_here = self.has(lineage, write.lineage, born);
+            for name in names {
+                let anew = self.anew.iter().find(|(dot, other, which)| {
+                    *which == at && *dot == name && self.has(lineage, *other, dot.sequence)
+                });
+                let is_anew = anew.is_some();
+                let dot = Dot::new(new.clone(), name.sequence - fork);
+                if is_anew {
+                    self.anew.push((dot.clone(), lineage, at));
+                }
+                if is_anew || is_made_here {
+                    self.rename(at, dot);
+                }
             }
         }
+    }
+
+    /// What was `old` is written anew by a replica, with this copy of its store.
+    pub(crate) fn rewritten(&mut self, lineage: u64, old: &Dot, new: &Dot) {
+        for at in self.by_dot.get(old).cloned().unwrap_or_default() {
+            self.anew.push((new.clone(), lineage, at));
+            self.rename(at, new.clone());
+        }
+    }
+
+    fn rename(&mut self, at: usize, dot: Dot) {
+        let write = &mut self.writes[at];
+        let former = std::mem::replace(&mut write.dot, dot.clone());
+        write.former.push(former);
+        self.by_dot.entry(dot).or_default().push(at);
     }
 }
 

@@ -1,3 +1,5 @@
+use archipelago_proto::{Body, Record, Slot};
+
 use super::wall_clock::START_UNIX_MS;
 
 /// What happened, line by line, for people.
@@ -27,4 +29,29 @@ impl Trace {
 pub(super) fn stamp(hlc: archipelago_clock::Hlc) -> String {
     let ms = i128::from(hlc.unix_ms()) - i128::from(START_UNIX_MS);
     format!("{ms}ms+{}", hlc.counter())
+}
+
+/// What is live in a record: each write with its stamp, and what it did.
+pub(super) fn live(record: &Record) -> String {
+    let versions = record.versions.iter().map(|version| {
+        let what = match &version.body {
+            Body::Tombstone => "removed".to_owned(),
+            Body::Whole(_) => "value".to_owned(),
+            Body::Fields(fields) => {
+                let fields = fields.iter().map(|(slot, value)| {
+                    let name = match slot {
+                        Slot::Root => "root",
+                        Slot::Field(name) => name,
+                    };
+                    match value {
+                        Some(value) => format!("{name}:{}", value.len()),
+                        None => format!("-{name}"),
+                    }
+                });
+                fields.collect::<Vec<_>>().join(" ")
+            }
+        };
+        format!("{} at {} ({what})", version.dot, stamp(version.hlc))
+    });
+    versions.collect::<Vec<_>>().join(", ")
 }

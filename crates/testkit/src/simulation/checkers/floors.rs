@@ -4,14 +4,16 @@ use archipelago_clock::{ReplicaId, VersionVector};
 
 use super::Broken;
 
-/// A floor is told while the members have applied this.
+/// A floor is told while the members have applied this. What it takes over from the floor that its teller holds already,
+/// others vouched for.
 pub(in crate::simulation) fn told<'m>(
     floor: &VersionVector,
+    held: &VersionVector,
     members: impl Iterator<Item = (&'m ReplicaId, &'m VersionVector)>,
 ) -> Result<(), Broken> {
     for (member, vector) in members {
         if let Some((origin, sequence)) =
-            floor.iter().find(|(origin, sequence)| vector.get(origin) < *sequence)
+            floor.iter().find(|(origin, sequence)| vector.get(origin).max(held.get(origin)) < *sequence)
         {
             let has = vector.get(origin);
             return Err((

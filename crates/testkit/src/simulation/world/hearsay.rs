@@ -183,8 +183,7 @@ impl World<'_> {
         if pieces != fetch.pieces || piece.replica != fetch.from || piece.session != fetch.session {
             return;
         }
-        let begins = if fetch.pieces == 0 { fetch.round.begins_with(&piece) } else { Ok(()) };
-        let next = match begins.and_then(|()| fetch.round.behind(&piece, &fetch.last)) {
+        let next = match fetch.round.behind(&piece, &fetch.last) {
             Ok(next) => next,
             Err(useless) => {
                 self.tally.effect("repairs_begun_anew", 1);
@@ -202,7 +201,6 @@ impl World<'_> {
         fetch.pieces += 1;
         fetch.last.clone_from(&piece.vector);
         fetch.floor.merge(&piece.floor);
-        fetch.told_floor = piece.told_floor;
         fetch.members = piece.members;
         fetch.entities.extend(std::mem::take(&mut piece.entities));
         fetch.round = next;
@@ -227,7 +225,6 @@ impl World<'_> {
             replica: fetch.from,
             vector: fetch.last,
             floor: fetch.floor,
-            told_floor: fetch.told_floor,
             is_complete: fetch.began_with.is_empty(),
             members: fetch.members,
         };

@@ -202,7 +202,7 @@ impl World<'_> {
         };
         let members = self.islands.iter().filter(awaited);
         let members = members.map(|island| (island.replica(), &island.disk.rows.vector));
-        if let Err((checker, detail)) = floors::told(&floor.vector, members) {
+        if let Err((checker, detail)) = floors::told(&floor.vector, running.engine.floor(), members) {
             self.violates(checker, detail);
         }
     }

@@ -32,7 +32,7 @@ use super::{
     disk::{Disk, OutboxKey},
     island::{Island, Standing},
     network::Network,
-    trace::Trace,
+    trace::{self, Trace},
     view::{IslandView, Source, Verdict},
     wall_clock::WallClock,
 };
@@ -324,7 +324,30 @@ impl<'a> World<'a> {
     fn violates(&mut self, checker: &'static str, detail: String) {
         let now_ms = self.now_ms;
         self.trace.note(now_ms, || format!("VIOLATION of {checker}: {detail}"));
+        self.note_states();
         self.violation.get_or_insert(Violation { checker, at_ms: now_ms, detail });
+    }
+
+    /// Notes what is live in each entity at each replica.
+    fn note_states(&mut self) {
+        for entity in self.scenario.entities() {
+            for island in &self.islands {
+                let Some(running) = &island.running else { continue };
+                let source = Source::Running { engine: &running.engine, rows: &island.disk.rows };
+                let record = IslandView { source, limits: &self.limits }.record(entity);
+                let name = &island.name;
+                self.trace.note(self.now_ms, || format!("of {entity} {name} holds {}", trace::live(&record)));
+            }
+        }
+        for island in &self.islands {
+            let Some(running) = &island.running else { continue };
+            let (vector, floor, reclaimed) =
+                (running.engine.vector(), running.engine.floor(), running.engine.reclaimed());
+            let name = &island.name;
+            self.trace.note(self.now_ms, || {
+                format!("{name} has applied {vector:?}, floor {floor:?}, reclaimed {reclaimed:?}")
+            });
+        }
     }
 
     fn entity(&self, entity: usize) -> EntityId {

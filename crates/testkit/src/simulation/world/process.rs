@@ -270,6 +270,11 @@ impl World<'_> {
             self.check_start(at);
             self.forget_tokens_of(old, *fork);
         }
+        for (old, new) in &commit.rewritten {
+            self.ledger.rewritten(self.islands[at].lineage, old, new);
+            self.tally.effect("written_anew", 1);
+            self.trace.note(self.now_ms, || format!("{old} becomes {new}"));
+        }
         if commit.has_local_writes() {
             self.emit(at);
         }
@@ -289,6 +294,11 @@ impl World<'_> {
                 self.tally.effect("quarantined", 1);
                 self.trace
                     .note(self.now_ms, || format!("{at} quarantines {dot}: {} ms ahead", ahead.as_millis()));
+            }
+            Notice::LeftToRepair { dot } => {
+                self.tally.effect("events_given_up", 1);
+                self.trace.note(self.now_ms, || format!("{at} leaves {dot} to repair"));
+                self.checks.left_to_repair(dot);
             }
             Notice::Diverged { replica } => {
                 self.tally.effect("divergence_alarms", 1);
