@@ -19,6 +19,13 @@ impl Incarnation {
         Incarnation((unix_ms << 16) | random as u64)
     }
 
+    /// The next incarnation of the same name: as [`mint`](Self::mint), and later than this one whatever the wall clock says.
+    #[must_use]
+    pub const fn next(self, unix_ms: u64, random: u16) -> Self {
+        let later_ms = (self.0 >> 16) + 1;
+        Self::mint(if unix_ms > later_ms { unix_ms } else { later_ms }, random)
+    }
+
     /// From the number that [`bits`](Self::bits) gives.
     pub const fn from_bits(bits: u64) -> Self {
         Incarnation(bits)

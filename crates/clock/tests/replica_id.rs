@@ -20,6 +20,15 @@ fn a_later_incarnation_of_the_same_name_is_greater() {
 }
 
 #[test]
+fn the_next_incarnation_is_greater_whatever_the_clock_says() {
+    let now = Incarnation::mint(1_000, u16::MAX);
+    for unix_ms in [0, 999, 1_000, 1_001, 2_000] {
+        assert!(now.next(unix_ms, 0) > now, "{unix_ms}");
+    }
+    assert_eq!(now.next(2_000, 7), Incarnation::mint(2_000, 7));
+}
+
+#[test]
 fn names_that_cannot_be_a_subject_token_are_refused() {
     for name in ["", "a.b", "a b", "a*", "a>", "ü", &"x".repeat(NAME_BYTES_MAX + 1)] {
         let error = ReplicaId::new(name, Incarnation::from_bits(1)).unwrap_err();

@@ -165,7 +165,8 @@ impl Engine {
             own_writes: OwnWrites::new(written),
             stored_certain: certain,
             certain,
-            start_checkpoint: restored.checkpoint,
+            // What was written after an own write in doubt would be read again: of an earlier session wherever it is.
+            start_checkpoint: if certain < written { 0 } else { restored.checkpoint },
             is_exclusive: false,
             reread: false,
             peers: Peers::default(),

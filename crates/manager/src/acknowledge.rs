@@ -77,13 +77,16 @@ pub struct Reached {
     pub pipeline: bool,
     /// How many other masters had told that they have it.
     pub peers: usize,
-    /// False if the deadline passed before it had come as far as was asked. It goes on all the same.
+    /// False if the deadline passed before it had come as far as was asked, or if this master took another identity
+    /// meanwhile, under which it cannot be followed. It goes on all the same.
     pub enough: bool,
 }
 
-/// How far the writes of this master have come, of its present identity.
-#[derive(Debug, Default)]
+/// How far the writes of this master have come, under its present identity.
+#[derive(Debug)]
 pub(crate) struct Spread {
+    /// That identity: the sequences are those of its writes, and of no other's.
+    pub(crate) replica: ReplicaId,
     /// The broker has acknowledged everything up to this sequence.
     pub(crate) emitted: u64,
     /// Of each other master, up to which sequence it has them.
@@ -93,9 +96,17 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    fn reached(&self, sequence: u64) -> Reached {
-        let peers = self.peers.values().filter(|have| **have >= sequence).count();
-        Reached { pipeline: self.emitted >= sequence, peers, enough: false }
+    pub(crate) fn of(replica: ReplicaId) -> Self {
+        Spread { replica, emitted: 0, peers: BTreeMap::new(), is_left: false }
+    }
+
+    /// A write under an earlier identity is not found here: it may have got another dot.
+    fn reached(&self, dot: &Dot) -> Reached {
+        if dot.actor != self.replica {
+            return Reached::default();
+        }
+        let peers = self.peers.values().filter(|have| **have >= dot.sequence).count();
+        Reached { pipeline: self.emitted >= dot.sequence, peers, enough: false }
     }
 }
 
@@ -161,30 +172,28 @@ impl MultiMasterManager {
     async fn reach(&self, dot: &Dot, ack: Ack, deadline: Duration) -> Reached {
         let mut spread = self.shared().spread.subscribe();
         let enough = |spread: &Spread| {
-            let reached = spread.reached(dot.sequence);
+            let reached = spread.reached(dot);
             match ack {
                 Ack::Local => true,
                 Ack::Pipeline => reached.pipeline,
                 Ack::Peers(peers) => reached.peers >= peers,
-                Ack::Majority => reached.peers >= self.masters_known() / 2,
+                Ack::Majority => reached.peers >= self.masters_known(spread) / 2,
             }
         };
-        // The identity of the moment is what is counted; a write under an earlier one is not found there.
-        let is_own = self.master_id() == dot.actor;
-        let waited = tokio::time::timeout(deadline, spread.wait_for(|spread| is_own && enough(spread))).await;
-        let is_enough = ack == Ack::Local || matches!(waited, Ok(Ok(_)));
-        drop(waited);
-        let reached = if is_own { spread.borrow().reached(dot.sequence) } else { Reached::default() };
-        Reached { enough: is_enough, ..reached }
+        // Under another identity there is nothing more to learn.
+        let is_over = |spread: &Spread| spread.replica != dot.actor || enough(spread);
+        match tokio::time::timeout(deadline, spread.wait_for(is_over)).await {
+            Ok(Ok(spread)) => Reached { enough: enough(&spread), ..spread.reached(dot) },
+            _ => Reached { enough: ack == Ack::Local, ..self.shared().spread.borrow().reached(dot) },
+        }
     }
 
     /// How many masters this one knows, itself included: names that ever wrote, and names that were heard.
-    fn masters_known(&self) -> usize {
-        let (vector, spread) = (self.vector_clock(), self.shared().spread.borrow());
+    fn masters_known(&self, spread: &Spread) -> usize {
+        let vector = self.vector_clock();
         let mut names: BTreeSet<&str> = vector.iter().map(|(replica, _)| replica.name()).collect();
         names.extend(spread.peers.keys().map(ReplicaId::name));
-        let own = self.master_id();
-        names.insert(own.name());
+        names.insert(spread.replica.name());
         names.len()
     }
 }

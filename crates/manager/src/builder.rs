@@ -469,6 +469,7 @@ impl MultiMasterBuilder {
             unacknowledged: Vec::new(),
             unanswered: Vec::new(),
             synced: VersionVector::new(),
+            inspections: Vec::new(),
             beats: Vec::new(),
             gives: Vec::new(),
             captures: Vec::new(),

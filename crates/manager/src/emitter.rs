@@ -36,6 +36,16 @@ pub(crate) struct Emitter {
 
 type Sent = (Parcel, Result<(), PipelineError>);
 
+/// How far the outbox is done.
+#[derive(Debug)]
+struct Place {
+    /// Everything before is acknowledged. Kept, because a scan from the very start walks over everything that was ever
+    /// removed.
+    start: Bound<OutboxKey>,
+    /// The last that was acknowledged of all, be it before one that was not.
+    furthest: Option<OutboxKey>,
+}
+
 /// One message and the rows of the outbox that are in it.
 #[derive(Clone, Debug)]
 struct Parcel {
@@ -59,8 +69,7 @@ impl Emitter {
         }
         let mut backoff = Backoff::new(self.shared.random.clone());
         let mut status = self.pipeline.status();
-        // Kept, because a scan from the very start walks over everything that was ever removed.
-        let mut from = Bound::Unbounded;
+        let mut place = Place { start: Bound::Unbounded, furthest: None };
         let mut link = self.shared.link.subscribe();
         loop {
             let sent = tokio::select! {
@@ -68,7 +77,7 @@ impl Emitter {
                 // What waits must not be handed to a log that is another one now, or no longer whole, before the receiver
                 // has taken note of that.
                 _ = link.wait_for(is_lost) => None,
-                sent = self.emit(&mut from, &mut backoff) => Some(sent),
+                sent = self.emit(&mut place, &mut backoff) => Some(sent),
             };
             let Some(sent) = sent else {
                 tokio::select! {
@@ -105,11 +114,11 @@ impl Emitter {
         }
     }
 
-    /// Sends the outbox from `start` on until a message fails or the manager stops. `start` follows what is done.
-    async fn emit(&self, start: &mut Bound<OutboxKey>, backoff: &mut Backoff) -> Result<(), Failure> {
+    /// Sends the outbox from where it stands until a message fails or the manager stops. `place` follows what is done.
+    async fn emit(&self, place: &mut Place, backoff: &mut Backoff) -> Result<(), Failure> {
         let mut in_flight: FuturesUnordered<BoxFuture<'static, Sent>> = FuturesUnordered::new();
         let mut outstanding: BTreeSet<OutboxKey> = BTreeSet::new();
-        let mut from = *start;
+        let mut from = place.start;
         loop {
             let grew = self.shared.outbox_grew.notified();
             if in_flight.len() < IN_FLIGHT_MESSAGES_MAX
@@ -128,6 +137,12 @@ impl Emitter {
                 in_flight.push(Box::pin(async move { (parcel, acknowledged.await.map(|_| ())) }));
                 continue;
             }
+            if in_flight.is_empty()
+                && let Some(furthest) = place.furthest
+            {
+                // Nothing is left, also of what lies before one that was acknowledged earlier.
+                self.tell_emitted(Bound::Excluded(furthest));
+            }
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Ok(()),
@@ -142,8 +157,9 @@ impl Emitter {
                     if let Some(first) = parcel.rows.first() {
                         outstanding.remove(first);
                     }
-                    *start = outstanding.first().map_or(from, |oldest| Bound::Included(*oldest));
-                    self.tell_emitted(*start);
+                    place.furthest = place.furthest.max(parcel.rows.last().copied());
+                    place.start = outstanding.first().map_or(from, |oldest| Bound::Included(*oldest));
+                    self.tell_emitted(place.start);
                 }
                 () = grew => {}
             }
@@ -157,13 +173,13 @@ impl Emitter {
             Bound::Excluded(last) => (last, last.last_sequence),
             Bound::Unbounded => return,
         };
-        if key.incarnation == self.shared.replica().incarnation() {
-            self.shared.spread.send_if_modified(|spread| {
-                let more = emitted > spread.emitted;
-                spread.emitted = spread.emitted.max(emitted);
-                more
-            });
-        }
+        self.shared.spread.send_if_modified(|spread| {
+            let more = key.incarnation == spread.replica.incarnation() && emitted > spread.emitted;
+            if more {
+                spread.emitted = emitted;
+            }
+            more
+        });
     }
 
     fn outgoing(&self, parcel: &Parcel) -> Outgoing {
@@ -195,10 +211,14 @@ impl Emitter {
         let limits = self.packing_limits();
         let mut rows = persist::outbox(&*self.shared.store, from, ROWS_MAX)?;
         let (mut bytes, mut events) = (0, 0);
+        // A message is of one identity, and the sequences of another one say nothing here.
+        let incarnation = rows.first().map(|row| row.key.incarnation);
         let fitting = rows.iter().take_while(|row| {
             bytes += row.message.len();
             events += row.key.events();
-            bytes <= limits.batch_bytes_target && events <= limits.batch_events_max as u64
+            Some(row.key.incarnation) == incarnation
+                && bytes <= limits.batch_bytes_target
+                && events <= limits.batch_events_max as u64
         });
         let fitting = fitting.count();
         let filled = fitting < rows.len() || bytes >= limits.batch_bytes_target / 4;

@@ -306,10 +306,11 @@ impl MultiMasterManager {
         self.shared().link.borrow().clone()
     }
 
-    /// The vector and the digest of the state that belongs to it: masters with equal vectors have equal digests.
+    /// The vector and the digest of the state that belongs to it, as it is stored: masters with equal vectors have equal
+    /// digests.
     ///
     /// # Errors
-    /// [`ReadError::Closed`] if the manager is closed.
+    /// [`ReadError::Closed`] if the manager is closed, or its store failed.
     pub async fn state_digest(&self) -> Result<(VersionVector, StateDigest), ReadError> {
         let (reply, inspection) = oneshot::channel();
         self.running.commands.send(Command::Inspect { reply }).await.map_err(|_| ReadError::Closed)?;

@@ -2,6 +2,7 @@
 
 use std::ops::Bound;
 
+use archipelago_clock::VersionVector;
 use archipelago_engine::Visible;
 use archipelago_proto::{DecodeError, EntityId, Record};
 use archipelago_store::Table;
@@ -21,7 +22,7 @@ impl MultiMasterManager {
     /// [`ReadError::Type`] or [`ReadError::NewerSchema`] if the value is not a `T`, [`ReadError::Schema`] if it cannot be
     /// lifted; [`ReadError`] if the store fails.
     pub async fn read<T: DeserializeOwned>(&self, entity_id: &str) -> Result<Option<T>, ReadError> {
-        let Some(record) = self.record(&entity_id.into())? else { return Ok(None) };
+        let Some(record) = self.record(&entity_id.into()).await? else { return Ok(None) };
         let Some(visible) = self.visible(entity_id, &record) else { return Ok(None) };
         let (id, schema) = (EntityId::from(entity_id), self.shared().schemas.schema(entity_id));
         let lifted = Lifted::new(&visible.value, schema, self.limits());
@@ -36,8 +37,14 @@ impl MultiMasterManager {
     /// # Errors
     /// [`ReadError`] if the store fails.
     pub async fn entity(&self, entity_id: &str) -> Result<Option<EntityView>, ReadError> {
-        let (id, seen) = (EntityId::from(entity_id), self.vector_clock());
-        let record = self.record(&id)?;
+        let (id, mut seen) = (EntityId::from(entity_id), self.vector_clock());
+        let record = self.record(&id).await?;
+        // What came since the vector was looked at, if it is shown.
+        for version in record.iter().flat_map(|record| &record.versions) {
+            if self.shared().vector.borrow().contains(&version.dot) {
+                seen.raise(version.dot.actor.clone(), version.dot.sequence);
+            }
+        }
         let strategy = self.shared().strategies.strategy(entity_id);
         let schema = self.shared().schemas.schema(entity_id);
         Ok(record.map(|record| EntityView::new(id, &record, &**strategy, schema, seen, self.limits())))
@@ -80,12 +87,31 @@ impl MultiMasterManager {
         Ok(pending)
     }
 
-    fn record(&self, id: &EntityId) -> Result<Option<Record>, ReadError> {
+    async fn record(&self, id: &EntityId) -> Result<Option<Record>, ReadError> {
         if id.is_empty() {
             return Ok(None);
         }
-        let stored = self.shared().store.get(Table::Entities, id.as_bytes())?;
-        stored.map(|stored| self.decode(id, stored)).transpose()
+        let Some(stored) = self.shared().store.get(Table::Entities, id.as_bytes())? else { return Ok(None) };
+        let record = self.decode(id, stored)?;
+        self.covered(&record).await;
+        Ok(Some(record))
+    }
+
+    /// Waits until the vector covers what was read. A commit can be read a moment before the vector moves, and a token that
+    /// is taken after a read must cover what was shown.
+    async fn covered(&self, record: &Record) {
+        let is_covered =
+            |vector: &VersionVector| record.versions.iter().all(|version| vector.contains(&version.dot));
+        if is_covered(&self.shared().vector.borrow()) {
+            return;
+        }
+        let mut vector = self.shared().vector.subscribe();
+        tokio::select! {
+            biased;
+            _ = vector.wait_for(|vector| is_covered(vector)) => {}
+            // By then everything that was stored before is covered. If the store failed or the row is damaged, it never is.
+            _ = self.state_digest() => {}
+        }
     }
 
     fn visible(&self, entity_id: &str, record: &Record) -> Option<Visible> {

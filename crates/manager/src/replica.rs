@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use archipelago_clock::{Dot, Incarnation, ReplicaId, VersionVector};
+use archipelago_clock::{Dot, ReplicaId, VersionVector};
 use archipelago_engine::{Change, Commit, Effect, Engine, LocalWrite, Notice, Received, Written, mutated};
 use archipelago_pipeline::LogId;
 use archipelago_proto::{DeltaPiece, DeltaRequest, EntityId, Event, Heartbeat};
@@ -58,6 +58,7 @@ pub(crate) struct Replica {
     pub(crate) unanswered: Vec<(Received, oneshot::Sender<Result<Received, ApplyError>>)>,
     /// What had been applied when the store was last synced for a heartbeat.
     pub(crate) synced: VersionVector,
+    pub(crate) inspections: Vec<oneshot::Sender<Inspection>>,
     pub(crate) beats: Vec<oneshot::Sender<Heartbeat>>,
     pub(crate) gives: Vec<(DeltaRequest, oneshot::Sender<DeltaPiece>)>,
     pub(crate) captures: Vec<(DeltaRequest, oneshot::Sender<Captured>)>,
@@ -168,11 +169,7 @@ impl Replica {
                 Ok(received) => self.unanswered.push((received, reply)),
                 Err(error) => drop(reply.send(Err(error))),
             },
-            Command::Inspect { reply } => {
-                let inspection =
-                    Inspection { vector: self.engine.vector().clone(), digest: self.engine.digest().clone() };
-                let _ = reply.send(inspection);
-            }
+            Command::Inspect { reply } => self.inspections.push(reply),
             Command::Peers { reply } => drop(reply.send(self.peers())),
             Command::Beat { reply } => {
                 self.announce();
@@ -348,8 +345,9 @@ impl Replica {
 
     /// Takes another identity, as the present one is in other hands.
     fn reincarnate(&mut self) {
-        let incarnation = Incarnation::mint(self.clock.now_unix_ms(), self.shared.random.word());
-        let new = ReplicaId::new(self.shared.replica().name(), incarnation).expect("the name is in use");
+        let old = self.shared.replica();
+        let incarnation = old.incarnation().next(self.clock.now_unix_ms(), self.shared.random.word());
+        let new = ReplicaId::new(old.name(), incarnation).expect("the name is in use");
         if let Err(error) = self.engine.reincarnate(new, &Stored(&*self.shared.store)) {
             self.fail(error.to_string());
         }
@@ -402,7 +400,7 @@ impl Replica {
         if let Some(change) = &commit.reincarnation {
             persist::disown(&mut batch, &*self.shared.store, change).map_err(not_readable)?;
             self.shared.replica_is(change.new.clone());
-            self.shared.spread.send_replace(Spread::default());
+            self.shared.spread.send_replace(Spread::of(change.new.clone()));
         }
         persist::put(&mut batch, &commit, &self.shared.replica(), self.log.as_deref());
         for conflict in conflicts {

@@ -82,6 +82,7 @@ impl Shared {
     ) -> Self {
         let config = engine.config();
         Shared {
+            spread: watch::Sender::new(Spread::of(replica.clone())),
             replica: RwLock::new(replica),
             namespace: config.namespace.clone(),
             limits: config.limits.clone(),
@@ -93,7 +94,6 @@ impl Shared {
             counters: Counters::default(),
             vector: watch::Sender::new(engine.vector().clone()),
             link: watch::Sender::new(link),
-            spread: watch::Sender::default(),
             log_is_open: watch::Sender::new(false),
             is_below_floor: AtomicBool::new(false),
             outbox_grew: Notify::new(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use archipelago_conflict::Strategy;
 use archipelago_manager::{Ack, WriteOptions};
-use archipelago_pipeline::MemoryBroker;
+use archipelago_pipeline::{Fault, MemoryBroker, MemoryConfig};
 use archipelago_store::MemoryStore;
 use support::{DEADLINE, Island, broker, options};
 
@@ -57,6 +57,21 @@ async fn a_deadline_that_passes_says_what_was_reached() {
     }
     let alone = us.master.write_with("a", &1, WriteOptions::ack(Ack::Majority).within(SOON)).await.unwrap();
     assert!(alone.reached.enough, "of one master known, one is more than half");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_is_said_to_have_arrived_although_an_older_one_was_lost_on_its_way() {
+    let config = MemoryConfig { ack_timeout: SOON, ..MemoryConfig::default() };
+    let broker = MemoryBroker::new(config);
+    let us = island(&broker, "us-east", Strategy::Lww).await;
+    us.master.write_with("a", &0, WriteOptions::ack(Ack::Pipeline).within(DEADLINE)).await.unwrap();
+    broker.fault_next(Fault::LoseMessage);
+    us.master.write("a", &1).await.unwrap();
+    // It is on its way by then, in a message of its own.
+    tokio::time::sleep(SOON / 10).await;
+    let receipt = us.master.write_with("a", &2, WriteOptions::ack(Ack::Pipeline).within(DEADLINE)).await;
+    assert!(receipt.unwrap().reached.pipeline);
+    assert_eq!(us.master.metrics().outbox_len, 0);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use archipelago_manager::{
     DiffError, Held, MultiMasterBuilder, MultiMasterManager, Notification, Notifications, PeerView, Unmended,
 };
 use archipelago_pipeline::{MemoryBroker, Switch};
-use archipelago_proto::EntityId;
+use archipelago_proto::{EntityId, MemberState};
 use archipelago_store::{Batch, Durability, MemoryStore, Store, Table};
 use archipelago_store_fjall::FjallStore;
 use support::{DEADLINE, Island, NAMESPACE, broker, converge, notified, options};
@@ -344,6 +344,38 @@ async fn masters_that_cannot_be_compared_say_why() {
     west.close().await.expect("a sound store");
     assert!(matches!(west.diff("us-east").await, Err(DiffError::Closed)));
     assert!(west.scrub().await.is_err());
+}
+
+#[tokio::test]
+async fn a_member_that_was_not_heard_yet_counts_in_a_survey() {
+    let broker = broker();
+    let islands = three(&broker, Strategy::Lww).await;
+    let masters: Vec<_> = islands.iter().map(|island| &island.master).collect();
+    fill(&masters).await;
+    let active = async |master: &MultiMasterManager| {
+        let members = master.members().await.expect("open");
+        members.iter().filter(|member| member.state == MemberState::Active).count()
+    };
+    while active(masters[1]).await < NAMES.len() {
+        tokio::time::sleep(INTERVAL).await;
+    }
+    masters[1].close().await.expect("a sound store");
+    islands[2].link.cut();
+    let west = Island::on(&broker, watchful("eu-west", Strategy::Lww), islands[1].store.reopen()).await;
+    peers_until(&west.master, |peers| peers.len() == 1).await;
+    flip(&west.store, "user/7");
+
+    let survey = west.master.diff_all().await.expect("one can be asked");
+    let unreached: Vec<_> = survey.unreached.iter().map(|(master, _)| master.name()).collect();
+    assert_eq!(unreached, ["ap-south"]);
+    let [disagreement] = &survey.disagreements[..] else { panic!("{:?}", survey.disagreements) };
+    assert_eq!((disagreement.majority, disagreement.dissenters.len()), (None, 0));
+
+    islands[2].link.heal();
+    peers_until(&west.master, |peers| peers.len() == 2).await;
+    let survey = west.master.diff_all().await.expect("all can be asked");
+    assert!(survey.unreached.is_empty(), "{:?}", survey.unreached);
+    assert_eq!(survey.disagreements[0].dissenters, [west.master.master_id()]);
 }
 
 #[tokio::test]

@@ -36,6 +36,7 @@ pub(crate) enum Command {
         event: Box<Event>,
         reply: oneshot::Sender<Result<Received, ApplyError>>,
     },
+    /// The state, once all of it is stored.
     Inspect {
         reply: oneshot::Sender<Inspection>,
     },

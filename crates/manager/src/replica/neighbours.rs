@@ -7,7 +7,7 @@ use archipelago_engine::{DeltaError, Peer};
 use archipelago_proto::{DeltaPiece, DeltaRequest, Heartbeat, LogPlace, Member, MemberState};
 use archipelago_store::{Batch, Durability};
 
-use super::{Captured, Replica, Session, Stored};
+use super::{Captured, Inspection, Replica, Session, Stored};
 use crate::{
     LinkState, NotTaken, PeerView, peer,
     repair::{Fetched, PIECE_BYTES_TARGET},
@@ -118,6 +118,10 @@ impl Replica {
     pub(super) async fn answer(&mut self) {
         if !self.beats.is_empty() {
             self.sync().await;
+        }
+        for reply in self.inspections.drain(..).filter(|_| self.failed.is_none()) {
+            let (vector, digest) = (self.engine.vector().clone(), self.engine.digest().clone());
+            let _ = reply.send(Inspection { vector, digest });
         }
         for (request, reply) in std::mem::take(&mut self.gives) {
             if let Some(piece) = self.give(&request) {

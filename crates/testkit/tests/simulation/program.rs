@@ -39,7 +39,7 @@ fn the_sums_do_not_depend_on_the_number_of_threads() {
 fn what_can_be_simulated_is_listed_with_a_sentence_each() {
     let output = simulate("--list");
     let text = String::from_utf8(output.stdout).expect("text");
-    for name in Scenario::NAMES.into_iter().chain(["leader-follower"]) {
+    for name in Scenario::NAMES.into_iter().chain(["leader-follower", "masters"]) {
         let line = text.lines().find(|line| line.split_whitespace().next() == Some(name));
         assert!(line.is_some_and(|line| line.split_whitespace().count() > 3), "{name}: {text}");
     }
@@ -47,11 +47,13 @@ fn what_can_be_simulated_is_listed_with_a_sentence_each() {
 
 #[test]
 fn whole_managers_are_simulated_through_the_same_program() {
-    let output = simulate("--seeds 2 --scenario leader-follower --json");
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    let sums = json(&output);
-    assert_eq!((sums["seeds"].as_u64(), sums["failures"].as_u64()), (Some(2), Some(0)));
-    assert!(sums["writes"].as_u64() > Some(0), "{sums}");
+    for managers in ["leader-follower", "masters"] {
+        let output = simulate(&format!("--seeds 2 --scenario {managers} --json"));
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let sums = json(&output);
+        assert_eq!((sums["seeds"].as_u64(), sums["failures"].as_u64()), (Some(2), Some(0)));
+        assert!(sums["writes"].as_u64() > Some(0), "{sums}");
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
 use archipelago_testkit::{
-    rehearsal::{self, leader_follower},
+    rehearsal::{self, leader_follower, masters},
     simulation::{Detail, Injected, Outcome, Scenario, Tally, Violation},
 };
 
@@ -21,12 +21,19 @@ impl Subject {
         engines.map(|scenario| Subject::Engines(Box::new(scenario))).chain(Self::managers()).collect()
     }
 
-    fn managers() -> [Subject; 1] {
-        [Subject::Managers {
-            name: "leader-follower",
-            what: "whole managers of a leader-follower namespace, with their broker, in everything that can break",
-            run: leader_follower::run,
-        }]
+    fn managers() -> [Subject; 2] {
+        [
+            Subject::Managers {
+                name: "leader-follower",
+                what: "whole managers of a leader-follower namespace, with their broker, in everything that can break",
+                run: leader_follower::run,
+            },
+            Subject::Managers {
+                name: "masters",
+                what: "whole managers of masters, with their broker, disks and clocks, in everything that can break",
+                run: masters::run,
+            },
+        ]
     }
 
     pub(crate) fn named(name: &str) -> Option<Subject> {

@@ -261,6 +261,9 @@ impl Client {
         let family = self.family(entity);
         let book = self.world.book();
         let versions = view.map(|view| &view.versions[..]).unwrap_or_default();
+        if let Some(version) = versions.iter().find(|version| !vector.contains(&version.dot)) {
+            return Err(format!("{entity} shows {}, which the vector did not cover afterwards", version.dot));
+        }
         if family == Family::Siblings {
             for write in book.ledger.of(entity).filter(|write| write.is_in(&self.token)) {
                 let is_known = write.is_ambiguous || write.is_renamed() || write.deed == Deed::Delete;
@@ -275,10 +278,6 @@ impl Client {
             }
         }
         if family == Family::Joined(Join::Whole) {
-            let mut vector = vector.clone();
-            for version in versions {
-                vector.raise(version.dot.actor.clone(), version.dot.sequence);
-            }
             let shown = versions.iter().filter(|version| version.content != VersionContent::Removed);
             let visible = shown.max_by_key(|version| (version.hlc, &version.dot)).map(|version| Visible {
                 value: Bytes::new(),
@@ -288,7 +287,7 @@ impl Client {
             self.seen.entry(entity.clone()).or_default().reads(
                 entity,
                 visible.as_ref(),
-                &vector,
+                vector,
                 &book.ledger,
             )?;
         }
