@@ -30,7 +30,7 @@ pub(crate) struct Rows {
     replicas: Vec<ReplicaId>,
     hlc_ceiling: Hlc,
     checkpoint: u64,
-    certain: Option<u64>,
+    doubtful_above: Option<u64>,
     /// Which log the checkpoint is of; `None` before any was read.
     pub(super) log: Option<u64>,
     pub(super) outbox: BTreeMap<OutboxKey, Bytes>,
@@ -67,7 +67,7 @@ impl Rows {
             replicas: Vec::new(),
             hlc_ceiling: Hlc::ZERO,
             checkpoint: 0,
-            certain: Some(0),
+            doubtful_above: None,
             log: None,
             outbox: BTreeMap::new(),
         }
@@ -131,7 +131,7 @@ impl Rows {
         }
         self.hlc_ceiling = commit.hlc_ceiling.unwrap_or(self.hlc_ceiling);
         self.checkpoint = commit.checkpoint.unwrap_or(self.checkpoint);
-        self.certain = commit.certain.or(self.certain);
+        self.doubtful_above = commit.doubtful_above.unwrap_or(self.doubtful_above);
         let incarnation = self.replica.incarnation();
         self.outbox.extend(commit.outbox.iter().map(|outboxed| {
             ((incarnation, outboxed.first_sequence, outboxed.last_sequence), outboxed.message.clone())
@@ -145,7 +145,7 @@ impl Rows {
             replicas: ReplicaTable::new(self.replicas.clone()),
             hlc_ceiling: self.hlc_ceiling,
             checkpoint: self.checkpoint,
-            certain: self.certain,
+            doubtful_above: self.doubtful_above,
             members: self.members.clone(),
             heard: self.heard.clone(),
             floors: self.floors.clone(),
