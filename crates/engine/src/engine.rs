@@ -108,8 +108,8 @@ pub struct Engine {
     pub(crate) session_start: u64,
     /// What was written since.
     pub(crate) own_writes: OwnWrites,
-    /// Whether anything was heard of others since the engine was made.
-    pub(crate) has_met: bool,
+    /// Whether nothing was heard of others since the engine was made, on a store that may be an old copy.
+    pub(crate) is_alone: bool,
     /// Above which own sequence what is stored is in doubt, if any of it is.
     doubtful_above: Option<u64>,
     /// The checkpoint when the engine was made, or was given another log.
@@ -165,7 +165,7 @@ impl Engine {
             session_start: certain,
             own_writes: OwnWrites::new(written),
             doubtful_above: restored.doubtful_above,
-            has_met: false,
+            is_alone: restored.has_run,
             // What was written after an own write in doubt would be read again: of an earlier session wherever it is.
             start_checkpoint: if certain < written { 0 } else { restored.checkpoint },
             is_exclusive: false,
@@ -226,8 +226,8 @@ impl Engine {
         for tombstone in &commit.tombstones {
             self.tombstones = self.tombstones.saturating_add_signed(if tombstone.is_there { 1 } else { -1 });
         }
-        let doubtful_above = (!self.has_met).then_some(self.session_start);
-        let is_worth_it = if self.has_met { !commit.is_empty() } else { commit.has_local_writes() };
+        let doubtful_above = self.is_alone.then_some(self.session_start);
+        let is_worth_it = if self.is_alone { commit.has_local_writes() } else { !commit.is_empty() };
         if doubtful_above != self.doubtful_above && is_worth_it {
             self.doubtful_above = doubtful_above;
             commit.doubtful_above = Some(doubtful_above);

@@ -89,6 +89,7 @@ impl Engine {
         }
         self.config.replica = new.clone();
         self.session_start = made;
+        self.is_alone = false;
         self.own_writes = OwnWrites::new(made);
         let mut deps = self.vector.clone();
         deps.remove(&new);

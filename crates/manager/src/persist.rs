@@ -144,6 +144,7 @@ pub(crate) fn look(store: &dyn Store) -> Result<Option<StoredMaster>, StartError
             Some(row) => decode_members(row.clone(), &Limits::default())
                 .map_err(|error| damaged(MEMBERS_ROW, &error.to_string()))?,
         },
+        has_run: true,
         doubtful_above: match meta.get(DOUBTFUL_ROW) {
             Some(row) => Some(u64::from_be_bytes(fixed(DOUBTFUL_ROW, row)?)),
             None => None,

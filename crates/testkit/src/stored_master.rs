@@ -226,6 +226,7 @@ impl StoredMaster {
             vector: self.vector.clone(),
             hlc_ceiling: self.hlc_ceiling,
             replicas,
+            has_run: true,
             doubtful_above: None,
             checkpoint: 0,
             members: self.members.clone(),

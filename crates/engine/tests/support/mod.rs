@@ -125,6 +125,7 @@ impl Disk {
             replicas: replicas.clone(),
             hlc_ceiling: self.hlc_ceiling,
             checkpoint: self.checkpoint,
+            has_run: !self.vector.is_empty(),
             doubtful_above: self.doubtful_above,
             members: self.members.clone(),
             heard: self.heard.clone(),

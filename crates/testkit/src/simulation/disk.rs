@@ -48,6 +48,8 @@ pub(super) enum Change {
 #[derive(Clone, Debug)]
 pub(super) struct Disk {
     pub(super) rows: Rows,
+    /// Whether any process ever ran on it, or on what it was copied from.
+    pub(super) has_run: bool,
     /// Without what came since the last sync, and that: only kept if the power may fail.
     synced: Option<(Box<Rows>, VecDeque<Change>)>,
 }
@@ -145,6 +147,7 @@ impl Rows {
             replicas: ReplicaTable::new(self.replicas.clone()),
             hlc_ceiling: self.hlc_ceiling,
             checkpoint: self.checkpoint,
+            has_run: true,
             doubtful_above: self.doubtful_above,
             members: self.members.clone(),
             heard: self.heard.clone(),
@@ -161,13 +164,13 @@ impl Rows {
 impl Disk {
     /// An empty one, given to a replica.
     pub(super) fn new(replica: ReplicaId, may_lose_power: bool) -> Self {
-        Self::holding(Rows::new(replica), may_lose_power)
+        Disk { has_run: false, ..Self::holding(Rows::new(replica), may_lose_power) }
     }
 
     /// One that holds what was copied from elsewhere.
     pub(super) fn holding(rows: Rows, may_lose_power: bool) -> Self {
         let synced = may_lose_power.then(|| (Box::new(rows.clone()), VecDeque::new()));
-        Disk { rows, synced }
+        Disk { rows, has_run: true, synced }
     }
 
     pub(super) fn change(&mut self, change: Change) {
