@@ -54,9 +54,11 @@ pub struct Restored {
     pub replicas: ReplicaTable,
     /// The last message of the log that is in the state.
     pub checkpoint: u64,
-    /// How many writes of its own the replica had made when it last heard of others: those after it may turn out to be made
-    /// by a copy of the store as well. `None` of an older store: all of them.
-    pub certain: Option<u64>,
+    /// False for a store that was made for this session: what is written in it is in nobody else's hands.
+    pub has_run: bool,
+    /// Above which of its own writes the replica had not heard of others since it was started: those may turn out to be made by
+    /// a copy of the store as well. `None` if there are none.
+    pub doubtful_above: Option<u64>,
     /// The members that were known.
     pub members: Vec<Member>,
     /// What others were known to have applied.

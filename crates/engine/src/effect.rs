@@ -58,8 +58,8 @@ pub struct Commit {
     pub settling: Option<Settling>,
     /// The replica has another identity from here on.
     pub reincarnation: Option<Reincarnation>,
-    /// How many writes of its own the replica had made when it last heard of others.
-    pub certain: Option<u64>,
+    /// Above which own sequence writes are in doubt, if any, as [`Restored::doubtful_above`](crate::Restored).
+    pub doubtful_above: Option<Option<u64>>,
     /// Writes that became new writes of this replica, each with its name until now and its name from now on: this replica
     /// took the state of another one, which did not have them and may have reclaimed removals that they never met.
     pub rewritten: Vec<(Dot, Dot)>,

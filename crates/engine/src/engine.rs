@@ -103,14 +103,15 @@ pub struct Engine {
     pub(crate) fenced: Option<Dot>,
     /// What is in doubt, if that is less than all of this session.
     pub(crate) doubt: Option<Doubt>,
-    /// The last own sequence that no other copy of the store can have used otherwise, as far as is known: that when
-    /// others were last heard of before the engine was made, or when it was given its identity.
+    /// The last own sequence that no other copy of the store can have used otherwise, as far as is known: that when the
+    /// engine was made, or an earlier one that heard of nobody, or when it was given its identity.
     pub(crate) session_start: u64,
     /// What was written since.
     pub(crate) own_writes: OwnWrites,
-    /// How many own writes there were when something was last heard of others, and what is stored of that.
-    pub(crate) certain: u64,
-    stored_certain: u64,
+    /// Whether nothing was heard of others since the engine was made, on a store that may be an old copy.
+    pub(crate) is_alone: bool,
+    /// Above which own sequence what is stored is in doubt, if any of it is.
+    doubtful_above: Option<u64>,
     /// The checkpoint when the engine was made, or was given another log.
     pub(crate) start_checkpoint: u64,
     /// True if the identity was made for this session, so that no copy of the store has it.
@@ -139,7 +140,7 @@ impl Engine {
     /// Then [`restore`](Engine::restore) every stored entity, or the digest is that of the changes alone.
     pub fn new(config: EngineConfig, restored: Restored) -> Self {
         let written = restored.vector.get(&config.replica);
-        let certain = restored.certain.map_or(written, |certain| certain.min(written));
+        let certain = restored.doubtful_above.map_or(written, |above| above.min(written));
         let mut deps = restored.vector.clone();
         deps.remove(&config.replica);
         let vector = if mutated!(ForgetOwnSequence) { deps.clone() } else { restored.vector };
@@ -163,8 +164,8 @@ impl Engine {
             doubt: None,
             session_start: certain,
             own_writes: OwnWrites::new(written),
-            stored_certain: certain,
-            certain,
+            doubtful_above: restored.doubtful_above,
+            is_alone: restored.has_run,
             // What was written after an own write in doubt would be read again: of an earlier session wherever it is.
             start_checkpoint: if certain < written { 0 } else { restored.checkpoint },
             is_exclusive: false,
@@ -225,9 +226,11 @@ impl Engine {
         for tombstone in &commit.tombstones {
             self.tombstones = self.tombstones.saturating_add_signed(if tombstone.is_there { 1 } else { -1 });
         }
-        if self.stored_certain != self.certain && !commit.is_empty() {
-            self.stored_certain = self.certain;
-            commit.certain = Some(self.certain);
+        let doubtful_above = self.is_alone.then_some(self.session_start);
+        let is_worth_it = if self.is_alone { commit.has_local_writes() } else { !commit.is_empty() };
+        if doubtful_above != self.doubtful_above && is_worth_it {
+            self.doubtful_above = doubtful_above;
+            commit.doubtful_above = Some(doubtful_above);
         }
         let mut effects = Vec::new();
         if mutated!(CheckpointBeforeState) && commit.checkpoint.is_some() {

@@ -88,7 +88,8 @@ impl Engine {
             self.vector.raise(replica, sequence);
         }
         self.config.replica = new.clone();
-        (self.session_start, self.certain) = (made, made);
+        self.session_start = made;
+        self.is_alone = false;
         self.own_writes = OwnWrites::new(made);
         let mut deps = self.vector.clone();
         deps.remove(&new);

@@ -117,11 +117,6 @@ impl Engine {
         Ok(is_own)
     }
 
-    /// Whatever was written here until now is what others find under these names, or they will object.
-    pub(crate) fn heard_of_others(&mut self) {
-        self.certain = self.vector.get(&self.config.replica);
-    }
-
     fn is_of(&self, entity: &EntityId, event: &Event, records: &dyn Records) -> Result<bool, ReadError> {
         let record = self.record(entity, records)?;
         let held = record.versions.iter().find(|version| version.dot == event.dot);

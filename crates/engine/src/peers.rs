@@ -105,7 +105,7 @@ impl Engine {
             return;
         }
         self.join_members(heartbeat.members.iter().cloned(), now_unix_ms);
-        self.heard_of_others();
+        self.is_alone = false;
         let own = &self.config.replica;
         let own_elsewhere = heartbeat.vector.get(own);
         if own_elsewhere > self.vector.get(own) {

@@ -182,7 +182,7 @@ impl Engine {
     }
 
     fn apply(&mut self, event: Event, record: Record) {
-        self.heard_of_others();
+        self.is_alone = false;
         let own_seen = event.deps.get(&self.config.replica);
         self.own_writes.followed(&event.dot, own_seen, self.session_start);
         if !mutated!(ClockIgnoresRemote) {

@@ -32,8 +32,8 @@ const NAMESPACE_ROW: &[u8] = b"namespace";
 const HLC_CEILING_ROW: &[u8] = b"hlc_ceiling";
 const CHECKPOINT_ROW: &[u8] = b"checkpoint";
 const MEMBERS_ROW: &[u8] = b"members";
-/// How many writes of its own the replica had made when it last heard of others.
-const CERTAIN_ROW: &[u8] = b"certain";
+/// Above which of its own writes the replica had not heard of others since it was started.
+const DOUBTFUL_ROW: &[u8] = b"doubtful_above";
 /// What others are known to have applied.
 const HEARD_ROW: &[u8] = b"heard";
 /// Below what tombstones can go, and what waits for that.
@@ -144,8 +144,9 @@ pub(crate) fn look(store: &dyn Store) -> Result<Option<StoredMaster>, StartError
             Some(row) => decode_members(row.clone(), &Limits::default())
                 .map_err(|error| damaged(MEMBERS_ROW, &error.to_string()))?,
         },
-        certain: match meta.get(CERTAIN_ROW) {
-            Some(row) => Some(u64::from_be_bytes(fixed(CERTAIN_ROW, row)?)),
+        has_run: true,
+        doubtful_above: match meta.get(DOUBTFUL_ROW) {
+            Some(row) => Some(u64::from_be_bytes(fixed(DOUBTFUL_ROW, row)?)),
             None => None,
         },
         heard: load_plain(&meta, HEARD_ROW)?,
@@ -167,7 +168,6 @@ fn create(
     let mut batch = Batch::new();
     batch.put(Table::Meta, FORMAT_ROW, FORMAT.to_be_bytes().to_vec());
     batch.put(Table::Meta, IDENTITY_ROW, replica.to_string());
-    batch.put(Table::Meta, CERTAIN_ROW, 0_u64.to_be_bytes().to_vec());
     batch.put(Table::Meta, NAMESPACE_ROW, namespace.to_owned());
     store.commit(batch, Durability::Fsync)?;
     Ok(Loaded { replica, restored: Restored::default(), checkpoint: None, outbox_events: 0 })
@@ -252,8 +252,10 @@ pub(crate) fn put(batch: &mut Batch, commit: &Commit, replica: &ReplicaId, log: 
     if let Some(ceiling) = commit.hlc_ceiling {
         batch.put(Table::Meta, HLC_CEILING_ROW, ceiling.bits().to_be_bytes().to_vec());
     }
-    if let Some(certain) = commit.certain {
-        batch.put(Table::Meta, CERTAIN_ROW, certain.to_be_bytes().to_vec());
+    match commit.doubtful_above {
+        Some(Some(above)) => drop(batch.put(Table::Meta, DOUBTFUL_ROW, above.to_be_bytes().to_vec())),
+        Some(None) => drop(batch.remove(Table::Meta, DOUBTFUL_ROW)),
+        None => {}
     }
     if let Some(reincarnation) = &commit.reincarnation {
         batch.put(Table::Meta, IDENTITY_ROW, reincarnation.new.to_string());

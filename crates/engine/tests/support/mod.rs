@@ -30,7 +30,7 @@ pub(crate) struct Disk {
     pub(crate) disowned: Vec<(ReplicaId, u64)>,
     pub(crate) hlc_ceiling: archipelago_clock::Hlc,
     pub(crate) checkpoint: u64,
-    pub(crate) certain: Option<u64>,
+    pub(crate) doubtful_above: Option<u64>,
 }
 
 impl Records for Disk {
@@ -112,7 +112,7 @@ impl Disk {
         }
         self.hlc_ceiling = commit.hlc_ceiling.unwrap_or(self.hlc_ceiling);
         self.checkpoint = commit.checkpoint.unwrap_or(self.checkpoint);
-        self.certain = commit.certain.or(self.certain);
+        self.doubtful_above = commit.doubtful_above.unwrap_or(self.doubtful_above);
     }
 
     pub(crate) fn restored(&self) -> Restored {
@@ -125,7 +125,8 @@ impl Disk {
             replicas: replicas.clone(),
             hlc_ceiling: self.hlc_ceiling,
             checkpoint: self.checkpoint,
-            certain: self.certain,
+            has_run: !self.vector.is_empty(),
+            doubtful_above: self.doubtful_above,
             members: self.members.clone(),
             heard: self.heard.clone(),
             floors: self.floors.clone(),

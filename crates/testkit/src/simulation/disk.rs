@@ -30,7 +30,7 @@ pub(crate) struct Rows {
     replicas: Vec<ReplicaId>,
     hlc_ceiling: Hlc,
     checkpoint: u64,
-    certain: Option<u64>,
+    doubtful_above: Option<u64>,
     /// Which log the checkpoint is of; `None` before any was read.
     pub(super) log: Option<u64>,
     pub(super) outbox: BTreeMap<OutboxKey, Bytes>,
@@ -48,6 +48,8 @@ pub(super) enum Change {
 #[derive(Clone, Debug)]
 pub(super) struct Disk {
     pub(super) rows: Rows,
+    /// Whether any process ever ran on it, or on what it was copied from.
+    pub(super) has_run: bool,
     /// Without what came since the last sync, and that: only kept if the power may fail.
     synced: Option<(Box<Rows>, VecDeque<Change>)>,
 }
@@ -67,7 +69,7 @@ impl Rows {
             replicas: Vec::new(),
             hlc_ceiling: Hlc::ZERO,
             checkpoint: 0,
-            certain: Some(0),
+            doubtful_above: None,
             log: None,
             outbox: BTreeMap::new(),
         }
@@ -131,7 +133,7 @@ impl Rows {
         }
         self.hlc_ceiling = commit.hlc_ceiling.unwrap_or(self.hlc_ceiling);
         self.checkpoint = commit.checkpoint.unwrap_or(self.checkpoint);
-        self.certain = commit.certain.or(self.certain);
+        self.doubtful_above = commit.doubtful_above.unwrap_or(self.doubtful_above);
         let incarnation = self.replica.incarnation();
         self.outbox.extend(commit.outbox.iter().map(|outboxed| {
             ((incarnation, outboxed.first_sequence, outboxed.last_sequence), outboxed.message.clone())
@@ -145,7 +147,8 @@ impl Rows {
             replicas: ReplicaTable::new(self.replicas.clone()),
             hlc_ceiling: self.hlc_ceiling,
             checkpoint: self.checkpoint,
-            certain: self.certain,
+            has_run: true,
+            doubtful_above: self.doubtful_above,
             members: self.members.clone(),
             heard: self.heard.clone(),
             floors: self.floors.clone(),
@@ -161,13 +164,13 @@ impl Rows {
 impl Disk {
     /// An empty one, given to a replica.
     pub(super) fn new(replica: ReplicaId, may_lose_power: bool) -> Self {
-        Self::holding(Rows::new(replica), may_lose_power)
+        Disk { has_run: false, ..Self::holding(Rows::new(replica), may_lose_power) }
     }
 
     /// One that holds what was copied from elsewhere.
     pub(super) fn holding(rows: Rows, may_lose_power: bool) -> Self {
         let synced = may_lose_power.then(|| (Box::new(rows.clone()), VecDeque::new()));
-        Disk { rows, synced }
+        Disk { rows, has_run: true, synced }
     }
 
     pub(super) fn change(&mut self, change: Change) {

@@ -101,9 +101,11 @@ impl Entry {
 
     /// Whether the replica that admitted it had applied the other write.
     pub fn followed(&self, other: &Entry) -> bool {
-        // Of its own replica it had applied every write before.
+        // Of its own replica it had applied every write before. A disk that lost its end counts on from where it is, so of two
+        // of its lives the later one is not what the earlier one had applied.
         let born = self.born();
-        let is_own = |dot: &Dot| dot.actor == born.actor && dot.sequence < born.sequence;
+        let is_before = other.number < self.number;
+        let is_own = |dot: &Dot| is_before && dot.actor == born.actor && dot.sequence < born.sequence;
         let mut names = std::iter::once(&other.dot).chain(&other.former);
         names.any(|dot| is_own(dot) || self.deps.contains(dot))
     }
@@ -111,6 +113,12 @@ impl Entry {
     /// The name that it was given first.
     pub(crate) fn born(&self) -> &Dot {
         self.former.first().unwrap_or(&self.dot)
+    }
+
+    /// Whether the vector covers it by another name than its first one alone: what was done here with what came after it was
+    /// not done with it.
+    pub(crate) fn is_anew_in(&self, vector: &VersionVector) -> bool {
+        self.is_renamed() && !vector.contains(self.born()) && self.is_in(vector)
     }
 
     /// Whether it had another name before.

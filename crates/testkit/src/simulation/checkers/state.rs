@@ -42,7 +42,7 @@ pub(crate) fn check(island: &IslandView<'_>, entity: &EntityId, ledger: &Ledger)
                 register(&plain, written(&record, &slot), floor, ledger)?;
             }
             if join == Join::Crdts {
-                counters::check(island, entity, &writes)?;
+                counters::check(island, entity, &writes, ledger)?;
             }
             Ok(())
         }
@@ -109,7 +109,7 @@ fn siblings(
     // comes back there from the log, until the write itself comes back, too.
     let is_back = |write: &Entry| {
         let mut later = writes.iter().filter(|other| other.number != write.number && other.saw(write));
-        later.all(|other| other.is_renamed() && !vector.contains(other.born()))
+        later.all(|other| other.is_anew_in(vector))
     };
     let is_excused = |number: &u64| {
         let mut excused = writes.iter().filter(|write| write.is_renamed() || is_back(write));

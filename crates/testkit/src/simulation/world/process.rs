@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, rc::Rc};
 
-use archipelago_engine::{Effect, Engine, Notice, Reincarnation};
+use archipelago_engine::{Effect, Engine, Notice, Reincarnation, Restored};
 
 use super::{Happening, Standing, TICK_MS, World};
 use crate::simulation::{
@@ -29,8 +29,10 @@ impl World<'_> {
             return;
         }
         let config = self.config(at);
-        let rows = &self.islands[at].disk.rows;
-        let mut engine = Engine::new(config, rows.restored());
+        let disk = &mut self.islands[at].disk;
+        let has_run = std::mem::replace(&mut disk.has_run, true);
+        let rows = &disk.rows;
+        let mut engine = Engine::new(config, Restored { has_run, ..rows.restored() });
         let mut damaged = None;
         for (entity, record) in &rows.entities {
             damaged = engine.restore(entity, record.clone()).err().or(damaged);
