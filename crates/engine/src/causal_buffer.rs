@@ -121,6 +121,16 @@ impl CausalBuffer {
         self.remove(&hopeless.0, hopeless.1)
     }
 
+    /// Whether another event of this name waits, which stands before this one in the log: everyone takes that one.
+    pub(crate) fn holds_other(&self, event: &Event, position: Option<u64>) -> bool {
+        let waiting = self.waiting.get(&event.dot.actor).and_then(|events| events.get(&event.dot.sequence));
+        waiting.is_some_and(|waiting| {
+            let is_before =
+                waiting.position.is_some_and(|first| position.is_none_or(|second| first < second));
+            is_before && waiting.event.hlc != event.hlc
+        })
+    }
+
     /// True if the event waits, or was turned away and will be read again.
     pub(crate) fn holds(&self, origin: &ReplicaId, sequence: u64) -> bool {
         self.waiting.get(origin).is_some_and(|events| events.contains_key(&sequence))

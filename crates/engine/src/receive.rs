@@ -91,6 +91,10 @@ impl Engine {
             }
             return Ok(Received::Duplicate);
         }
+        if self.buffer.holds_other(&event, position) {
+            self.counters.duplicates_ignored += 1;
+            return Ok(Received::Duplicate);
+        }
         if is_own {
             // Read again after a crash, it fences again; and a new incarnation of this replica will need it.
             if let Some(position) = position {

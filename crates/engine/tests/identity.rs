@@ -510,3 +510,17 @@ fn a_floor_that_was_found_under_another_identity_is_not_told() {
     a.flush(NOW);
     assert_eq!(a.floor, None);
 }
+
+/// The same name stands for two writes, and the first one in the log waits for what it depends on.
+#[test]
+fn of_two_writes_of_one_name_the_first_in_the_log_counts_though_the_second_could_be_applied_at_once() {
+    let (mut a, mut twin, mut b, mut c) = (replica("a"), replica("a"), replica("b"), replica("c"));
+    let before = b.write("x", put(1), NOW).1;
+    a.receive(&before, None, NOW);
+    let first = a.write("x", put(2), NOW).1;
+    let second = twin.write("y", put(3), NOW + 1).1;
+    assert_eq!(c.receive(&first, Some(1), NOW), Received::Waits);
+    assert_eq!(c.receive(&second, Some(2), NOW), Received::Duplicate);
+    assert_eq!(c.receive(&before, Some(3), NOW), Received::Applied);
+    assert_eq!((c.read("x"), c.read("y")), (Some(2.into()), None));
+}
