@@ -20,7 +20,7 @@ use super::{
     book::Book,
     disk::Disk,
     host::{Host, HostClock, Life, Standing},
-    platter::{End, Image, Platter, Recorder},
+    platter::{End, Image, Platter, Recorder, Stored},
     scenario::{Scenario, Snapshots},
     tap::{Silence, Tap, Witness},
 };
@@ -68,8 +68,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 struct Clerk(Arc<Mutex<Book>>);
 
 impl Recorder for Clerk {
-    fn stored(&self, host: usize, lineage: u64, batch: &archipelago_store::Batch, platter: &Platter) {
-        lock(&self.0).stored(host, lineage, batch, platter);
+    fn stored(&self, host: usize, stored: &Stored<'_>) {
+        lock(&self.0).stored(host, stored);
     }
 }
 
