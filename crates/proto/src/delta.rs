@@ -45,8 +45,8 @@ pub struct DeltaPiece {
     /// Who answers may have reclaimed tombstones that this covers. Whoever has not applied all of it must ask for
     /// everything, and takes what is not in the answer for removed.
     pub floor: VersionVector,
-    /// The join of all floors that who answers has taken in, as in its heartbeats. Whoever has not applied all of it is asked to
-    /// take everything, too, and its own writes count as made after that.
+    /// The join of all floors that who answers has taken in, as in its heartbeats.
+    /// A store that is made from it begins with these.
     pub told_floor: VersionVector,
     /// The members that who answers knows of, itself included.
     pub members: Vec<Member>,
