@@ -85,7 +85,10 @@ async fn rehearse(world: Arc<World>) -> usize {
     clients.end().await;
     match world.settle(Instant::now() + LIVENESS_DEADLINE).await {
         Ok(()) => verdict::check(&world).await,
-        Err(reason) => world.book().violates("liveness", reason),
+        Err(reason) => {
+            world.book().violates("liveness", reason);
+            verdict::tell_difference(&world);
+        }
     }
     clients.operations()
 }
