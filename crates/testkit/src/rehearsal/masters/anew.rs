@@ -67,3 +67,65 @@ fn replicas(platter: &Platter) -> ReplicaTable {
     });
     ReplicaTable::new(replicas.collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use archipelago_clock::Incarnation;
+    use archipelago_proto::{Body, Version};
+    use archipelago_store::{Batch, Durability};
+
+    use super::{
+        super::platter::{Image, Recorder},
+        *,
+    };
+
+    /// Notes what the replica has anew.
+    struct Reader(ReplicaId, Mutex<Vec<(Option<Dot>, Dot)>>);
+
+    impl Recorder for Reader {
+        fn stored(&self, _: usize, stored: &Stored<'_>) {
+            let found = in_commit(&self.0, stored).into_iter().map(|anew| (anew.former, anew.dot));
+            self.1.lock().unwrap().extend(found);
+        }
+    }
+
+    fn commit(platter: &Platter, table: &mut ReplicaTable, versions: &[(&Dot, u64)]) {
+        let versions = versions.iter().map(|(dot, unix_ms)| Version {
+            dot: (*dot).clone(),
+            hlc: Hlc::new(*unix_ms, 0),
+            body: Body::Tombstone,
+        });
+        let row = Record { versions: versions.collect() }.encode(table);
+        let mut batch = Batch::new();
+        for (number, replica) in table.replicas().iter().enumerate() {
+            let number = u32::try_from(number).unwrap().to_be_bytes();
+            batch.put(Table::Meta, [&b"replica/"[..], &number].concat(), replica.to_string());
+        }
+        batch.put(Table::Entities, &b"a"[..], row);
+        platter.commit(batch, Durability::Os).unwrap();
+    }
+
+    #[test]
+    fn what_is_made_anew_keeps_its_stamp_and_what_is_written_has_none_before() {
+        let replica = |name| ReplicaId::new(name, Incarnation::from_bits(1)).unwrap();
+        let (own, other) = (replica("own"), replica("other"));
+        let dot = |replica: &ReplicaId, sequence| Dot::new(replica.clone(), sequence);
+        let reader = Arc::new(Reader(own.clone(), Mutex::default()));
+        let platter = Platter::new(0, 0, Image::new(), reader.clone());
+        let (mut table, found) = (ReplicaTable::default(), || std::mem::take(&mut *reader.1.lock().unwrap()));
+
+        let (theirs, stays, ours) = (dot(&other, 3), dot(&other, 4), dot(&own, 1));
+        commit(&platter, &mut table, &[(&theirs, 7), (&stays, 8), (&ours, 9)]);
+        assert_eq!(found(), [(None, ours.clone())], "it was written");
+
+        let anew = dot(&own, 2);
+        commit(&platter, &mut table, &[(&stays, 8), (&ours, 9), (&anew, 7)]);
+        assert_eq!(found(), [(Some(theirs), anew.clone())], "it was there under another name");
+
+        let later = dot(&own, 3);
+        commit(&platter, &mut table, &[(&later, 10)]);
+        assert_eq!(found(), [(None, later)], "it came in the place of others");
+    }
+}
