@@ -70,8 +70,12 @@ fn check_store(world: &World, at: usize) {
     let view = IslandView { source: Source::Stored { master: &master, strategies }, limits: &limits };
     let mut broken = Vec::new();
     let lineage = platter.lineage();
-    if seen.0 == lineage && master.vector.dominates(&seen.1) {
-        broken.extend(causality::check(&seen.1, &master.vector, &book.ledger).err());
+    // With its identity it may have given up what others wrote, until it has read that again.
+    let is_same = |(of, replica, _): &(u64, _, _)| *of == lineage && *replica == master.replica;
+    if let Some((.., seen)) = seen.filter(is_same)
+        && master.vector.dominates(&seen)
+    {
+        broken.extend(causality::check(&seen, &master.vector, &book.ledger).err());
     }
     for entity in world.scenario.simulated.entities() {
         broken.extend(state::check(&view, entity, &book.ledger).err());
@@ -82,7 +86,7 @@ fn check_store(world: &World, at: usize) {
     drop(book);
     let host = &mut world.hosts()[at];
     if host.platter.lineage() == lineage {
-        host.seen = (lineage, master.vector);
+        host.seen = Some((lineage, master.replica, master.vector));
     }
 }
 

@@ -7,7 +7,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use archipelago_clock::VersionVector;
 use archipelago_conflict::Strategy;
 use archipelago_manager::{MultiMasterManager, Notification, StartError};
 use archipelago_pipeline::{FaultRates, MemoryBroker, MemoryConfig, Switch, snapshots::MemorySnapshots};
@@ -190,7 +189,7 @@ impl World {
         let platter = self.platter(at, copy);
         hosts.push(Host {
             name,
-            seen: (platter.lineage(), VersionVector::new()),
+            seen: None,
             platter,
             clock: HostClock::new(self.began),
             life: None,
