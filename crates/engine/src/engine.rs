@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use archipelago_clock::{Dot, Hlc, HlcClock, ReplicaId, VersionVector};
 use archipelago_conflict::Attention;
@@ -11,6 +11,7 @@ use crate::{
     digest::entity_digest,
     entity,
     floor::Floors,
+    identity::Disowned,
     membership::Members,
     mutated,
     open_commit::OpenCommit,
@@ -101,6 +102,8 @@ pub struct Engine {
     pub(crate) notices: Vec<Notice>,
     pub(crate) counters: Counters,
     pub(crate) fenced: Option<Dot>,
+    /// What was written under earlier identities in this session.
+    pub(crate) disowned: VecDeque<Disowned>,
     /// What is in doubt, if that is less than all of this session.
     pub(crate) doubt: Option<Doubt>,
     /// The last own sequence that no other copy of the store can have used otherwise, as far as is known: that when the
@@ -110,6 +113,8 @@ pub struct Engine {
     pub(crate) own_writes: OwnWrites,
     /// Whether nothing was heard of others since the engine was made, on a store that may be an old copy.
     pub(crate) is_alone: bool,
+    /// Up to which own sequence that was so, or until the state was found to be that of another replica.
+    pub(crate) alone_until: u64,
     /// Above which own sequence what is stored is in doubt, if any of it is.
     doubtful_above: Option<u64>,
     /// The checkpoint when the engine was made, or was given another log.
@@ -161,11 +166,13 @@ impl Engine {
             notices: Vec::new(),
             counters: Counters::default(),
             fenced: None,
+            disowned: VecDeque::new(),
             doubt: None,
             session_start: certain,
             own_writes: OwnWrites::new(written),
             doubtful_above: restored.doubtful_above,
             is_alone: restored.has_run,
+            alone_until: written,
             // What was written after an own write in doubt would be read again: of an earlier session wherever it is.
             start_checkpoint: if certain < written { 0 } else { restored.checkpoint },
             is_exclusive: false,

@@ -14,7 +14,7 @@ use std::{
 };
 
 use archipelago_clock::{Dot, ReplicaId};
-use archipelago_proto::{EntityId, Record};
+use archipelago_proto::{EntityId, Event, Record};
 
 use crate::{
     Engine, Notice, ReadError, Records,
@@ -25,6 +25,8 @@ use crate::{
 
 /// How many dots of the index are looked at at a time.
 const DOTS_PAGE: usize = 256;
+/// How many earlier identities of a session are remembered.
+const DISOWNED_MAX: usize = 8;
 
 /// A change of identity: what was `old` above the sequence `fork` is `new` from sequence 1 on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,8 +91,12 @@ impl Engine {
         }
         self.config.replica = new.clone();
         self.session_start = made;
-        self.is_alone = false;
-        self.own_writes = OwnWrites::new(made);
+        (self.is_alone, self.alone_until) = (false, made);
+        let former = std::mem::replace(&mut self.own_writes, OwnWrites::new(made));
+        self.disowned.push_back(Disowned { replica: old.clone(), fork, writes: former });
+        if self.disowned.len() > DISOWNED_MAX {
+            self.disowned.pop_front();
+        }
         let mut deps = self.vector.clone();
         deps.remove(&new);
         self.deps = Arc::new(deps);
@@ -121,6 +127,23 @@ impl Engine {
             after = *sequence;
             entities.extend(dots.into_iter().map(|(_, entity)| entity));
         }
+    }
+}
+
+/// What this replica wrote under an identity that it had before in this session.
+#[derive(Debug)]
+pub(crate) struct Disowned {
+    replica: ReplicaId,
+    fork: u64,
+    writes: OwnWrites,
+}
+
+impl Disowned {
+    /// Whether the event is one of the writes that go by another name here.
+    pub(crate) fn is_of(&self, event: &Event) -> bool {
+        event.dot.actor == self.replica
+            && event.dot.sequence > self.fork
+            && self.writes.is_stamped(event.dot.sequence, event.hlc)
     }
 }
 

@@ -87,6 +87,11 @@ impl OwnWrites {
         self.last = sequence;
     }
 
+    /// Whether the write is remembered, and was made then.
+    pub(crate) fn is_stamped(&self, sequence: u64, hlc: Hlc) -> bool {
+        self.stamp(sequence) == Some(hlc)
+    }
+
     /// When the write was made; `None` if it is not remembered.
     fn stamp(&self, sequence: u64) -> Option<Hlc> {
         let back = usize::try_from(self.last.checked_sub(sequence)?).ok()?;

@@ -125,14 +125,20 @@ impl Engine {
         }
         let was_diverged = known.is_some_and(|known| known.diverged);
         // Only of the same writes, by the same rules, is the same state to be expected.
-        let diverged = match heartbeat.vector == self.vector && !mismatched {
-            true => heartbeat.digest != self.digest().root(),
-            false => was_diverged,
-        };
-        if diverged && !was_diverged {
+        let is_telling = heartbeat.vector == self.vector && !mismatched;
+        let diverged = if is_telling { heartbeat.digest != self.digest().root() } else { was_diverged };
+        if is_telling && !diverged {
+            self.alone_until = self.session_start;
+        }
+        // On an old copy of its store this replica may have written as much again before it heard of anyone.
+        let is_suspect = is_telling && self.alone_until > self.session_start;
+        if diverged && !was_diverged && !is_suspect {
             self.notices.push(Notice::Diverged { replica: heartbeat.replica.clone() });
         }
         let mut lags = self.lags(&heartbeat, known, now_unix_ms);
+        if is_suspect {
+            self.fence(Dot::new(self.config.replica.clone(), self.alone_until));
+        }
         let patience_ms = u64::try_from(self.config.repair_after.as_millis()).unwrap_or(u64::MAX);
         // Whoever lacks what is below the floor cannot give anything before it has caught up.
         let is_able = heartbeat.vector.dominates(self.floor()) || mutated!(TakeFromBehind);

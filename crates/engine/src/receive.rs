@@ -26,7 +26,8 @@ pub enum Received {
     TurnedAway,
     /// It carries this replica's identity, but is not this replica's.
     Fenced,
-    /// It was admitted by a replica that lacked what everyone has applied by now. So it comes by repair instead.
+    /// It was admitted by a replica that lacked what everyone has applied by now, or by this replica under an identity that it
+    /// had before. So it comes by repair instead.
     BelowFloor,
     /// It, or another event of its message, has a CRDT to join of a kind or version that only a newer build knows.
     /// Nothing of the message was taken.
@@ -102,7 +103,10 @@ impl Engine {
         if own_elsewhere > self.vector.get(&self.config.replica) {
             self.fence(Dot::new(self.config.replica.clone(), own_elsewhere));
         }
-        if self.is_below_floor(&event, position) {
+        // What this replica wrote itself has another name here. Under the old one others may know something else, and whatever
+        // that is comes from them.
+        let is_disowned = self.disowned.iter().any(|disowned| disowned.is_of(&event));
+        if is_disowned || self.is_below_floor(&event, position) {
             self.counters.events_below_floor += 1;
             return Ok(Received::BelowFloor);
         }

@@ -77,6 +77,9 @@ impl Engine {
         self.clock = clock;
         self.vector.raise(dot.actor.clone(), sequence);
         self.own_writes.made(sequence, hlc);
+        if self.is_alone {
+            self.alone_until = sequence;
+        }
         self.place(record, &event);
         self.open.vector.insert(dot.actor.clone(), dot.sequence);
         self.open.local_events.push(event);

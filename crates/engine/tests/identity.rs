@@ -368,3 +368,145 @@ proptest! {
         all_writes_survive_twins(&steps);
     }
 }
+
+/// `a` has made one write that `b` has, and another one that its old copy, which is given, does not know of.
+fn old_copy() -> (Replica, Replica, Replica) {
+    let (mut a, mut b) = (replica("a"), replica("b"));
+    b.receive(&a.write("x", put(1), NOW).1, None, NOW);
+    let restored = copy(&a, 1);
+    b.receive(&a.write("x", put(2), NOW).1, None, NOW);
+    (a, b, restored)
+}
+
+fn renamed(replica: &Replica) -> Option<u64> {
+    replica.notices.iter().find_map(|notice| match notice {
+        Notice::Reincarnated { writes, .. } => Some(*writes),
+        _ => None,
+    })
+}
+
+#[test]
+fn whoever_wrote_as_much_again_on_an_old_copy_before_it_heard_of_anyone_finds_out_by_the_state_of_others() {
+    let (_, mut b, mut restored) = old_copy();
+    let mine = restored.write("mine", put(4), NOW).1;
+    assert_eq!(restored.engine.vector(), b.engine.vector());
+    let heartbeat = b.engine.heartbeat(None, NOW);
+    restored.engine.handle_heartbeat(heartbeat, NOW);
+    restored.flush(NOW);
+    assert!(restored.reincarnate_if_fenced(7, NOW));
+    assert_eq!(renamed(&restored), Some(1));
+    // Under the old name it is nothing that others know.
+    assert_eq!(restored.receive(&mine, Some(1), NOW), Received::BelowFloor);
+    b.repair_from(&mut restored, 0, NOW, |_, _| {}).unwrap();
+    restored.repair_from(&mut b, 0, NOW, |_, _| {}).unwrap();
+    same_state(&restored, &b);
+    assert_eq!((b.read("x"), b.read("mine")), (Some(2.into()), Some(4.into())));
+}
+
+#[test]
+fn whoever_has_found_its_state_to_be_that_of_another_does_not_doubt_its_own_writes_any_more() {
+    let (mut a, mut b) = (replica("a"), replica("b"));
+    b.receive(&a.write("x", put(1), NOW).1, None, NOW);
+    let mut a = copy(&a, 1);
+    b.receive(&a.write("x", put(2), NOW).1, None, NOW);
+    let heartbeat = b.engine.heartbeat(None, NOW);
+    a.engine.handle_heartbeat(heartbeat.clone(), NOW);
+    let damaged = archipelago_proto::Heartbeat { digest: 7, beat: heartbeat.beat + 1, ..heartbeat };
+    a.engine.handle_heartbeat(damaged, NOW);
+    a.flush(NOW);
+    assert!(!a.engine.is_fenced());
+    assert!(a.notices.iter().any(|notice| matches!(notice, Notice::Diverged { .. })));
+}
+
+#[test]
+fn what_was_written_without_hearing_of_anyone_is_in_doubt_over_restarts() {
+    let (mut a, mut b, mut restored) = old_copy();
+    restored.write("mine", put(4), NOW);
+    let mut restored = restored.crash();
+    b.receive(&a.write("x", put(3), NOW).1, None, NOW);
+    let heartbeat = b.engine.heartbeat(None, NOW);
+    restored.engine.handle_heartbeat(heartbeat, NOW);
+    restored.flush(NOW);
+    assert!(restored.reincarnate_if_fenced(7, NOW));
+    assert_eq!(renamed(&restored), Some(1));
+}
+
+#[test]
+fn what_was_written_after_others_were_heard_of_is_not_in_doubt_after_a_restart() {
+    let (mut a, mut b) = (replica("a"), replica("b"));
+    a.write("x", put(1), NOW);
+    let mut a = copy(&a, 1);
+    a.write("x", put(2), NOW);
+    let heartbeat = b.engine.heartbeat(None, NOW);
+    a.engine.handle_heartbeat(heartbeat, NOW);
+    a.write("x", put(3), NOW);
+    let mut again = a.crash();
+    let dot = Dot::new(id("a"), 4);
+    let mut heartbeat = b.engine.heartbeat(None, NOW);
+    heartbeat.vector.raise(dot.actor.clone(), dot.sequence);
+    again.engine.handle_heartbeat(heartbeat, NOW);
+    again.flush(NOW);
+    assert!(again.reincarnate_if_fenced(7, NOW));
+    assert_eq!(renamed(&again), Some(0));
+}
+
+#[test]
+fn what_others_wrote_after_a_write_in_doubt_is_read_again() {
+    let (mut a, mut b, mut restored) = old_copy();
+    restored.write("mine", put(4), NOW);
+    // Its author has seen the other write of that name.
+    let after = b.write("y", put(5), NOW).1;
+    assert_eq!(restored.receive(&after, Some(1), NOW), Received::Applied);
+    b.receive(&a.write("x", put(3), NOW).1, None, NOW);
+    let heartbeat = b.engine.heartbeat(None, NOW);
+    restored.engine.handle_heartbeat(heartbeat, NOW);
+    restored.flush(NOW);
+    assert!(restored.reincarnate_if_fenced(7, NOW));
+    assert_eq!(restored.engine.vector().get(&id("b")), 0);
+    assert_eq!(restored.read("y"), Some(5.into()), "nothing is lost meanwhile");
+    assert_eq!(restored.receive(&after, Some(1), NOW), Received::Waits, "for what it was written after");
+    restored.repair_from(&mut b, 0, NOW, |_, _| {}).unwrap();
+    b.repair_from(&mut restored, 0, NOW, |_, _| {}).unwrap();
+    same_state(&restored, &b);
+}
+
+#[test]
+fn beside_a_twin_only_what_the_log_has_not_brought_back_gets_another_name() {
+    let mut a = replica("a");
+    let mut twin = copy(&a, 1);
+    let first = a.write("x", put(1), NOW).1;
+    a.write("y", put(2), NOW);
+    assert_eq!(a.receive(&first, Some(1), NOW), Received::Duplicate);
+    for _ in 0..3 {
+        let heartbeat = twin.engine.heartbeat(None, NOW);
+        a.engine.handle_heartbeat(heartbeat, NOW);
+    }
+    a.flush(NOW);
+    assert!(a.reincarnate_if_fenced(7, NOW));
+    assert_eq!(renamed(&a), Some(1));
+    assert_eq!(a.engine.vector().get(&id("a")), 1);
+}
+
+#[test]
+fn a_floor_that_was_found_under_another_identity_is_not_told() {
+    let mut a = replica("a");
+    let mut twin = copy(&a, 1);
+    a.write("x", archipelago_engine::Change::Delete, NOW);
+    for _ in 0..3 {
+        a.engine.announce(NOW).expect("a clock");
+        a.flush(NOW);
+        a.engine.heartbeat(None, NOW);
+    }
+    for _ in 0..3 {
+        let heartbeat = twin.engine.heartbeat(None, NOW);
+        a.engine.handle_heartbeat(heartbeat, NOW);
+    }
+    assert!(a.engine.is_fenced());
+    a.floor = None;
+    let new = reborn(7);
+    // Whatever was found is still to be told.
+    a.engine.heartbeat(None, NOW);
+    a.engine.reincarnate(new, &a.disk).expect("a sound disk");
+    a.flush(NOW);
+    assert_eq!(a.floor, None);
+}

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use archipelago_clock::VersionVector;
 use archipelago_conflict::Strategy;
+use archipelago_crdt::PnCounter;
 use archipelago_engine::{
     Change, Effect, EngineConfig, Giver, LocalWrite, Received,
     leader_follower::{Demand, History, Proposal, Proposer, Verdict},
@@ -49,6 +50,8 @@ fn schedule(mutation: Mutation) -> Option<Schedule> {
         Mutation::RepairPartly => repair_brings_everything,
         Mutation::PiecesAreWhole => what_changes_between_pieces_is_not_lost,
         Mutation::TakeBackSuperseded => what_was_superseded_does_not_come_back,
+        Mutation::KeepRemovedContent => what_a_crdt_held_before_it_was_removed_does_not_come_back,
+        Mutation::KeepUnmetWrites => what_never_met_a_reclaimed_removal_is_written_anew,
         Mutation::TakePartBelowFloor => a_part_of_a_state_that_forgot_removals_is_refused,
         Mutation::TakeFromBehind => a_giver_that_lacks_removals_is_refused,
         Mutation::ReclaimAtOnce => a_tombstone_stays_until_a_floor_covers_it,
@@ -116,8 +119,11 @@ fn versions(replica: &Replica, entity: &str) -> usize {
     replica.record(&entity.into()).map_or(0, |record| record.versions.len())
 }
 
+fn vector(of: &[(&str, u64)]) -> VersionVector {
+    of.iter().map(|(name, sequence)| (id(name), *sequence)).collect()
+}
+
 fn floor(of: &[(&str, u64)], seen: &[(&str, u64)]) -> Floor {
-    let vector = |of: &[(&str, u64)]| of.iter().map(|(name, sequence)| (id(name), *sequence)).collect();
     Floor { namespace: "ns".into(), replica: id("a"), vector: vector(of), seen: vector(seen) }
 }
 
@@ -343,6 +349,38 @@ fn a_part_of_a_state_that_forgot_removals_is_refused() -> bool {
     let vector: VersionVector = [(id("a"), 1)].into_iter().collect();
     let part = Giver { floor: vector.clone(), is_complete: false, ..giver(&lww("a"), vector) };
     b.engine.handle_delta(part, [], NOW, &b.disk).is_err()
+}
+
+fn what_a_crdt_held_before_it_was_removed_does_not_come_back() -> bool {
+    let counted = |by: u64| {
+        let mut counter = PnCounter::new();
+        counter.increment(id("a"), by).expect("a small number");
+        patch(&[("count", Some(counter))])
+    };
+    let [mut a, mut b] = ["a", "b"].map(|name| Replica::new(config(name, Strategy::CrdtMerge)));
+    b.receive(&a.write("x", counted(5), NOW).1, None, NOW);
+    a.write("x", Change::Delete, NOW);
+    a.engine.handle_floor(floor(&[("a", 2)], &[("a", 2)]), 1);
+    a.flush(NOW);
+    a.engine.reclaim(usize::MAX, NOW, &a.disk).expect("a sound disk");
+    a.flush(NOW);
+    a.write("x", counted(1), NOW);
+    let all = Giver { floor: vector(&[("a", 2)]), ..giver(&a, a.engine.vector().clone()) };
+    let given = [("x".into(), a.record(&"x".into()).expect("it is held"))];
+    b.engine.handle_delta(all, given, NOW, &b.disk).expect("all of it");
+    b.flush(NOW);
+    a.record(&"x".into()) == b.record(&"x".into())
+}
+
+fn what_never_met_a_reclaimed_removal_is_written_anew() -> bool {
+    let mut b = lww("b");
+    b.write("x", put(1), NOW);
+    let removed = vector(&[("a", 1)]);
+    let all = Giver { floor: removed.clone(), ..giver(&lww("a"), removed) };
+    b.engine.handle_delta(all, [], NOW, &b.disk).expect("all of it");
+    b.flush(NOW);
+    let record = b.record(&"x".into()).expect("it is held");
+    record.versions.iter().all(|version| version.dot.sequence == 2) && b.engine.vector().get(&id("b")) == 2
 }
 
 fn a_giver_that_lacks_removals_is_refused() -> bool {

@@ -253,8 +253,12 @@ pub(crate) fn put(batch: &mut Batch, commit: &Commit, replica: &ReplicaId, log: 
         batch.put(Table::Meta, HLC_CEILING_ROW, ceiling.bits().to_be_bytes().to_vec());
     }
     match commit.doubtful_above {
-        Some(Some(above)) => batch.put(Table::Meta, DOUBTFUL_ROW, above.to_be_bytes().to_vec()),
-        Some(None) => batch.remove(Table::Meta, DOUBTFUL_ROW),
+        Some(Some(above)) => {
+            batch.put(Table::Meta, DOUBTFUL_ROW, above.to_be_bytes().to_vec());
+        }
+        Some(None) => {
+            batch.remove(Table::Meta, DOUBTFUL_ROW);
+        }
         None => {}
     }
     if let Some(reincarnation) = &commit.reincarnation {

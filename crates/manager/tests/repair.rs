@@ -76,8 +76,8 @@ impl Road {
 
 #[async_trait]
 impl Pipeline for Road {
-    async fn open(&self) -> Result<LogState, PipelineError> {
-        self.inner.open().await
+    async fn open_above(&self, sequence: u64) -> Result<LogState, PipelineError> {
+        self.inner.open_above(sequence).await
     }
 
     async fn state(&self) -> Result<LogState, PipelineError> {

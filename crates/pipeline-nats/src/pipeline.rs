@@ -133,9 +133,9 @@ impl fmt::Debug for NatsPipeline {
 
 #[async_trait]
 impl Pipeline for NatsPipeline {
-    async fn open(&self) -> Result<LogState, PipelineError> {
+    async fn open_above(&self, sequence: u64) -> Result<LogState, PipelineError> {
         connection::check_version(&self.client)?;
-        self.stream.open(&self.config).await
+        self.stream.open(&self.config, sequence).await
     }
 
     async fn state(&self) -> Result<LogState, PipelineError> {

@@ -5,7 +5,8 @@ use std::{
 
 use archipelago_pipeline::{LogId, LogState, PipelineError};
 use async_nats::jetstream::{
-    self,
+    self, ErrorCode,
+    context::CreateStreamError,
     stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType},
 };
 
@@ -58,14 +59,20 @@ impl LogStream {
         LogStream { name: name.into(), subject_prefix: subject_prefix.into(), timeout, ..self.clone() }
     }
 
-    /// Makes the stream unless it exists, and checks that it can serve.
-    pub(crate) async fn open(&self, config: &NatsConfig) -> Result<LogState, PipelineError> {
+    /// Makes the stream, which then ends at `above`, unless it exists, and checks that it can serve.
+    pub(crate) async fn open(&self, config: &NatsConfig, above: u64) -> Result<LogState, PipelineError> {
         let wanted = match &self.origin {
-            None => self.wanted(config),
+            None => {
+                Config { first_sequence: (above > 0).then(|| above.saturating_add(1)), ..self.wanted(config) }
+            }
             Some(origin) => mirror::wanted(self, origin, config),
         };
         let call = async {
-            let made = self.context.get_or_create_stream(wanted.clone()).await;
+            let mut made = self.context.get_or_create_stream(wanted.clone()).await;
+            // Another one made it in between, and has it begin elsewhere.
+            if made.as_ref().is_err_and(exists) {
+                made = self.context.get_or_create_stream(wanted.clone()).await;
+            }
             made.map_err(|error| error::from_create_stream(&error, &self.name, &self.links, self.timeout))
         };
         let stream = self.links.request(self.role, call).await?;
@@ -187,6 +194,11 @@ fn state_of(info: &Info) -> LogState {
         last_sequence,
         mirror_lag: info.config.mirror.is_some().then(|| info.mirror.as_ref().map_or(0, |mirror| mirror.lag)),
     }
+}
+
+/// Whether there is a stream of that name with other settings.
+fn exists(error: &CreateStreamError) -> bool {
+    error::answer(error).is_some_and(|answer| answer.error_code() == ErrorCode::STREAM_NAME_EXIST)
 }
 
 /// Operators may size and replicate a log as they like, but not change what it is.

@@ -185,6 +185,26 @@ async fn a_mirror_of_what_the_log_was_is_refused_until_it_is_deleted() {
 }
 
 #[tokio::test]
+async fn a_mirror_goes_on_with_a_log_that_was_made_again_above_the_one_before() {
+    const ABOVE: u64 = 1_000_010;
+    let server = server().await;
+    let (origin, relayed) = (pipeline(&server).await, connect(config(&server).read_from(mirror(None))).await);
+    origin.open().await.expect("opening");
+    publish_all(&*origin, 0..10).await;
+    relayed.open().await.expect("opening the mirror");
+    caught_up(&*relayed, 10).await;
+    jetstream(&server).await.delete_stream(STREAM).await.expect("deleting the log");
+    origin.open_above(ABOVE).await.expect("opening anew");
+    publish_all(&*origin, 10..13).await;
+    let state = caught_up(&*relayed, ABOVE + 3).await;
+    assert_eq!(state, relayed.open_above(2 * ABOVE).await.expect("opening the mirror again"));
+    let mut subscription = relayed.subscribe(0).await.expect("subscribing");
+    expect_numbers(&mut *subscription, 0..13).await;
+    let mut subscription = relayed.subscribe(ABOVE + 1).await.expect("subscribing");
+    expect_numbers(&mut *subscription, 11..13).await;
+}
+
+#[tokio::test]
 async fn a_stream_that_mirrors_something_else_is_refused() {
     let server = server().await;
     let stream = async_nats::jetstream::stream::Config {

@@ -49,8 +49,8 @@ impl Faulty {
 
 #[async_trait]
 impl Pipeline for Faulty {
-    async fn open(&self) -> Result<LogState, PipelineError> {
-        self.inner.open().await
+    async fn open_above(&self, sequence: u64) -> Result<LogState, PipelineError> {
+        self.inner.open_above(sequence).await
     }
 
     async fn state(&self) -> Result<LogState, PipelineError> {

@@ -21,15 +21,15 @@ pub struct LogId {
     pub created_unix_ns: u64,
 }
 
-/// What a log holds at one moment. Sequences count messages, start at 1 and do not repeat within one [`LogId`],
-/// unless the broker loses the tail of the log ([`PipelineError::LogRegressed`]).
+/// What a log holds at one moment. Sequences count messages, start at 1 or [further on](Pipeline::open_above) and do not
+/// repeat within one [`LogId`], unless the broker loses the tail of the log ([`PipelineError::LogRegressed`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogState {
     /// The identity of the log.
     pub id: LogId,
     /// The sequence of the oldest message still held; `last_sequence + 1` if there is none.
     pub first_sequence: u64,
-    /// The sequence of the newest message ever appended; 0 if there was none.
+    /// The sequence of the newest message ever appended; the one before the first if there was none.
     pub last_sequence: u64,
     /// If this is a mirror of the log, how many messages it has yet to get, as far as it knows. `None` if it is the log
     /// itself.
@@ -133,9 +133,20 @@ pub enum PipelineStatus {
 pub trait Pipeline: Debug + Send + Sync + 'static {
     /// Makes the log exist as configured, and tells what it holds.
     ///
-    /// Only this call creates a log; the others fail with [`PipelineError::LogMissing`] if it is gone, so that a
-    /// broker that lost everything is noticed instead of being papered over.
-    async fn open(&self) -> Result<LogState, PipelineError>;
+    /// Only this call and [`open_above`](Self::open_above) create a log; the others fail with
+    /// [`PipelineError::LogMissing`] if it is gone, so that a broker that lost everything is noticed instead of being
+    /// papered over.
+    async fn open(&self) -> Result<LogState, PipelineError> {
+        self.open_above(0).await
+    }
+
+    /// The same, but a log that is made takes no sequence up to and including `sequence`: it ends there, as if it had held
+    /// as many messages. A log that exists stays as it is, and a mirror begins where its origin does.
+    ///
+    /// Sequences alone do not tell a log from one of the same name that was deleted. Where there is
+    /// [`append`](Self::append), whoever makes a log in the place of another one makes it above all that writers of that
+    /// one may expect; else it comes to end where one of them thinks that it does.
+    async fn open_above(&self, sequence: u64) -> Result<LogState, PipelineError>;
 
     /// What the log holds now.
     async fn state(&self) -> Result<LogState, PipelineError>;
@@ -147,7 +158,8 @@ pub trait Pipeline: Debug + Send + Sync + 'static {
     async fn publish(&self, message: Outgoing) -> Result<PendingAck, PipelineError>;
 
     /// Compare-and-append: stores the payload only if `expected_last` is the last sequence of the log at that moment.
-    /// Never taken for a repeat of another: there is no message id.
+    /// Never taken for a repeat of another: there is no message id. Of a log that was made again in the meantime it is
+    /// refused only if that one begins [above](Self::open_above).
     ///
     /// Returns once it is handed to the connection, in the order of the calls, and waits while too many acknowledgements
     /// are outstanding. So appends may be pipelined: the next may be sent at once and expect the

@@ -194,19 +194,10 @@ impl Node {
     }
 
     fn pull_from(&mut self, place: Option<Place>) {
-        let options = &self.shared.options;
         let random = StdRng::seed_from_u64(self.random.random());
-        let pipeline = self.shared.pipeline.clone();
         // Until it is opened nothing is known of the log.
         self.log = LogView::default();
-        self.puller = Some(Puller::start(
-            &self.shared.tasks,
-            pipeline,
-            place,
-            options.reconnect_base,
-            options.reconnect_cap,
-            random,
-        ));
+        self.puller = Some(Puller::start(&self.shared, place, random));
     }
 
     /// Adds what was brought to a group.
@@ -215,24 +206,27 @@ impl Node {
             Pulled::Message(message) => message,
             Pulled::Opened { log, after } => {
                 let place = Place { log: log.id.clone(), sequence: after };
-                // A mirror goes by another name, and has the same sequences. Of a log of which nothing was read yet it is not
-                // known what it holds.
+                // A mirror goes by another name, and has the same sequences.
                 let is_known = self.state.place().is_some_and(|known| {
-                    known.sequence == after
-                        && after > 0
-                        && (known.log == log.id || known.log.name != log.id.name)
+                    known.sequence == after && (known.log == log.id || known.log.name != log.id.name)
                 });
+                if is_known || after >= log.first_sequence {
+                    group.at(place);
+                } else {
+                    // Nothing of this log was read yet, so it is not known what it holds.
+                    group.nowhere();
+                }
                 if self.log.id.as_ref() != Some(&log.id) {
                     self.marks.clear();
                 }
                 self.reads_mirror = Some(log.mirror_lag.is_some());
+                self.shared.log_reaches(log.last_sequence);
                 self.log = LogView {
                     id: Some(log.id),
                     sequence: after,
                     entry: if is_known { group.history().index } else { 0 },
                     from_beginning: after < log.first_sequence,
                 };
-                group.at(place);
                 self.trouble(None);
                 return Ok(Taken::Fine);
             }
@@ -313,6 +307,7 @@ impl Node {
 
     fn done_with(&mut self, group: &mut Group, sequence: u64) {
         self.log.sequence = sequence;
+        self.shared.log_reaches(sequence);
         if let Some(place) = self.place() {
             group.at(place);
         }

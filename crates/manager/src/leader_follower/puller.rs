@@ -2,12 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use archipelago_pipeline::{Incoming, LogId, LogState, Pipeline, PipelineError, PipelineStatus};
+use archipelago_pipeline::{Incoming, LogId, LogState, PipelineError, PipelineStatus};
 use rand::{RngExt, rngs::StdRng};
 use tokio::{sync::mpsc, task::AbortHandle, time::Instant};
 
-use super::state::Place;
-use crate::turns::Tasks;
+use super::{shared::Shared, state::Place};
 
 /// How many messages are read ahead.
 const MESSAGES_MAX: usize = 64;
@@ -44,17 +43,10 @@ impl Drop for Puller {
 
 impl Puller {
     /// Begins at `place`, or at the beginning of the log if that is not a place in it.
-    pub(super) fn start(
-        tasks: &Tasks,
-        pipeline: Arc<dyn Pipeline>,
-        place: Option<Place>,
-        base: Duration,
-        cap: Duration,
-        random: StdRng,
-    ) -> Puller {
+    pub(super) fn start(shared: &Arc<Shared>, place: Option<Place>, random: StdRng) -> Puller {
         let (sender, pulled) = mpsc::channel(MESSAGES_MAX);
-        let task = Task { pipeline, place, sender, base, cap, random, failures: 0 };
-        Puller { pulled, task: tasks.spawn(task.run()).abort_handle() }
+        let task = Task { shared: shared.clone(), place, sender, random, failures: 0 };
+        Puller { pulled, task: shared.tasks.spawn(task.run()).abort_handle() }
     }
 
     /// What comes next. Cancel safe.
@@ -71,11 +63,9 @@ impl Puller {
 }
 
 struct Task {
-    pipeline: Arc<dyn Pipeline>,
+    shared: Arc<Shared>,
     place: Option<Place>,
     sender: mpsc::Sender<Pulled>,
-    base: Duration,
-    cap: Duration,
     random: StdRng,
     failures: u32,
 }
@@ -87,7 +77,7 @@ impl Task {
                 Ok(()) => return,
                 // Whoever leads puts back what it held. A mirror has nobody else who makes it.
                 Err(PipelineError::LogMissing { .. }) => {
-                    if let Err(error) = self.pipeline.open().await {
+                    if let Err(error) = self.shared.open_log().await {
                         if self.sender.send(Pulled::Down(error.to_string())).await.is_err() {
                             return;
                         }
@@ -107,10 +97,12 @@ impl Task {
 
     /// Longer after each failure; but a connection that comes back is used at once.
     async fn back_off(&mut self) {
-        let ceiling = self.base.saturating_mul(1 << self.failures.min(16)).min(self.cap);
+        let options = &self.shared.options;
+        let ceiling =
+            options.reconnect_base.saturating_mul(1 << self.failures.min(16)).min(options.reconnect_cap);
         self.failures += 1;
         let wait = ceiling.mul_f64(self.random.random_range(0.5..=1.0));
-        let mut status = self.pipeline.status();
+        let mut status = self.shared.pipeline.status();
         if *status.borrow_and_update() == PipelineStatus::Up {
             tokio::time::sleep(wait).await;
             return;
@@ -121,11 +113,11 @@ impl Task {
 
     /// Reads one log until it is no longer what it was. Returns once nobody takes what is brought.
     async fn pull(&mut self) -> Result<(), PipelineError> {
-        let state = self.pipeline.state().await?;
+        let state = self.shared.pipeline.state().await?;
         let after = self.start_in(&state).await?;
-        let mut subscription = self.pipeline.subscribe(after).await?;
+        let mut subscription = self.shared.pipeline.subscribe(after).await?;
         // After the subscription, so that no replacement of the log slips in between.
-        let state = same_log(&state.id, self.pipeline.state().await?)?;
+        let state = same_log(&state.id, self.shared.pipeline.state().await?)?;
         let log = state.id.clone();
         if self.sender.send(Pulled::Opened { log: state, after }).await.is_err() {
             return Ok(());
@@ -152,7 +144,7 @@ impl Task {
                     }
                 }
                 _ = watch.tick() => {
-                    let state = match self.pipeline.state().await {
+                    let state = match self.shared.pipeline.state().await {
                         Ok(state) => same_log(&log, state)?,
                         Err(error) if error.is_retryable() => continue,
                         Err(error) => return Err(error),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use archipelago_engine::leader_follower::{History, KeyRow};
-use archipelago_pipeline::{Pipeline, PipelineError};
+use archipelago_pipeline::{LogState, Pipeline, PipelineError};
 use archipelago_proto::{NodeAnswer, NodeBeat, NodeQuestion, NodeRole};
 use archipelago_store::{Store, StoreError, Table};
 use tokio::{
@@ -29,6 +29,12 @@ use crate::turns::Tasks;
 
 /// How many bytes an answer of another node may have: a page of the state is one row at least, however large.
 pub(super) const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// How far above the furthest known sequence a log begins that is made again: more messages than a leader appends that nobody
+/// has heard of for the while, and few enough for a mirror to pass over.
+const SEQUENCES_UNHEARD_MAX: u64 = 1_000_000;
+/// No log comes to so many messages; whoever tells of more is not believed.
+const FURTHEST_SEQUENCE_MAX: u64 = 1 << 62;
 
 /// What the tasks of one node share.
 #[derive(Debug)]
@@ -63,6 +69,8 @@ pub(crate) struct Shared {
     pub(super) sent: AtomicU64,
     /// The last message of the log, as far as this node knows while it leads.
     pub(super) log_end: AtomicU64,
+    /// The furthest sequence that this node knows of in any log of the namespace.
+    furthest_sequence: AtomicU64,
     pub(super) counters: Counters,
     /// `None` once the node is closed, so that listeners learn of it.
     notifications: RwLock<Option<broadcast::Sender<Notification>>>,
@@ -159,9 +167,26 @@ impl Shared {
             started: Instant::now(),
             sent: AtomicU64::new(0),
             log_end: AtomicU64::new(0),
+            furthest_sequence: AtomicU64::new(0),
             counters: Counters::default(),
             notifications: RwLock::new(Some(broadcast::Sender::new(crate::NOTIFICATIONS_MAX))),
             closing: CancellationToken::new(),
+        }
+    }
+
+    /// A log of the namespace reaches to this sequence, or did before it was deleted.
+    pub(super) fn log_reaches(&self, sequence: u64) {
+        if sequence <= FURTHEST_SEQUENCE_MAX {
+            self.furthest_sequence.fetch_max(sequence, Ordering::AcqRel);
+        }
+    }
+
+    /// Makes the log exist. One in the place of another begins where no leader before expects it to end: or what that one
+    /// appends would be taken, and acknowledged, although it counts for nobody.
+    pub(super) async fn open_log(&self) -> Result<LogState, PipelineError> {
+        match self.furthest_sequence.load(Ordering::Acquire) {
+            0 => self.pipeline.open().await,
+            furthest => self.pipeline.open_above(furthest + SEQUENCES_UNHEARD_MAX).await,
         }
     }
 
@@ -276,6 +301,7 @@ impl Shared {
             leader: standing.leader.map(|leader| leader.id),
             is_eligible: self.options.promotion_eligible && !standing.is_desynced,
             is_desynced: standing.is_desynced,
+            furthest_sequence: self.furthest_sequence.load(Ordering::Acquire),
         }
     }
 

@@ -91,6 +91,9 @@ impl Loaded {
     pub(super) fn into_state(self, shared: Arc<Shared>) -> State {
         let followers = self.row.followers.iter().map(Text::to_string).collect();
         shared.standing.send_modify(|standing| standing.followers = followers);
+        if let Some(place) = &self.row.place {
+            shared.log_reaches(place.sequence);
+        }
         State { shared, row: self.row }
     }
 }

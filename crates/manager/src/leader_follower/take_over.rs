@@ -139,6 +139,7 @@ impl Node {
                     leader: None,
                     is_eligible: false,
                     is_desynced: false,
+                    furthest_sequence: 0,
                 };
                 shared.peers().hear_answer(asked_at, beat);
             }
@@ -279,7 +280,7 @@ impl Node {
                 biased;
                 // A broker that does not answer must not keep a leader from noticing that it is none.
                 halt = self.halted(term) => return Ok(Err(halt)),
-                opened = self.shared.pipeline.open() => opened,
+                opened = self.shared.open_log() => opened,
             };
             let end = match opened {
                 Ok(end) => end,

@@ -123,6 +123,7 @@ fn hear_beat(shared: &Shared, from: &str, payload: Bytes) {
             is_news
         });
     }
+    shared.log_reaches(beat.furthest_sequence);
     let is_candidate = beat.role == NodeRole::Candidate;
     let is_new = shared.peers().hear(beat, Instant::now());
     if is_new || is_candidate {

@@ -1,7 +1,9 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use archipelago_manager::leader_follower::{LeaderFollowerManager, Notification, ReadConsistency, Write};
-use archipelago_pipeline::{Fault, MemoryBroker, MemoryConfig, Pipeline};
+use archipelago_manager::leader_follower::{
+    LeaderFollowerManager, Notification, ReadConsistency, Role, Write,
+};
+use archipelago_pipeline::{Fault, MemoryBroker, MemoryConfig, Pipeline, Switch};
 use archipelago_proto::{EntryBatch, Limits};
 use futures::FutureExt;
 
@@ -279,4 +281,37 @@ async fn a_node_that_applied_what_does_not_count_shows_none_of_it_to_who_asks_fo
         }
     }
     expect_equal(&nodes).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_deposed_leader_appends_to_a_log_that_was_made_again_is_not_acknowledged() {
+    let broker = MemoryBroker::default();
+    let log = broker.pipeline(NAMESPACE);
+    let switches = [(); 2].map(|()| Switch::new(Arc::new(broker.pipeline(NAMESPACE))));
+    let deposed = builder(&broker, "b").pipeline(switches[0].clone()).role(Role::Leader);
+    let deposed = deposed.start().await.expect("a node");
+    until("it leads", || deposed.is_leader()).await;
+    let leader = builder(&broker, "a").pipeline(switches[1].clone()).leader_id("b");
+    let leader = leader.start().await.expect("a node");
+    write_some(&deposed, 0, 10).await;
+    expect_equal(&[deposed.clone(), leader.clone()]).await;
+    // The next one lacks some, so that its log can come to be as long as the one before.
+    switches[1].cut();
+    write_some(&deposed, 10, 20).await;
+    switches[0].cut();
+    let end = log.state().await.expect("a log").last_sequence;
+    broker.delete_log(NAMESPACE);
+    switches[1].heal();
+    leader.promote().await.expect("it leads");
+    let mut number = 100;
+    while log.state().await.expect("it was made again").last_sequence < end {
+        write_some(&leader, number, number + 1).await;
+        number += 1;
+    }
+    switches[0].heal();
+    // Before it hears of the other one.
+    let written = deposed.write(Write::create("after", &1)).await;
+    expect_equal(&[deposed, leader.clone()]).await;
+    let found = leader.read::<u64>("after", ReadConsistency::Eventual).await.expect("it can be read");
+    assert!(written.is_err() || found.value == Some(1), "acknowledged, and lost: {written:?}");
 }

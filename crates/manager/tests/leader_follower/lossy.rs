@@ -50,8 +50,8 @@ impl Pipeline for Lossy {
             Err(_) => self.inner.lease(ttl).await,
         }
     }
-    async fn open(&self) -> Result<LogState, PipelineError> {
-        self.inner.open().await
+    async fn open_above(&self, sequence: u64) -> Result<LogState, PipelineError> {
+        self.inner.open_above(sequence).await
     }
     async fn state(&self) -> Result<LogState, PipelineError> {
         self.inner.state().await

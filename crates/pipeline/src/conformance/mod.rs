@@ -60,7 +60,9 @@ pub use peers::*;
 pub use publishing::*;
 pub use trimming::*;
 
-use crate::{Incoming, Outgoing, Pipeline, PipelineError, PipelineStatus, PublishAck, Subscription};
+use crate::{
+    Incoming, LogState, Outgoing, Pipeline, PipelineError, PipelineStatus, PublishAck, Subscription,
+};
 
 /// How long the suite waits for anything that must happen.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -109,6 +111,7 @@ macro_rules! conformance_tests {
             only_open_makes_a_log,
             a_deleted_log_is_missing,
             a_replaced_log_ends_its_subscriptions,
+            a_log_that_is_made_again_begins_above_what_writers_of_the_one_before_expect,
             a_position_beyond_the_end_is_a_regress,
             trimming_removes_up_to_there_and_keeps_sequences,
             trimming_nothing_changes_nothing,

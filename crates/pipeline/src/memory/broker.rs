@@ -250,14 +250,14 @@ impl BrokerState {
         self.slots.get_mut(namespace).expect("inserted above")
     }
 
-    /// Makes the log. Creation times strictly increase, so that no two logs share an identity.
-    pub(super) fn create_log(&mut self, name: &str, now: SystemTime) {
+    /// Makes the log, which ends at `sequence`. Creation times strictly increase, so that no two logs share an identity.
+    pub(super) fn create_log(&mut self, name: &str, sequence: u64, now: SystemTime) {
         let now_ns = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let now_ns = u64::try_from(now_ns).unwrap_or(u64::MAX);
         self.created_unix_ns_latest = now_ns.max(self.created_unix_ns_latest + 1);
         let id = LogId { name: name.to_owned(), created_unix_ns: self.created_unix_ns_latest };
         let slot = self.slot(name);
-        slot.log = Some(Log::new(id));
+        slot.log = Some(Log::new(id, sequence));
         slot.changed.send_replace(());
     }
 

@@ -35,10 +35,11 @@ pub(super) struct Entry {
 }
 
 impl Log {
-    pub(super) fn new(id: LogId) -> Log {
+    /// An empty one, which ends at `sequence`.
+    pub(super) fn new(id: LogId, sequence: u64) -> Log {
         Log {
             id,
-            first_sequence: 1,
+            first_sequence: sequence.saturating_add(1),
             messages: VecDeque::new(),
             seen: HashMap::new(),
             seen_order: VecDeque::new(),

@@ -157,12 +157,12 @@ fn stopped() -> PipelineError {
 
 #[async_trait]
 impl Pipeline for MemoryPipeline {
-    async fn open(&self) -> Result<LogState, PipelineError> {
+    async fn open_above(&self, sequence: u64) -> Result<LogState, PipelineError> {
         check_name(&self.namespace)?;
         let now = self.shared.now();
         let mut state = self.running()?;
         if state.slot(&self.namespace).log.is_none() {
-            state.create_log(&self.namespace, now);
+            state.create_log(&self.namespace, sequence, now);
         }
         state.slot(&self.namespace).log.as_ref().map(|log| log.state()).ok_or_else(|| self.missing())
     }

@@ -227,8 +227,8 @@ const CUT_OFF: &str = "cut off";
 
 #[async_trait]
 impl Pipeline for Switch {
-    async fn open(&self) -> Result<LogState, PipelineError> {
-        self.unless_cut(self.inner.open()).await
+    async fn open_above(&self, sequence: u64) -> Result<LogState, PipelineError> {
+        self.unless_cut(self.inner.open_above(sequence)).await
     }
 
     async fn state(&self) -> Result<LogState, PipelineError> {

@@ -48,6 +48,14 @@ pub struct NodeBeat {
     /// True if it lacks entries that the log no longer holds, and takes a whole state.
     #[serde(default)]
     pub is_desynced: bool,
+    /// The furthest sequence of the log that it knows of, be it of one that is gone; 0 if it knows of none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub furthest_sequence: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl NodeBeat {

@@ -153,6 +153,7 @@ fn beat() -> NodeBeat {
         leader: None,
         is_eligible: true,
         is_desynced: false,
+        furthest_sequence: 70_000,
     }
 }
 
@@ -187,6 +188,13 @@ fn a_beat_of_another_build_is_understood() {
     body.text("chain");
     body.binary(&(1u128 << 100).to_be_bytes());
     let message = envelope::seal(EnvelopeKind::NodeBeat, &body.into_vec());
-    let without = NodeBeat { address: None, leader: None, is_eligible: false, is_desynced: false, ..beat() };
+    let without = NodeBeat {
+        address: None,
+        leader: None,
+        is_eligible: false,
+        is_desynced: false,
+        furthest_sequence: 0,
+        ..beat()
+    };
     assert_eq!(NodeBeat::decode(message, &Limits::default()).expect("sound"), without);
 }

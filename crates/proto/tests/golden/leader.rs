@@ -77,6 +77,7 @@ fn version_1_node_beats() {
         leader: Some("us-east".into()),
         is_eligible: true,
         is_desynced: false,
+        furthest_sequence: 0,
     };
     let follower = NodeBeat {
         node: "eu-west".into(),
@@ -87,7 +88,10 @@ fn version_1_node_beats() {
         ..leader.clone()
     };
     let candidate = NodeBeat { role: NodeRole::Candidate, leader: None, ..leader.clone() };
-    for (name, beat) in [("leader", leader), ("follower", follower), ("candidate", candidate)] {
+    let sequence = NodeBeat { furthest_sequence: 1_000_312, ..leader.clone() };
+    let beats =
+        [("leader", leader), ("follower", follower), ("candidate", candidate), ("sequence", sequence)];
+    for (name, beat) in beats {
         let bytes = beat.encode();
         let golden = frozen(&format!("node-beat-{name}-v1.hex"), &bytes);
         assert_eq!(NodeBeat::decode(golden.clone(), &Limits::default()).unwrap(), beat);

@@ -22,6 +22,7 @@ pub(crate) enum Source<'a> {
     /// In an engine that runs, and in what it has stored.
     Running { engine: &'a Engine, rows: &'a Rows },
     /// In a store alone.
+    #[cfg_attr(not(feature = "managers"), expect(dead_code, reason = "only rehearsals look at stores"))]
     Stored { master: &'a StoredMaster, strategies: &'a StrategyTable },
 }
 

@@ -120,6 +120,7 @@ impl Node {
             self.store(leading)?;
             self.answer_refused(leading);
             self.shared.log_end.store(leading.expected, Ordering::Release);
+            self.shared.log_reaches(leading.expected);
         }
     }
 

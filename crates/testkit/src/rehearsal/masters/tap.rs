@@ -117,8 +117,8 @@ impl Tap {
 
 #[async_trait]
 impl Pipeline for Tap {
-    async fn open(&self) -> Result<LogState, PipelineError> {
-        self.way.and_back(self.inner.open()).await
+    async fn open_above(&self, sequence: u64) -> Result<LogState, PipelineError> {
+        self.way.and_back(self.inner.open_above(sequence)).await
     }
 
     async fn state(&self) -> Result<LogState, PipelineError> {
