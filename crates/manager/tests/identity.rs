@@ -21,7 +21,7 @@ async fn island_cut_off(broker: &MemoryBroker, name: &str, store: MemoryStore) -
     let link = Switch::new(Arc::new(broker.pipeline(NAMESPACE)));
     link.cut();
     let options = options(name, Strategy::Lww).heartbeat_interval(Duration::from_millis(20));
-    let master = options.store(store.clone()).pipeline(link.clone()).start().await.unwrap();
+    let master = options.store(store.clone()).pipeline(link.clone()).start().await.expect("it starts");
     Island { master, link, store }
 }
 

@@ -90,6 +90,11 @@ impl Entry {
             && (vector.contains(&self.dot) || self.former.iter().any(|dot| vector.contains(dot)))
     }
 
+    /// Whether it goes by this name, or did.
+    pub(crate) fn has_name(&self, dot: &Dot) -> bool {
+        self.dot == *dot || self.former.contains(dot)
+    }
+
     /// Whether its author had seen the other write.
     pub fn saw(&self, other: &Entry) -> bool {
         let names = std::iter::once(&other.dot).chain(&other.former);

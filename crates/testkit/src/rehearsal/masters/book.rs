@@ -3,13 +3,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use archipelago_clock::{Dot, Incarnation, ReplicaId, VersionVector};
 use archipelago_conflict::StrategyTable;
 use archipelago_proto::{Event, EventBatch, Limits, Op, Slot, decode_value};
-use archipelago_store::{Batch, Store, Table};
+use archipelago_store::{Store, Table};
 use bytes::Bytes;
 
-use super::platter::Platter;
+use super::{
+    anew::{self, Anew},
+    platter::{Platter, Stored},
+};
 use crate::{
     StoredMaster,
-    simulation::{Deed, Fate, Ledger, ledger::NewEntry},
+    simulation::{
+        Deed, Fate, Ledger,
+        ledger::{Entry, NewEntry},
+    },
 };
 
 /// The field by which an update of a CRDT is known again.
@@ -54,27 +60,29 @@ impl Book {
     }
 
     /// A batch was stored.
-    pub(super) fn stored(&mut self, host: usize, lineage: u64, batch: &Batch, platter: &Platter) {
-        let identity = batch
-            .changes()
-            .iter()
-            .find(|change| change.table == Table::Meta && &change.key[..] == b"identity");
-        let is_reincarnated =
-            identity.is_some() && platter.get(Table::Meta, b"hlc_ceiling").is_ok_and(|row| row.is_some());
-        if is_reincarnated {
-            self.reincarnated(lineage, platter);
-        }
-        for change in batch.changes().iter().filter(|change| change.table == Table::Outbox) {
-            match &change.value {
-                Some(message) => {
-                    let batch = EventBatch::decode(message.clone(), &Limits::default());
-                    for event in batch.expect("a master stores what it can read").events {
-                        self.wrote(host, lineage, &event);
-                    }
-                }
-                None if !is_reincarnated => self.left_outbox(lineage, &change.key, platter),
-                None => {}
+    pub(super) fn stored(&mut self, host: usize, stored: &Stored<'_>) {
+        let Stored { batch, replaced, platter, lineage } = stored;
+        let of_outbox = || batch.changes().iter().filter(|change| change.table == Table::Outbox);
+        for message in of_outbox().filter_map(|change| change.value.clone()) {
+            let batch = EventBatch::decode(message, &Limits::default());
+            for event in batch.expect("a master stores what it can read").events {
+                self.wrote(host, *lineage, &event);
             }
+        }
+        let before = identity(replaced.get(&Table::Meta).and_then(|rows| rows.get(&b"identity"[..])));
+        let now = identity(platter.get(Table::Meta, b"identity").ok().flatten().as_ref());
+        let renamed = before.zip(now.clone()).filter(|(before, now)| before != now);
+        if let Some((old, new)) = &renamed {
+            let fork = self.master(platter).map_or(0, |master| master.vector.get(old));
+            self.ledger.renamed(*lineage, old, fork, new);
+            self.renamed.push((old.clone(), fork));
+        } else {
+            for change in of_outbox().filter(|change| change.value.is_none()) {
+                self.left_outbox(*lineage, &change.key, platter);
+            }
+        }
+        if let Some(own) = now {
+            self.wrote_anew(&own, stored);
         }
     }
 
@@ -133,10 +141,8 @@ impl Book {
         let words: Vec<u64> =
             key.chunks(8).filter_map(|word| Some(u64::from_be_bytes(word.try_into().ok()?))).collect();
         let [incarnation, first, last] = words[..] else { return };
-        let Ok(Some(identity)) = platter.get(Table::Meta, b"identity") else { return };
-        let identity: Option<ReplicaId> =
-            std::str::from_utf8(&identity).ok().and_then(|text| text.parse().ok());
-        let Some(name) = identity else { return };
+        let row = platter.get(Table::Meta, b"identity").ok().flatten();
+        let Some(name) = identity(row.as_ref()) else { return };
         let incarnation = Incarnation::from_bits(incarnation);
         let origin = ReplicaId::new(name.name(), incarnation).expect("it has this name");
         for sequence in first..=last {
@@ -150,21 +156,29 @@ impl Book {
         }
     }
 
-    fn reincarnated(&mut self, lineage: u64, platter: &Platter) {
-        let master = match StoredMaster::read(platter, &self.strategies) {
-            Ok(master) => master.expect("it has an identity"),
-            Err(error) => return self.violates("store", error.to_string()),
-        };
-        let written = self.ledger.writes().iter().rev();
-        let name = master.replica.name();
-        let old = written
-            .map(|write| &write.dot.actor)
-            .filter(|actor| actor.name() == name && **actor != master.replica);
-        let olds: BTreeSet<ReplicaId> = old.cloned().collect();
-        for old in olds {
-            let fork = master.vector.get(&old);
-            self.ledger.renamed(lineage, &old, fork, &master.replica);
-            self.renamed.push((old, fork));
+    /// What a master wrote anew goes by another name from now on.
+    fn wrote_anew(&mut self, own: &ReplicaId, stored: &Stored<'_>) {
+        for Anew { entity, hlc, former, dot } in anew::in_commit(own, stored) {
+            let of_then = |write: &&Entry| write.hlc == hlc;
+            let written: Vec<&Entry> = self.ledger.of(&entity).filter(of_then).collect();
+            if written.iter().any(|write| write.has_name(&dot)) {
+                continue;
+            }
+            // What came and was written anew in one commit was never stored under its name before.
+            let former = former.or_else(|| written.first().map(|write| write.dot.clone()));
+            if let Some(former) = former {
+                self.ledger.rewritten(stored.lineage, &former, &dot);
+            }
+        }
+    }
+
+    fn master(&mut self, platter: &Platter) -> Option<StoredMaster> {
+        match StoredMaster::read(platter, &self.strategies) {
+            Ok(master) => master,
+            Err(error) => {
+                self.violates("store", error.to_string());
+                None
+            }
         }
     }
 
@@ -211,6 +225,10 @@ impl Book {
         }
         lost.len()
     }
+}
+
+fn identity(row: Option<&Bytes>) -> Option<ReplicaId> {
+    std::str::from_utf8(row?).ok()?.parse().ok()
 }
 
 /// How many fields there are at most.

@@ -1,6 +1,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
-use archipelago_clock::VersionVector;
+use archipelago_clock::{ReplicaId, VersionVector};
 use archipelago_manager::{self as manager, MultiMasterManager};
 use archipelago_pipeline::Switch;
 use tokio::time::Instant;
@@ -22,8 +22,8 @@ pub(super) struct Host {
     pub(super) standing: Standing,
     /// A copy of the disk, and of which line it is.
     pub(super) backup: Option<(Image, u64)>,
-    /// What its store had applied when it was looked at last, and of which lineage it was.
-    pub(super) seen: (u64, VersionVector),
+    /// What its store had applied when it was looked at last, of which lineage it was, and whose.
+    pub(super) seen: Option<(u64, ReplicaId, VersionVector)>,
     /// Its process is being started or closed.
     pub(super) is_busy: bool,
 }

@@ -10,10 +10,12 @@
 //! | `platter` | a disk: what is stored on it, what of that is synced, and how it fails |
 //! | `disk`, `tap` | the disk as one process has it; its way to the broker |
 //! | `book` | every write as disks and log have it, against which clients and stores are held |
+//! | `anew` | what a master gave another name, as its disk shows |
 //! | `client` | who writes, reads and resolves conflicts |
 //! | `faults` | what breaks |
 //! | `verdict` | what must hold, always and in the end |
 
+mod anew;
 mod book;
 mod client;
 mod disk;
@@ -83,7 +85,10 @@ async fn rehearse(world: Arc<World>) -> usize {
     clients.end().await;
     match world.settle(Instant::now() + LIVENESS_DEADLINE).await {
         Ok(()) => verdict::check(&world).await,
-        Err(reason) => world.book().violates("liveness", reason),
+        Err(reason) => {
+            world.book().violates("liveness", reason);
+            verdict::tell_difference(&world);
+        }
     }
     clients.operations()
 }

@@ -15,10 +15,21 @@ pub(super) type Image = BTreeMap<Table, BTreeMap<Bytes, Bytes>>;
 #[derive(Clone)]
 pub(super) struct Platter(Arc<Mutex<State>>);
 
+/// A batch that was stored.
+pub(super) struct Stored<'a> {
+    pub(super) batch: &'a Batch,
+    /// The rows that it changed, as they were before.
+    pub(super) replaced: Image,
+    /// Where it is stored.
+    pub(super) platter: &'a Platter,
+    /// Of which line of copies that is.
+    pub(super) lineage: u64,
+}
+
 /// Who notes what is stored.
 pub(super) trait Recorder: Send + Sync + 'static {
     /// This was stored on a disk that is its host's, and of this lineage.
-    fn stored(&self, host: usize, lineage: u64, batch: &Batch, platter: &Platter);
+    fn stored(&self, host: usize, stored: &Stored<'_>);
 }
 
 struct State {
@@ -130,6 +141,17 @@ impl Platter {
     }
 }
 
+/// The rows that a batch changes, as they are.
+fn replaced(rows: &Image, batch: &Batch) -> Image {
+    let mut replaced = Image::new();
+    for Change { table, key, .. } in batch.changes() {
+        if let Some(value) = rows.get(table).and_then(|rows| rows.get(key)) {
+            replaced.entry(*table).or_default().insert(key.clone(), value.clone());
+        }
+    }
+    replaced
+}
+
 fn apply(rows: &mut Image, batch: &Batch) {
     for Change { table, key, value } in batch.changes() {
         let rows = rows.entry(*table).or_default();
@@ -183,6 +205,7 @@ impl Store for Platter {
             }
             return Err(StoreError::Io { action: "commit a batch", source: reason.into() });
         }
+        let replaced = replaced(&state.rows, &batch);
         apply(&mut state.rows, &batch);
         state.since.push_back((batch.clone(), durability));
         if durability == Durability::Fsync {
@@ -191,7 +214,7 @@ impl Store for Platter {
         }
         let (host, lineage, recorder) = (state.host, state.lineage, state.recorder.clone());
         drop(state);
-        recorder.stored(host, lineage, &batch, self);
+        recorder.stored(host, &Stored { batch: &batch, replaced, platter: self, lineage });
         if let Some(dies) = dies {
             (dies.kill)();
             return Err(StoreError::Closed);

@@ -7,7 +7,7 @@ use crate::{
     StoredMaster,
     simulation::{
         Verdict,
-        checkers::{acknowledged, causality, convergence, state},
+        checkers::{Broken, acknowledged, causality, convergence, state},
         view::{IslandView, Source},
     },
 };
@@ -70,8 +70,12 @@ fn check_store(world: &World, at: usize) {
     let view = IslandView { source: Source::Stored { master: &master, strategies }, limits: &limits };
     let mut broken = Vec::new();
     let lineage = platter.lineage();
-    if seen.0 == lineage && master.vector.dominates(&seen.1) {
-        broken.extend(causality::check(&seen.1, &master.vector, &book.ledger).err());
+    // With its identity it may have given up what others wrote, until it has read that again.
+    let is_same = |(of, replica, _): &(u64, _, _)| *of == lineage && *replica == master.replica;
+    if let Some((.., seen)) = seen.filter(is_same)
+        && master.vector.dominates(&seen)
+    {
+        broken.extend(causality::check(&seen, &master.vector, &book.ledger).err());
     }
     for entity in world.scenario.simulated.entities() {
         broken.extend(state::check(&view, entity, &book.ledger).err());
@@ -82,7 +86,7 @@ fn check_store(world: &World, at: usize) {
     drop(book);
     let host = &mut world.hosts()[at];
     if host.platter.lineage() == lineage {
-        host.seen = (lineage, master.vector);
+        host.seen = Some((lineage, master.replica, master.vector));
     }
 }
 
@@ -117,13 +121,43 @@ pub(super) async fn check(world: &World) {
         }
         masters.push(master);
     }
+    hold_together(world, &masters, |verdict| {
+        vec![acknowledged::check(verdict), convergence::check(verdict, &world.scenario.simulated)]
+    });
+}
+
+/// The masters did not become equal. If all have applied the same, tells of what they have another state.
+pub(super) fn tell_difference(world: &World) {
+    let strategies = world.scenario.simulated.strategies();
+    let platters: Vec<_> = {
+        let hosts = world.hosts();
+        let members = hosts.iter().filter(|host| host.standing == Standing::Member);
+        members.map(|host| host.platter.clone()).collect()
+    };
+    let masters =
+        platters.iter().filter_map(|platter| StoredMaster::read(platter, strategies).ok().flatten());
+    let masters: Vec<StoredMaster> = masters.collect();
+    if masters.windows(2).all(|pair| pair[0].vector == pair[1].vector) {
+        hold_together(world, &masters, |verdict| {
+            vec![convergence::check(verdict, &world.scenario.simulated)]
+        });
+    }
+}
+
+/// Holds the masters against each other and what was written.
+fn hold_together(
+    world: &World,
+    masters: &[StoredMaster],
+    checks: impl FnOnce(&Verdict<'_>) -> Vec<Result<(), Broken>>,
+) {
+    let strategies = world.scenario.simulated.strategies();
     let limits = Limits::default();
     let islands = masters
         .iter()
         .map(|master| IslandView { source: Source::Stored { master, strategies }, limits: &limits });
     let mut book = world.book();
     let verdict = Verdict { islands: islands.collect(), ledger: &book.ledger, notes: &[] };
-    let broken = [acknowledged::check(&verdict), convergence::check(&verdict, &world.scenario.simulated)];
+    let broken = checks(&verdict);
     drop(verdict);
     for (checker, detail) in broken.into_iter().filter_map(Result::err) {
         book.violates(checker, detail);

@@ -7,7 +7,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use archipelago_clock::VersionVector;
 use archipelago_conflict::Strategy;
 use archipelago_manager::{MultiMasterManager, Notification, StartError};
 use archipelago_pipeline::{FaultRates, MemoryBroker, MemoryConfig, Switch, snapshots::MemorySnapshots};
@@ -20,7 +19,7 @@ use super::{
     book::Book,
     disk::Disk,
     host::{Host, HostClock, Life, Standing},
-    platter::{End, Image, Platter, Recorder},
+    platter::{End, Image, Platter, Recorder, Stored},
     scenario::{Scenario, Snapshots},
     tap::{Silence, Tap, Witness},
 };
@@ -68,8 +67,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 struct Clerk(Arc<Mutex<Book>>);
 
 impl Recorder for Clerk {
-    fn stored(&self, host: usize, lineage: u64, batch: &archipelago_store::Batch, platter: &Platter) {
-        lock(&self.0).stored(host, lineage, batch, platter);
+    fn stored(&self, host: usize, stored: &Stored<'_>) {
+        lock(&self.0).stored(host, stored);
     }
 }
 
@@ -190,7 +189,7 @@ impl World {
         let platter = self.platter(at, copy);
         hosts.push(Host {
             name,
-            seen: (platter.lineage(), VersionVector::new()),
+            seen: None,
             platter,
             clock: HostClock::new(self.began),
             life: None,
