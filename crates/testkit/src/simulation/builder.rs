@@ -31,7 +31,7 @@ use super::{
 ///     .writes(40)
 ///     .invariant("no score is lost", |verdict| {
 ///         let best = verdict.acknowledged().filter_map(Value::as_int).max();
-///         let shown = |island| verdict.islands()[island].read("scores/ada").and_then(|value| value.as_int());
+///         let shown = |island: usize| verdict.islands()[island].read("scores/ada").and_then(|value| value.as_int());
 ///         match (0..verdict.islands().len()).find(|island| shown(*island) < best) {
 ///             Some(island) => Err(format!("{:?} instead of {best:?}", shown(island))),
 ///             None => Ok(()),
