@@ -196,7 +196,7 @@ impl Voyage {
             history: BTreeMap::new(),
             known: Vec::new(),
         };
-        voyage.note().await;
+        voyage.note().await?;
         Ok(voyage)
     }
 
@@ -232,9 +232,8 @@ impl Voyage {
             }
         }
         // What follows by itself, such as reclaiming, is over once this is answered.
-        self.master.state_digest().await.expect("open");
-        self.note().await;
-        Ok(())
+        self.master.state_digest().await.map_err(|_| StoreFailed)?;
+        self.note().await
     }
 
     async fn restart(&mut self) -> Result<(), StoreFailed> {
@@ -287,7 +286,7 @@ impl Voyage {
     }
 
     /// Takes down what there is now, and that it fits together.
-    async fn note(&mut self) {
+    async fn note(&mut self) -> Result<(), StoreFailed> {
         let stored = StoredMaster::read(&*self.store, &strategies()).expect("consistent").expect("not empty");
         self.history.extend(
             stored
@@ -296,10 +295,11 @@ impl Voyage {
                 .chain(&self.outbox_of_peer())
                 .map(|event| (event.dot.clone(), event.clone())),
         );
-        let (vector, digest) = self.master.state_digest().await.expect("open");
+        let (vector, digest) = self.master.state_digest().await.map_err(|_| StoreFailed)?;
         let replica = self.master.master_id();
         let tombstones = rows(&*self.store, Table::Tombstones);
         self.known.push(Known { replica, vector, digest, tombstones });
+        Ok(())
     }
 
     /// Checks what is left in a store: it is what the master was after one of these steps.
