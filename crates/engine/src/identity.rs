@@ -8,13 +8,10 @@
 //! applied any more, and is read again behind what stands under the old name elsewhere. What of it is live here becomes a
 //! write of the new identity as well: should it be nowhere else, it is not lost, and else it stands beside itself.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use archipelago_clock::{Dot, ReplicaId};
-use archipelago_proto::{EntityId, Event, Record};
+use archipelago_proto::{Event, Record};
 
 use crate::{
     Engine, Notice, ReadError, Records,
@@ -23,8 +20,6 @@ use crate::{
     own_writes::{Doubt, OwnWrites},
 };
 
-/// How many dots of the index are looked at at a time.
-const DOTS_PAGE: usize = 256;
 /// How many earlier identities of a session are remembered.
 const DISOWNED_MAX: usize = 8;
 
@@ -111,22 +106,6 @@ impl Engine {
         self.notices.push(Notice::Reincarnated { old: old.clone(), new: new.clone(), writes: last - fork });
         self.open.reincarnation = Some(Reincarnation { old, fork, new });
         Ok(())
-    }
-
-    /// Every entity in which a write of `origin` above `after` is live.
-    fn entities_above(
-        &self,
-        origin: &ReplicaId,
-        mut after: u64,
-        records: &dyn Records,
-    ) -> Result<BTreeSet<EntityId>, ReadError> {
-        let mut entities = BTreeSet::new();
-        loop {
-            let dots = self.live_dots(origin, after, DOTS_PAGE, records)?;
-            let Some((sequence, _)) = dots.last() else { return Ok(entities) };
-            after = *sequence;
-            entities.extend(dots.into_iter().map(|(_, entity)| entity));
-        }
     }
 }
 

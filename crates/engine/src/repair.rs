@@ -264,16 +264,26 @@ impl Engine {
     fn live_entities(&self, records: &dyn Records) -> Result<BTreeSet<EntityId>, ReadError> {
         let open = self.open.entities().filter(|(_, record)| !record.versions.is_empty());
         let mut entities: BTreeSet<EntityId> = open.map(|(entity, _)| entity.clone()).collect();
-        for (origin, last) in self.vector.iter() {
-            let mut after = 0;
-            while after < last {
-                let dots = self.live_dots(origin, after, DOTS_PAGE, records)?;
-                let Some((greatest, _)) = dots.last() else { break };
-                after = *greatest;
-                entities.extend(dots.into_iter().map(|(_, entity)| entity));
-            }
+        for (origin, _) in self.vector.iter() {
+            entities.extend(self.entities_above(origin, 0, records)?);
         }
         Ok(entities)
+    }
+
+    /// Every entity in which the store has a live write of `origin` above `after`.
+    pub(crate) fn entities_above(
+        &self,
+        origin: &ReplicaId,
+        mut after: u64,
+        records: &dyn Records,
+    ) -> Result<BTreeSet<EntityId>, ReadError> {
+        let mut entities = BTreeSet::new();
+        loop {
+            let dots = self.live_dots(origin, after, DOTS_PAGE, records)?;
+            let Some((greatest, _)) = dots.last() else { return Ok(entities) };
+            after = *greatest;
+            entities.extend(dots.into_iter().map(|(_, entity)| entity));
+        }
     }
 
     fn merge(&mut self, entity: EntityId, ours: Record, theirs: Record, meeting: Meeting<'_>) {
