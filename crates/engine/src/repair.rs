@@ -327,6 +327,7 @@ impl Engine {
         let is_reclaimed = |version: &&Version| {
             version.body == Body::Tombstone
                 && self.reclaimed().contains(&version.dot)
+                && here.seen.contains(&version.dot)
                 && here.record.versions.iter().all(|held| held.dot != version.dot)
         };
         record.versions.extend(there.record.versions.iter().filter(is_reclaimed).cloned());

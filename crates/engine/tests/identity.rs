@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use archipelago_clock::{Dot, Incarnation, ReplicaId};
 use archipelago_conflict::Strategy;
-use archipelago_engine::{DeltaError, EngineConfig, Notice, Received, WriteError};
-use archipelago_proto::Event;
+use archipelago_engine::{Change, DeltaError, EngineConfig, Notice, Received, WriteError};
+use archipelago_proto::{Event, Floor};
 use proptest::prelude::{Strategy as _, *};
 use support::{Replica, config, giver, id, put};
 
@@ -491,7 +491,7 @@ fn beside_a_twin_only_what_the_log_has_not_brought_back_gets_another_name() {
 fn a_floor_that_was_found_under_another_identity_is_not_told() {
     let mut a = replica("a");
     let mut twin = copy(&a, 1);
-    a.write("x", archipelago_engine::Change::Delete, NOW);
+    a.write("x", Change::Delete, NOW);
     for _ in 0..3 {
         a.engine.announce(NOW).expect("a clock");
         a.flush(NOW);
@@ -523,4 +523,31 @@ fn of_two_writes_of_one_name_the_first_in_the_log_counts_though_the_second_could
     assert_eq!(c.receive(&second, Some(2), NOW), Received::Duplicate);
     assert_eq!(c.receive(&before, Some(3), NOW), Received::Applied);
     assert_eq!((c.read("x"), c.read("y")), (Some(2.into()), None));
+}
+
+/// A floor covers a removal by a replica that was renamed since, so that it has to be applied here again.
+#[test]
+fn a_removal_that_is_reclaimed_here_and_lacking_again_is_taken_once() {
+    let manual = |name| Replica::new(config(name, Strategy::Manual));
+    let (mut a, mut b) = (manual("a"), manual("b"));
+    let removal = a.write("x", Change::Delete, NOW).1;
+    b.write("x", put(1), NOW);
+    b.receive(&removal, None, NOW);
+    let vector = a.engine.vector().clone();
+    a.engine.handle_floor(
+        Floor { namespace: "ns".into(), replica: id("b"), vector: vector.clone(), seen: vector },
+        1,
+    );
+    a.flush(NOW);
+    assert!(
+        a.engine.reclaim(9, NOW + 60_000, &a.disk).is_ok() && a.engine.reclaimed().contains(&removal.dot)
+    );
+    a.flush(NOW);
+    a.engine.reincarnate(reborn(7), &a.disk).expect("a sound disk");
+    a.flush(NOW);
+    assert!(!a.engine.vector().contains(&removal.dot));
+    a.repair_from(&mut b, 0, NOW, |_, _| {}).unwrap();
+    let live: Vec<Dot> =
+        a.record(&"x".into()).unwrap().versions.into_iter().map(|version| version.dot).collect();
+    assert_eq!(live, [removal.dot, Dot::new(id("b"), 1)]);
 }
