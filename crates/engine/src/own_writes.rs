@@ -27,8 +27,8 @@ pub(crate) struct OwnWrites {
     ahead: BTreeSet<u64>,
     /// Of each other replica the first write that is applied here and was admitted after one of these.
     after: BTreeMap<ReplicaId, u64>,
-    /// The same of those that were not confirmed then.
-    after_unconfirmed: BTreeMap<ReplicaId, u64>,
+    /// The same of those that were not confirmed then, with the last of these that it came after.
+    after_unconfirmed: BTreeMap<ReplicaId, (u64, u64)>,
 }
 
 /// From where on writes of this replica, and what others wrote after them, may be something else elsewhere.
@@ -65,7 +65,7 @@ impl OwnWrites {
             self.after.insert(by.actor.clone(), by.sequence);
         }
         if seen > self.confirmed.max(session_start) && !self.after_unconfirmed.contains_key(&by.actor) {
-            self.after_unconfirmed.insert(by.actor.clone(), by.sequence);
+            self.after_unconfirmed.insert(by.actor.clone(), (by.sequence, seen));
         }
     }
 
@@ -76,7 +76,13 @@ impl OwnWrites {
 
     /// What is in doubt if another process writes under the same names: all that did not come first in the log.
     pub(crate) fn doubt_beside_twin(&self, session_start: u64) -> Doubt {
-        Doubt { fork: self.confirmed.max(session_start), after: self.after_unconfirmed.clone() }
+        // Of one that came after a write which has been confirmed since, it is not known from where on it is in doubt; and
+        // confirmed writes may have come after it.
+        if self.after_unconfirmed.values().any(|(_, seen)| *seen <= self.confirmed) {
+            return self.doubt(session_start);
+        }
+        let after = self.after_unconfirmed.iter().map(|(replica, (first, _))| (replica.clone(), *first));
+        Doubt { fork: self.confirmed.max(session_start), after: after.collect() }
     }
 
     pub(crate) fn made(&mut self, sequence: u64, hlc: Hlc) {
@@ -137,7 +143,32 @@ impl Engine {
 
 #[cfg(test)]
 mod tests {
+    use archipelago_clock::Incarnation;
+
     use super::*;
+
+    #[test]
+    fn what_is_in_doubt_beside_a_twin_is_closed_under_what_came_after_it() {
+        let other = ReplicaId::new("b", Incarnation::from_bits(1)).expect("a legal name");
+        let mut writes = OwnWrites::new(0);
+        for sequence in 1..=3 {
+            writes.made(sequence, Hlc::new(sequence, 0));
+        }
+        writes.followed(&Dot::new(other.clone(), 5), 2, 0);
+        writes.confirm(1);
+        let doubt = writes.doubt_beside_twin(0);
+        assert_eq!((doubt.fork, doubt.after.get(&other)), (1, Some(&5)));
+        writes.confirm(2);
+        let doubt = writes.doubt_beside_twin(0);
+        assert_eq!(
+            (doubt.fork, doubt.after.get(&other)),
+            (0, Some(&5)),
+            "write 2 may have come after theirs"
+        );
+        writes.confirm(3);
+        let doubt = writes.doubt_beside_twin(0);
+        assert_eq!((doubt.fork, doubt.after.get(&other)), (3, None));
+    }
 
     #[test]
     fn the_latest_writes_are_remembered_and_no_others() {
