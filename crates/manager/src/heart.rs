@@ -49,9 +49,7 @@ impl Heart {
             let message_id = format!("floor-{:032x}", self.shared.random.word::<u128>());
             let origin = self.shared.replica().name().into();
             let publish = async {
-                self.emitted(last.sequence).await;
-                if self.shared.replica() != last.actor {
-                    // It may cover what has other names now, and is nowhere to be had under the old ones.
+                if !self.emitted(&last).await {
                     return Ok(None);
                 }
                 self.pipeline.publish(Outgoing { origin, message_id, payload }).await?.await.map(Some)
@@ -64,15 +62,20 @@ impl Heart {
         }
     }
 
-    /// This master's own writes up to this sequence are in the log. A floor must not overtake them: those that were
+    /// Waits until this master's own writes up to this one are in the log. A floor must not overtake them: those that were
     /// admitted without what it covers would count no more, and would have to come by repair.
-    async fn emitted(&self, sequence: u64) {
+    ///
+    /// False if this master took another identity: the floor may cover what has other names now, and is nowhere to be had
+    /// under the old ones.
+    async fn emitted(&self, last: &Dot) -> bool {
         let mut spread = self.shared.spread.subscribe();
-        let is_in_the_log = |spread: &Spread| {
-            spread.emitted >= sequence || metrics::value(&self.shared.counters.outbox_len) == 0
+        let is_over = |spread: &Spread| {
+            spread.replica != last.actor
+                || spread.emitted >= last.sequence
+                || metrics::value(&self.shared.counters.outbox_len) == 0
         };
         // Nobody else has the sender; should it be gone, so is this task.
-        let _ = spread.wait_for(is_in_the_log).await;
+        spread.wait_for(is_over).await.is_ok_and(|spread| spread.replica == last.actor)
     }
 
     async fn beat(&self) {
