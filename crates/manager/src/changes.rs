@@ -44,7 +44,7 @@ impl<'a> Changes<'a> {
             return Ok(None);
         }
         let mut piece = self.read().await?;
-        if self.index == 0 && !self.since.dominates(&piece.floor) {
+        if self.index == 0 && !self.since.is_empty() && !self.since.dominates(&piece.floor) {
             // Removals that are lacking there may be forgotten here: all of the state tells what is gone.
             (self.since, self.round_since) = (VersionVector::new(), VersionVector::new());
             piece = self.read().await?;
