@@ -31,7 +31,7 @@ enum End {
 impl Fetch<'_> {
     /// Nothing yet, of what this master lacks.
     pub(super) fn begin(&self) -> Staged<Round> {
-        // Whoever lacks something below a floor needs everything: what is not in it is gone.
+        // What is lacking below a floor is most likely reclaimed there, and then a part is of no use.
         let lacks = self.shared.is_below_floor.load(Ordering::Relaxed);
         self.begin_since(if lacks { VersionVector::new() } else { self.shared.vector.borrow().clone() })
     }

@@ -89,7 +89,7 @@ impl World<'_> {
         else {
             return;
         };
-        // Whoever lacks something below a floor needs everything: what is not in it is gone.
+        // What is lacking below a floor is most likely reclaimed there, and then a part is of no use.
         let lacks = !running.engine.vector().dominates(running.engine.floor());
         let since = if lacks { VersionVector::new() } else { running.engine.vector().clone() };
         running.fetch = Some(Fetch::begin(number, from, session, since));
