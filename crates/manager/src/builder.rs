@@ -178,6 +178,9 @@ impl MultiMasterBuilder {
 
     /// The crash that an acknowledged write survives. Default [`Durability::Fsync`], power loss; concurrent writers
     /// share one sync.
+    ///
+    /// With a weaker one nobody waits for the disk, and the store is synced before what was written leaves for other
+    /// masters: what they know of must not be forgotten here, or a later write would get its name.
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
         self
@@ -399,7 +402,12 @@ impl MultiMasterBuilder {
                     () = receiver.run(loaded.checkpoint) => {}
                 }
             });
-            let emitter = Emitter { shared: shared.clone(), pipeline: pipeline.clone(), stop: stop.clone() };
+            let emitter = Emitter {
+                shared: shared.clone(),
+                pipeline: pipeline.clone(),
+                durability: self.durability,
+                stop: stop.clone(),
+            };
             shared.tasks.spawn(emitter.run());
             let heart = Heart {
                 shared: shared.clone(),

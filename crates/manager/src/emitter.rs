@@ -3,7 +3,7 @@ use std::{collections::BTreeSet, ops::Bound, sync::Arc};
 use archipelago_engine::{mutated, pack};
 use archipelago_pipeline::{Outgoing, Pipeline, PipelineError, PipelineStatus};
 use archipelago_proto::{EventBatch, Limits};
-use archipelago_store::{Batch, Durability, Table};
+use archipelago_store::{Batch, Durability, StoreError, Table};
 use bytes::Bytes;
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio_util::sync::CancellationToken;
@@ -31,6 +31,8 @@ const ROWS_MAX: usize = 256;
 pub(crate) struct Emitter {
     pub(crate) shared: Arc<Shared>,
     pub(crate) pipeline: Arc<dyn Pipeline>,
+    /// That of the writes in the outbox.
+    pub(crate) durability: Durability,
     pub(crate) stop: CancellationToken,
 }
 
@@ -126,10 +128,14 @@ impl Emitter {
             {
                 from = parcel.rows.last().map_or(from, |last| Bound::Excluded(*last));
                 outstanding.extend(parcel.rows.first());
+                let publish = async {
+                    self.sync().await?;
+                    Ok::<_, Failure>(self.pipeline.publish(self.outgoing(&parcel)).await?)
+                };
                 let acknowledged = tokio::select! {
                     biased;
                     () = self.stop.cancelled() => return Ok(()),
-                    acknowledged = self.pipeline.publish(self.outgoing(&parcel)) => acknowledged?,
+                    acknowledged = publish => acknowledged?,
                 };
                 if mutated!(EmptyOutboxEarly) {
                     self.forget(&parcel)?;
@@ -164,6 +170,17 @@ impl Emitter {
                 () = grew => {}
             }
         }
+    }
+
+    /// Brings to the disk what is about to leave, whatever crash it was to survive until now. What others hear of must not
+    /// be forgotten here: another write would get its name.
+    async fn sync(&self) -> Result<(), StartError> {
+        let store = self.shared.store.clone();
+        if self.durability >= store.strongest_durability() {
+            return Ok(());
+        }
+        let synced = self.shared.tasks.blocking(move || store.commit(Batch::new(), Durability::Fsync)).await;
+        Ok(synced.map_err(|error| StoreError::Io { action: "sync", source: error.into() })??)
     }
 
     /// Everything before `start` is acknowledged.

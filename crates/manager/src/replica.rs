@@ -56,7 +56,7 @@ pub(crate) struct Replica {
     pub(crate) journal: Journal,
     pub(crate) unacknowledged: Vec<Unacknowledged>,
     pub(crate) unanswered: Vec<(Received, oneshot::Sender<Result<Received, ApplyError>>)>,
-    /// What had been applied when the store was last synced for a heartbeat.
+    /// What had been applied when the store was last synced for the ears of others.
     pub(crate) synced: VersionVector,
     pub(crate) inspections: Vec<oneshot::Sender<Inspection>>,
     pub(crate) beats: Vec<oneshot::Sender<Heartbeat>>,

@@ -97,16 +97,17 @@ impl Replica {
         self.engine.handle_heartbeat(heartbeat, self.clock.now_unix_ms());
     }
 
-    /// Brings to the disk what is stored: others will count on what a heartbeat says.
+    /// Brings to the disk what is stored, whatever crash writes are to survive: others will count on what they hear, and
+    /// what they hear of must not be forgotten here, or another write would get its name.
     pub(super) async fn sync(&mut self) {
-        let (store, durability) = (self.shared.store.clone(), self.durability);
+        let store = self.shared.store.clone();
         if self.failed.is_some()
             || self.synced == *self.engine.vector()
             || store.strongest_durability() == Durability::Memory
         {
             return;
         }
-        let synced = self.shared.tasks.blocking(move || store.commit(Batch::new(), durability)).await;
+        let synced = self.shared.tasks.blocking(move || store.commit(Batch::new(), Durability::Fsync)).await;
         match synced {
             Ok(Ok(())) => self.synced.clone_from(self.engine.vector()),
             Ok(Err(error)) => self.fail(error.to_string()),
@@ -116,7 +117,7 @@ impl Replica {
 
     /// What others asked for, now that all of it is stored.
     pub(super) async fn answer(&mut self) {
-        if !self.beats.is_empty() {
+        if !(self.beats.is_empty() && self.gives.is_empty() && self.captures.is_empty()) {
             self.sync().await;
         }
         for reply in self.inspections.drain(..).filter(|_| self.failed.is_none()) {
