@@ -91,7 +91,7 @@ impl Entry {
     }
 
     /// Whether it goes by this name, or did.
-    pub(crate) fn has_name(&self, dot: &Dot) -> bool {
+    pub fn has_name(&self, dot: &Dot) -> bool {
         self.dot == *dot || self.former.contains(dot)
     }
 

@@ -6,7 +6,6 @@ use archipelago_proto::{DeltaPiece, DeltaRequest, Heartbeat, LogPlace, Member, M
 
 use super::{Happening, World, process::Input};
 use crate::simulation::{
-    Durability,
     island::{Fetch, Standing},
     network::BROKER,
 };
@@ -28,9 +27,7 @@ impl World<'_> {
             self.leave(at, true);
         }
         // Others will count on what a heartbeat says.
-        if self.case.settings.durability == Durability::Fsync {
-            self.islands[at].disk.sync();
-        }
+        self.islands[at].disk.sync();
         let place = self.islands[at].running.as_ref().and_then(|running| {
             let reader = running.reader?;
             Some(LogPlace { created_unix_ns: reader.log, sequence: running.engine.checkpoint() })
@@ -137,6 +134,7 @@ impl World<'_> {
             return;
         }
         let is_newer = self.islands[at].is_newer_build && self.case.settings.old_builds > 0;
+        self.islands[at].disk.sync();
         let bytes_max = usize::try_from(request.bytes_max).unwrap_or(usize::MAX);
         let Some((engine, rows, now)) = self.process(at) else { return };
         let delta = engine.delta_since(&request.since, request.from.as_ref(), bytes_max, now, rows);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Happening, Standing, World, process::Input};
 use crate::simulation::{
-    Dice,
+    Dice, Durability,
     broker::{MessageId, Payload, Place},
     checkers::floors,
     disk::{Change, OutboxKey},
@@ -39,6 +39,10 @@ impl World<'_> {
             let Some((key, message)) = rows.find(|(key, _)| !running.in_flight.contains(key)) else { return };
             let (key, message) = (*key, message.clone());
             running.in_flight.insert(key);
+            if self.case.settings.durability == Durability::Os {
+                // What others hear of must not be forgotten here.
+                island.disk.sync();
+            }
             self.send(at, key, message);
         }
     }

@@ -56,6 +56,7 @@ enum Happening {
     FloorArrives { floor: Rc<Floor>, id: u64 },
     Acknowledged { island: usize, life: u64, key: OutboxKey },
     Retry { island: usize, life: u64, key: OutboxKey },
+    Emits { island: usize, life: u64 },
     Deliver { island: usize, life: u64 },
     Hear { island: usize, heartbeat: Rc<Heartbeat> },
     Gossip { island: usize, events: Rc<Vec<Event>>, is_newer: bool },
@@ -226,6 +227,7 @@ impl<'a> World<'a> {
                 self.emitted(island, key);
             }
             Happening::Retry { island, life, key } if self.lives(island, life) => self.retry(island, key),
+            Happening::Emits { island, life } if self.lives(island, life) => self.emit(island),
             Happening::Deliver { island, life } if self.lives(island, life) => self.deliver(island),
             Happening::Hear { island, heartbeat } => self.hear(island, &heartbeat),
             Happening::Gossip { island, events, is_newer } => self.gossip(island, &events, is_newer),

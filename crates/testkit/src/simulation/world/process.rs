@@ -4,6 +4,7 @@ use archipelago_engine::{Effect, Engine, Notice, Reincarnation, Restored};
 
 use super::{Happening, Standing, TICK_MS, World};
 use crate::simulation::{
+    Durability,
     checkers::Flushed,
     disk::{Change, Rows},
     island::{DiesInCommit, Running},
@@ -259,7 +260,7 @@ impl World<'_> {
         let island = &mut self.islands[at];
         let log = island.running.as_ref().and_then(|running| running.reader).map(|reader| reader.log);
         island.disk.change(Change::Commit { commit: commit.clone(), log });
-        if commit.must_last() && self.case.settings.durability == crate::simulation::Durability::Fsync {
+        if commit.must_last() && self.case.settings.durability == Durability::Fsync {
             island.disk.sync();
         }
         if let Some(Reincarnation { old, fork, new, .. }) = &commit.reincarnation {
@@ -282,7 +283,13 @@ impl World<'_> {
             self.trace.note(self.now_ms, || format!("{old} becomes {new}"));
         }
         if commit.has_local_writes() {
-            self.emit(at);
+            match self.case.settings.durability {
+                Durability::Fsync => self.emit(at),
+                Durability::Os => {
+                    let (life, takes_ms) = (self.islands[at].life, 1 + self.dice.below(SYNC_MS_MAX));
+                    self.agenda.put(self.now_ms + takes_ms, Happening::Emits { island: at, life });
+                }
+            }
         }
     }
 
@@ -346,3 +353,5 @@ impl World<'_> {
 /// At one of how many ticks some of what is stored is read again, and how many entities.
 const SCRUB_EVERY: u64 = 10;
 const SCRUBBED_AT_ONCE: usize = 4;
+/// How long it takes to sync what is to be sent.
+const SYNC_MS_MAX: u64 = 20;
