@@ -104,7 +104,7 @@ impl Engine {
         if !is_news(self.peers.get(&heartbeat.replica), &heartbeat) {
             return;
         }
-        self.join_members(heartbeat.members.iter().cloned(), now_unix_ms);
+        self.join_members(&heartbeat.members, now_unix_ms);
         self.is_alone = false;
         let own = &self.config.replica;
         let own_elsewhere = heartbeat.vector.get(own);

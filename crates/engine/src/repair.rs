@@ -255,7 +255,7 @@ impl Engine {
             }
         }
         self.take_reclaimed(&giver.floor);
-        self.join_members(giver.members, now_unix_ms);
+        self.join_members(&giver.members, now_unix_ms);
         self.heard_to_have(&giver.replica, &giver.vector);
         Ok(self.handle_tick(now_unix_ms, records)?)
     }
