@@ -92,6 +92,8 @@ pub(super) struct World<'a> {
     violation: Option<Violation>,
     fetches: u64,
     floors: u64,
+    /// What has been told to be stable by whoever knew of all replicas.
+    expected_floor: VersionVector,
     lineages: u64,
     sessions: u64,
     /// What turns of a workload noted of their writes.
@@ -121,6 +123,7 @@ impl<'a> World<'a> {
             violation: None,
             fetches: 0,
             floors: 0,
+            expected_floor: VersionVector::new(),
             lineages: 0,
             sessions: 0,
             notes: Vec::new(),
