@@ -165,25 +165,24 @@ impl World<'_> {
         let replica = self.islands[at].replica();
         self.trace.note(self.now_ms, || format!("{replica} tells the floor {:?}", floor.vector));
         self.check_floor(at, &floor);
-        if self.knows_everyone(at) {
-            self.expected_floor.merge(&floor.vector);
+        if !self.knows_everyone(at) {
+            self.hasty_floors.insert(self.floors);
         }
         // It must not overtake this replica's own writes: those that were admitted without what it covers would count no more.
         let own = self.islands[at].disk.rows.vector.get(self.islands[at].replica());
         if let Some(running) = &mut self.islands[at].running {
-            running.floor = Some((Rc::new(floor), own));
+            running.floor = Some((Rc::new(floor), self.floors, own));
         }
         self.send_floor(at);
     }
 
     /// Sends the floor that waits, once everything before it is in the log.
     fn send_floor(&mut self, at: usize) {
-        let id = self.floors;
         let island = &mut self.islands[at];
         let Some(running) = &mut island.running else { return };
         let is_clear =
             |last: u64| island.disk.rows.outbox.keys().next().is_none_or(|(_, first, _)| *first > last);
-        let Some((floor, _)) = running.floor.take_if(|(_, last)| is_clear(*last)) else { return };
+        let Some((floor, id, _)) = running.floor.take_if(|(_, _, last)| is_clear(*last)) else { return };
         match self.network.send(at, BROKER, self.now_ms) {
             Ok(journey) => {
                 for arrives_ms in [Some(journey.first_ms), journey.again_ms].into_iter().flatten() {
@@ -223,8 +222,17 @@ impl World<'_> {
         if !self.broker.is_up() {
             return;
         }
+        let vector = floor.vector.clone();
         let appended = self.broker.append(MessageId::Floor(id), Payload::Floor(floor), false, self.now_ms);
         if appended == Some(true) {
+            if self.hasty_floors.contains(&id) {
+                self.hasty_floor.merge(&vector);
+            } else {
+                // It covers those before it, by whomever they were.
+                let own =
+                    vector.iter().filter(|(replica, sequence)| self.hasty_floor.get(replica) < *sequence);
+                own.for_each(|(replica, sequence)| self.expected_floor.raise(replica.clone(), sequence));
+            }
             let last = self.broker.last();
             self.trace.note(self.now_ms, || format!("log: {last} is a floor"));
             self.wake_readers();
