@@ -195,6 +195,13 @@ impl LeaderFollowerBuilder {
         self
     }
 
+    /// How many requests of other nodes may be under way at a time: writes that they pass on, linearizable reads that they
+    /// ask about, and handing over. Further ones are refused at once, and can be tried again. Default 1,024.
+    pub fn requests_max(mut self, requests: usize) -> Self {
+        self.options.requests_max = requests.max(1);
+        self
+    }
+
     /// How many messages of up to 1,024 entries may be on their way to the log; what is written meanwhile is packed into
     /// the next one. Default 1: while one travels, the one before is being stored.
     ///
