@@ -15,6 +15,7 @@ use super::{
     metrics::add,
     node::{LogView, Next, Node, TermStart},
     puller::Pulled,
+    recovery::Wanted,
     shared::TailSpan,
 };
 
@@ -339,7 +340,7 @@ impl Node {
         if let Some(source) = self.source(told) {
             let reason =
                 format!("{source:?} has entries up to {told}, and its tail does not reach back to {have}");
-            self.resync(&reason).await?;
+            self.resync(&reason, Wanted::UpTo(told)).await?;
             return Ok(Told::TakesTheState { reason });
         }
         match self.shared.pipeline.state().await {
