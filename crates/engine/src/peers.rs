@@ -1,6 +1,6 @@
 //! What is known of other replicas, from what they say of themselves.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use archipelago_clock::{Dot, Hlc, ReplicaId};
 use archipelago_proto::{ENVELOPE_VERSION, Heartbeat, LogPlace};
@@ -32,7 +32,7 @@ pub(crate) struct Twin {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// The latest heartbeat.
-    pub heartbeat: Heartbeat,
+    pub heartbeat: Arc<Heartbeat>,
     /// When it was heard, by this replica's clock.
     pub heard_unix_ms: u64,
     /// Its state differs from this replica's although it has applied the same writes.
@@ -100,7 +100,8 @@ impl Engine {
     ///
     /// A writer of this replica's name that has written more than this replica fences it; other strategies than this
     /// replica's, and another state after the same writes, are [notices](Notice), each once until it changes.
-    pub fn handle_heartbeat(&mut self, heartbeat: Heartbeat, now_unix_ms: u64) {
+    pub fn handle_heartbeat(&mut self, heartbeat: impl Into<Arc<Heartbeat>>, now_unix_ms: u64) {
+        let heartbeat: Arc<Heartbeat> = heartbeat.into();
         if heartbeat.namespace != self.config.namespace || self.is_own_or_twin(&heartbeat) {
             return;
         }

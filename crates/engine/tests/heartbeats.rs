@@ -52,7 +52,7 @@ fn a_heartbeat_says_what_is_applied_and_counts_up() {
     b.hears(&second);
     let peers: Vec<_> = b.engine.peers().cloned().collect();
     assert_eq!(peers.len(), 1);
-    assert_eq!((&peers[0].heartbeat, peers[0].heard_unix_ms, peers[0].diverged), (&second, NOW, false));
+    assert_eq!((&*peers[0].heartbeat, peers[0].heard_unix_ms, peers[0].diverged), (&second, NOW, false));
     assert_eq!(b.alarms(), [""; 0]);
 }
 
@@ -128,7 +128,7 @@ fn late_heartbeats_and_those_of_other_namespaces_change_nothing_and_silent_incar
     let own = Heartbeat { replica: id("b"), ..late.clone() };
     b.hears(&own);
     let heard: Vec<_> = b.engine.peers().map(|peer| peer.heartbeat.clone()).collect();
-    assert_eq!(heard, std::slice::from_ref(&late));
+    assert_eq!(heard, [std::sync::Arc::new(late.clone())]);
     let reborn = ReplicaId::new("a", Incarnation::from_bits(2)).unwrap();
     let reborn = Heartbeat { replica: reborn, beat: 1, ..early };
     b.hears(&reborn);
@@ -136,7 +136,7 @@ fn late_heartbeats_and_those_of_other_namespaces_change_nothing_and_silent_incar
     let reborn = Heartbeat { beat: 2, ..reborn };
     b.engine.handle_heartbeat(reborn.clone(), NOW + 30_000);
     let heard: Vec<_> = b.engine.peers().map(|peer| peer.heartbeat.clone()).collect();
-    assert_eq!(heard, [reborn], "the one that is silent makes room");
+    assert_eq!(heard, [std::sync::Arc::new(reborn)], "the one that is silent makes room");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-use std::rc::Rc;
+use std::sync::Arc;
 
 use archipelago_clock::{ReplicaId, VersionVector};
 use archipelago_engine::{DeltaError, Giver};
@@ -33,7 +33,7 @@ impl World<'_> {
             Some(LogPlace { created_unix_ns: reader.log, sequence: running.engine.checkpoint() })
         });
         let Some((engine, _, now)) = self.process(at) else { return };
-        let heartbeat = Rc::new(engine.heartbeat(place, now));
+        let heartbeat = Arc::new(engine.heartbeat(place, now));
         self.steps += 1;
         for to in (0..self.islands.len()).filter(|to| *to != at) {
             if !self.broker.is_up() || !self.network.reaches(at, BROKER, self.now_ms) {
@@ -54,7 +54,7 @@ impl World<'_> {
         }
     }
 
-    pub(super) fn hear(&mut self, at: usize, heartbeat: &Heartbeat) {
+    pub(super) fn hear(&mut self, at: usize, heartbeat: &Arc<Heartbeat>) {
         if !self.islands[at].is_up() || self.is_slow(at) {
             return;
         }

@@ -20,6 +20,7 @@ pub(super) use process::Input;
 use std::{
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
+    sync::Arc,
 };
 
 use archipelago_clock::{Incarnation, ReplicaId, VersionVector};
@@ -61,7 +62,7 @@ enum Happening {
     Retry { island: usize, life: u64, key: OutboxKey },
     Emits { island: usize, life: u64 },
     Deliver { island: usize, life: u64 },
-    Hear { island: usize, heartbeat: Rc<Heartbeat> },
+    Hear { island: usize, heartbeat: Arc<Heartbeat> },
     Gossip { island: usize, events: Rc<Vec<Event>>, is_newer: bool },
     Asked { island: usize, by: usize, fetch: (u64, u64), request: Box<DeltaRequest> },
     Piece { island: usize, fetch: (u64, u64), piece: Box<DeltaPiece>, is_newer: bool },
