@@ -46,6 +46,8 @@ impl Served {
         let mut config = config(&folder, strategy);
         change(&mut config);
         let node = Node::start(config).await.expect("a node");
+        // Another test of this program may have been faster.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().timeout(DEADLINE).build().expect("a client");
         Served { node, client, folder }
     }
