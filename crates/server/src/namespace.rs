@@ -7,6 +7,7 @@ use archipelago::{
     manager::{CloseError, MultiMasterBuilder},
 };
 use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     config::{Config, Mode, NamespaceSection},
@@ -21,6 +22,7 @@ pub(crate) struct Namespace {
     pub(crate) running: Running,
     caught_up: watch::Receiver<bool>,
     failure: watch::Receiver<Option<String>>,
+    _waiting: AbortOnDropHandle<()>,
 }
 
 /// What runs, by mode. Each request says what it means for each of them.
@@ -55,14 +57,15 @@ impl Namespace {
         };
         let (is_caught_up, caught_up) = watch::channel(false);
         let waiting = running.clone();
-        tokio::spawn(async move {
+        // It holds the master: without the namespace nobody is to.
+        let waiting = AbortOnDropHandle::new(tokio::spawn(async move {
             let Running::MultiMaster(master) = waiting;
             if master.caught_up().await.is_ok() {
                 is_caught_up.send_replace(true);
             }
-        });
+        }));
         let failure = watch_failure(&running);
-        Ok(Namespace { options: options.clone(), running, caught_up, failure })
+        Ok(Namespace { options: options.clone(), running, caught_up, failure, _waiting: waiting })
     }
 
     /// Why it takes no more writes until the node is started again, if so.

@@ -9,4 +9,5 @@ mod entities;
 mod health;
 mod limits;
 mod support;
+mod tls;
 mod together;
