@@ -1,6 +1,7 @@
 //! Names of replicas and their text form.
 
 use archipelago_clock::{Incarnation, NAME_BYTES_MAX, ParseReplicaIdError, ReplicaId};
+use proptest::prelude::*;
 
 #[test]
 fn text_form_round_trips() {
@@ -36,5 +37,22 @@ fn names_that_cannot_be_a_subject_token_are_refused() {
     }
     for text in ["a", "a@", "a@12", "a@XYZ0000000000000", "@0000000000000000", "a@000000000000000A"] {
         assert!(text.parse::<ReplicaId>().is_err(), "{text}");
+    }
+}
+
+proptest! {
+    /// Names of few letters, shorter and longer than what is compared first of them.
+    #[test]
+    fn ids_are_ordered_and_equal_as_their_names_and_incarnations_are(
+        one in "[ab-]{1,10}", other in "[ab-]{1,10}", ending in "[ab]{0,3}", incarnations in (0u64..3, 0u64..3),
+    ) {
+        for other in [other, one.clone(), format!("{one}{ending}"), format!("aaaaaaaa{one}")] {
+            let left = ReplicaId::new(&one, Incarnation::from_bits(incarnations.0)).unwrap();
+            let right = ReplicaId::new(&other, Incarnation::from_bits(incarnations.1)).unwrap();
+            let (named_left, named_right) = ((one.as_str(), incarnations.0), (other.as_str(), incarnations.1));
+            prop_assert_eq!(left.cmp(&right), named_left.cmp(&named_right));
+            prop_assert_eq!(left == right, named_left == named_right);
+            prop_assert_eq!(left.cmp(&left.clone()), std::cmp::Ordering::Equal);
+        }
     }
 }

@@ -4,8 +4,6 @@ use archipelago_clock::{Hlc, ReplicaId, VersionVector};
 use archipelago_conflict::StrategyTable;
 use archipelago_proto::{Limits, Member, ReplicaTable};
 
-use crate::Settling;
-
 /// What an engine is told once.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
@@ -65,6 +63,4 @@ pub struct Restored {
     pub heard: BTreeMap<ReplicaId, VersionVector>,
     /// Below what no older write counts, and below what tombstones may be gone.
     pub floors: (VersionVector, VersionVector),
-    /// Below what tombstones can go, and what waits for that.
-    pub settling: Settling,
 }

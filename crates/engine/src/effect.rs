@@ -5,7 +5,7 @@ use archipelago_conflict::Attention;
 use archipelago_proto::{EntityId, Member, MemberState};
 use bytes::Bytes;
 
-use crate::{Clash, Reincarnation, Settling};
+use crate::{Clash, Reincarnation};
 
 /// What the engine wants done. Carry effects out in the order in which [`Engine::flush`](crate::Engine::flush) gives
 /// them; if a commit fails, drop the engine and start again from the store.
@@ -54,8 +54,6 @@ pub struct Commit {
     pub heard: Option<BTreeMap<ReplicaId, VersionVector>>,
     /// Below what no older write counts, and below what tombstones may be gone.
     pub floors: Option<(VersionVector, VersionVector)>,
-    /// Below what tombstones can go, and what waits for that; changes with `floors`.
-    pub settling: Option<Settling>,
     /// The replica has another identity from here on.
     pub reincarnation: Option<Reincarnation>,
     /// Above which own sequence writes are in doubt, if any, as [`Restored::doubtful_above`](crate::Restored).

@@ -181,7 +181,7 @@ impl Engine {
             members: Members::new(restored.members),
             announced_unix_ms: None,
             is_leaving: false,
-            floors: Floors::new(restored.floors.0, restored.floors.1, restored.heard, restored.settling),
+            floors: Floors::new(restored.floors.0, restored.floors.1, restored.heard),
             tombstones: 0,
             held: 0,
             twin: None,
@@ -227,7 +227,6 @@ impl Engine {
         }
         if std::mem::take(&mut self.open.floors) {
             commit.floors = Some((self.floor().clone(), self.reclaimed().clone()));
-            commit.settling = Some(self.floors.settling());
         }
         self.held = self.held.saturating_add_signed(commit.held);
         for tombstone in &commit.tombstones {

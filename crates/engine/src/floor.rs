@@ -8,8 +8,8 @@
 //! event meets the tombstone everywhere, behind it an event that could have met it counts nowhere, and comes by repair
 //! from its author instead, once that one has caught up. So who is a member decides only who need not go that way.
 //!
-//! Writes may also come by another road than the log: by repair, by import. So a floor says what its finder had applied, and
-//! nothing is forgotten for it before all of that is applied here, too, and has met what it met there.
+//! Writes may also come by another road than the log: by repair, by import. Nothing is taken that way from whoever lacks
+//! removals that are forgotten here, unless as a write that is made anew (`repair`).
 //!
 //! A heartbeat counts once this replica has applied all that it speaks of. So the writes of that member that are still to
 //! be applied here come after it.
@@ -26,13 +26,8 @@ use bytes::Bytes;
 
 use crate::{Change, Engine, ReadError, Records, entity, mutated, repair::DOTS_PAGE};
 
-/// How many floors wait to be settled; beyond that the oldest is left to the later ones.
-const UNSETTLED_MAX: usize = 64;
 /// For how long after a piece of a delta was given the next one is waited for.
 const GIVING_MS: u64 = 30_000;
-
-/// Below what tombstones can go, and floors for which that waits: each with what must be applied here first.
-pub type Settling = (VersionVector, Vec<(VersionVector, VersionVector)>);
 
 /// What is known of the floor and of what all have applied.
 #[derive(Debug, Default)]
@@ -42,15 +37,10 @@ pub(crate) struct Floors {
     /// Of each whose latest heartbeat does not count yet, the oldest of those that do not: counting waits for the latest
     /// only if that stands still.
     uncounted: BTreeMap<ReplicaId, VersionVector>,
-    /// The join of all floors that hold: events that were admitted without all of this do not count any more.
+    /// The join of all floors that hold: events that were admitted without all of this do not count any more, and
+    /// tombstones that it covers can go.
     held: VersionVector,
-    /// Floors of the log that hold, each with what its finder had applied: for them nothing is forgotten before that is
-    /// applied here as well. A write that met a tombstone there may come by another road than the log, and must meet it
-    /// here, too.
-    unsettled: Vec<(VersionVector, VersionVector)>,
-    /// Tombstones that this covers can go. Never more than `held`.
-    settled: VersionVector,
-    /// Tombstones that this covers may be gone here. Never more than `settled`.
+    /// Tombstones that this covers may be gone here. Never more than `held`.
     reclaimed: VersionVector,
     /// Tombstones may have come below what is held.
     is_due: bool,
@@ -82,15 +72,8 @@ impl Floors {
         held: VersionVector,
         reclaimed: VersionVector,
         counted: BTreeMap<ReplicaId, VersionVector>,
-        (mut settled, unsettled): Settling,
     ) -> Self {
-        settled.merge(&reclaimed);
-        Floors { held, settled, unsettled, reclaimed, counted, is_due: true, ..Floors::default() }
-    }
-
-    /// What is settled, and what waits to be.
-    pub(crate) fn settling(&self) -> Settling {
-        (self.settled.clone(), self.unsettled.clone())
+        Floors { held, reclaimed, counted, is_due: true, ..Floors::default() }
     }
 
     /// What everyone who was heard is known to have applied.
@@ -198,14 +181,10 @@ impl Engine {
             .is_some_and(|(first, _)| first == own);
         // A floor covers all floors before it. Whoever cannot cover one must catch up first.
         let is_able = self.vector.dominates(self.floor());
-        if is_first && is_able && !self.floors.settled.dominates(&stable) {
+        if is_first && is_able && !self.floor().dominates(&stable) {
             stable.merge(self.floor());
-            let floor = Floor {
-                namespace: self.config.namespace.clone(),
-                replica: own.clone(),
-                vector: stable,
-                seen: self.vector.clone(),
-            };
+            let floor =
+                Floor { namespace: self.config.namespace.clone(), replica: own.clone(), vector: stable };
             self.floors.told = Some(floor.encode());
         }
     }
@@ -218,7 +197,7 @@ impl Engine {
     pub fn handle_floor(&mut self, floor: Floor, position: u64) {
         let before = self.floors.coming.range(..position).next_back();
         let before = before.map_or(self.floor(), |(_, before)| &before.vector);
-        let is_news = floor.vector.dominates(before) && !self.floors.settled.dominates(&floor.vector);
+        let is_news = floor.vector.dominates(before) && !self.floor().dominates(&floor.vector);
         let is_ours = floor.namespace == self.config.namespace;
         if is_ours && is_news && !self.floors.coming.contains_key(&position) {
             self.progress.hold(position);
@@ -228,8 +207,7 @@ impl Engine {
         self.settle_floors();
     }
 
-    /// Lets the floors hold of which everything before them in the log is applied, and settles those of which everything
-    /// is that their finders had.
+    /// Lets the floors hold of which everything before them in the log is applied.
     pub(crate) fn settle_floors(&mut self) {
         while let Some((&position, _)) = self.floors.coming.first_key_value() {
             if self.progress.checkpoint() + 1 < position {
@@ -237,31 +215,16 @@ impl Engine {
             }
             let floor = self.floors.coming.remove(&position);
             self.progress.release(position);
-            if let Some(Floor { vector, seen, .. }) = floor {
-                self.raise_floor(&vector);
-                if self.floors.unsettled.len() == UNSETTLED_MAX {
-                    // Each covers those before it.
-                    self.floors.unsettled.remove(0);
-                }
-                self.floors.unsettled.push((vector, seen));
-                self.open.floors = true;
+            if let Some(floor) = floor {
+                self.raise_floor(&floor.vector);
             }
         }
-        let Floors { unsettled, settled, is_due, .. } = &mut self.floors;
-        unsettled.retain(|(floor, seen)| {
-            let settles = self.vector.dominates(seen) || mutated!(ReclaimUnsettled);
-            if settles && !settled.dominates(floor) {
-                settled.merge(floor);
-                *is_due = true;
-                self.open.floors = true;
-            }
-            !settles && !settled.dominates(floor)
-        });
     }
 
     pub(crate) fn raise_floor(&mut self, floor: &VersionVector) {
         if !self.floor().dominates(floor) {
             self.floors.held.merge(floor);
+            self.floors.is_due = true;
             self.open.floors = true;
         }
     }
@@ -297,7 +260,6 @@ impl Engine {
         self.raise_floor(floor);
         // The delta may hold tombstones that could go.
         self.floors.is_due = true;
-        self.floors.settled.merge(floor);
         if !self.floors.reclaimed.dominates(floor) {
             self.floors.reclaimed.merge(floor);
             self.open.floors = true;
@@ -320,8 +282,8 @@ impl Engine {
         if !self.floors.is_due || self.tombstones == 0 || self.floors.given_unix_ms.is_some_and(is_giving) {
             return Ok(0);
         }
-        let settled = if mutated!(ReclaimAtOnce) { &self.vector } else { &self.floors.settled };
-        let (floor, mut reclaimed) = (settled.clone(), 0);
+        let floor = if mutated!(ReclaimAtOnce) { &self.vector } else { self.floor() };
+        let (floor, mut reclaimed) = (floor.clone(), 0);
         for (replica, last) in floor.iter() {
             let Some(number) = self.replicas().number(replica) else { continue };
             let mut after = 0;

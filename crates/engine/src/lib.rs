@@ -110,7 +110,7 @@ pub use entity::{
 };
 pub use error::{ReadError, WriteError};
 pub use examine::{Comparison, DigestPage, Held, Theirs};
-pub use floor::{Reclaimable, Settling};
+pub use floor::Reclaimable;
 pub use identity::Reincarnation;
 pub use membership::MemberError;
 pub use mend::{Mend, Unmended};

@@ -21,14 +21,15 @@ impl Members {
         joined
     }
 
-    /// True if that changed anything.
-    fn join(&mut self, member: Member) -> bool {
-        let name = member.replica.name();
-        let is_news = self.0.get(name).is_none_or(|known| rank(&member) > rank(known));
-        if is_news {
-            self.0.insert(name.to_owned(), member);
+    fn join(&mut self, member: Member) {
+        if self.is_news(&member) {
+            self.0.insert(member.replica.name().to_owned(), member);
         }
-        is_news
+    }
+
+    /// Whether joining it changes anything.
+    fn is_news(&self, member: &Member) -> bool {
+        self.get(member.replica.name()).is_none_or(|known| rank(member) > rank(known))
     }
 
     fn get(&self, name: &str) -> Option<&Member> {
@@ -134,7 +135,7 @@ impl Engine {
                 MemberState::Joining if self.has_caught_up() => {
                     // It is a member for as long as before: who gave it up meanwhile did so later.
                     let active = Member { state: MemberState::Active, ..known.clone() };
-                    self.join_members([active], now_unix_ms);
+                    self.join_members([&active], now_unix_ms);
                     return Ok(());
                 }
                 MemberState::Joining => return Ok(()),
@@ -216,28 +217,34 @@ impl Engine {
             self.clock.observe(known.since);
         }
         let since = self.clock.tick(now_unix_ms)?;
-        self.join_members([Member { replica, state, since }], now_unix_ms);
+        self.join_members([&Member { replica, state, since }], now_unix_ms);
         Ok(())
     }
 
     /// Takes in what another replica knows of the members. What is stamped too far ahead is left, and comes again.
-    pub(crate) fn join_members(&mut self, members: impl IntoIterator<Item = Member>, now_unix_ms: u64) {
+    pub(crate) fn join_members<'m>(
+        &mut self,
+        members: impl IntoIterator<Item = &'m Member>,
+        now_unix_ms: u64,
+    ) {
         for member in members {
-            if self.due(member.since) > now_unix_ms {
+            if !self.members.is_news(member) || self.due(member.since) > now_unix_ms {
                 continue;
             }
-            let before =
-                self.members.get(member.replica.name()).map(|known| (known.replica.clone(), known.state));
-            let after = (member.replica.clone(), member.state);
+            let known = self.members.get(member.replica.name());
+            let is_told =
+                known.is_some_and(|known| (&known.replica, known.state) == (&member.replica, member.state));
             // Whatever a forger may say, there is a bound to it.
-            let has_room = before.is_some() || self.members.0.len() < self.config.limits.replicas_max;
-            if has_room && self.members.join(member) {
-                self.open.members = true;
-                // Whatever was found to be stable was found without this.
-                self.floors.take_told();
-                if before.as_ref() != Some(&after) {
-                    self.notices.push(Notice::Member { replica: after.0, state: after.1 });
-                }
+            if known.is_none() && self.members.0.len() >= self.config.limits.replicas_max {
+                continue;
+            }
+            self.members.join(member.clone());
+            self.open.members = true;
+            // Whatever was found to be stable was found without this.
+            self.floors.take_told();
+            if !is_told {
+                let (replica, state) = (member.replica.clone(), member.state);
+                self.notices.push(Notice::Member { replica, state });
             }
         }
     }

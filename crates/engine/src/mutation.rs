@@ -146,8 +146,6 @@ mutations! {
             "The stable cut does not wait for members that are joining: tombstones go that they do not have."
         CountHeartbeatsEarly "count-heartbeats-early"
             "A heartbeat counts before what it speaks of is applied: a member's writes that are still under way count as made without what it has."
-        ReclaimUnsettled "reclaim-unsettled"
-            "Tombstones go before all is applied here that had met them where the floor was found: what comes by repair does not meet them."
         IgnoreFloor "ignore-floor"
             "An event behind a floor counts although it was admitted without all below it: it does not meet the tombstones that are gone."
     }

@@ -11,6 +11,9 @@ use crate::{Engine, Notice, mutated};
 pub(crate) const SUCCESSION_MS: u64 = 30_000;
 /// How many heartbeats of another session of the own identity are more than a late echo of a dead one.
 const TWIN_BEATS: u64 = 3;
+/// By what factor another replica is given more time if it lacks removals that are forgotten here, and this one such that are
+/// forgotten there.
+const MUTUAL_PATIENCE: u64 = 8;
 
 /// The latest that was heard of each other replica.
 #[derive(Debug, Default)]
@@ -104,7 +107,7 @@ impl Engine {
         if !is_news(self.peers.get(&heartbeat.replica), &heartbeat) {
             return;
         }
-        self.join_members(heartbeat.members.iter().cloned(), now_unix_ms);
+        self.join_members(&heartbeat.members, now_unix_ms);
         self.is_alone = false;
         let own = &self.config.replica;
         let own_elsewhere = heartbeat.vector.get(own);
@@ -140,9 +143,14 @@ impl Engine {
             self.fence(Dot::new(self.config.replica.clone(), self.alone_until));
         }
         let patience_ms = u64::try_from(self.config.repair_after.as_millis()).unwrap_or(u64::MAX);
-        // Whoever lacks what is below the floor cannot give anything before it has caught up.
-        let is_able = heartbeat.vector.dominates(self.floor()) || mutated!(TakeFromBehind);
-        if is_able && lags.values().any(|(_, since)| now_unix_ms.saturating_sub(*since) >= patience_ms) {
+        // Whoever lacks removals that are forgotten here cannot give anything before it has caught up. If that is so of both,
+        // and for long, neither ever will.
+        let is_able = heartbeat.vector.dominates(self.reclaimed()) || mutated!(TakeFromBehind);
+        let is_mutual = !self.vector.dominates(&heartbeat.floor);
+        let patience_ms = if is_able { patience_ms } else { patience_ms.saturating_mul(MUTUAL_PATIENCE) };
+        if (is_able || is_mutual)
+            && lags.values().any(|(_, since)| now_unix_ms.saturating_sub(*since) >= patience_ms)
+        {
             let giver = (heartbeat.replica.clone(), heartbeat.session);
             self.repair_from.get_or_insert(giver);
             // Asked for once; should nothing come of it, the patience begins anew.

@@ -73,7 +73,7 @@ pub enum DeltaError {
         dot: Dot,
     },
     /// The giver has not applied all of which tombstones may be reclaimed here: it was given up, or never heard of. Worth
-    /// retrying once it has caught up.
+    /// retrying once it has caught up, which it can: nothing that this replica lacks is reclaimed there.
     #[error("{giver} lacks removals that everyone else has; it must catch up first")]
     GiverBehind {
         /// Who gives.
@@ -189,10 +189,11 @@ impl Engine {
             self.fence(dot.clone());
             return Err(DeltaError::Fenced { dot });
         }
-        if !giver.vector.dominates(self.floor()) && !mutated!(TakeFromBehind) {
+        let is_behind = !self.vector.dominates(&giver.floor);
+        let is_giver_behind = !giver.vector.dominates(self.reclaimed());
+        if is_giver_behind && !is_behind && !mutated!(TakeFromBehind) {
             return Err(DeltaError::GiverBehind { giver: giver.replica });
         }
-        let is_behind = !self.vector.dominates(&giver.floor);
         if is_behind && !giver.is_complete && !mutated!(TakePartBelowFloor) {
             return Err(DeltaError::Incomplete);
         }
@@ -230,12 +231,14 @@ impl Engine {
             merged.pop_last();
         }
         if is_behind {
-            let is_unknown = |version: &&Version| !giver.vector.contains(&version.dot);
-            let versions = merged.values().flat_map(|(ours, _)| &ours.versions);
-            let unknown = versions.filter(is_unknown).count() as u64;
-            self.vector.get(&own).checked_add(unknown).ok_or(ClockError::SequenceExhausted)?;
+            let versions =
+                merged.values().flat_map(|(ours, theirs)| ours.versions.iter().chain(&theirs.versions));
+            self.vector
+                .get(&own)
+                .checked_add(versions.count() as u64)
+                .ok_or(ClockError::SequenceExhausted)?;
         }
-        let meeting = Meeting { giver: &giver.vector, is_behind };
+        let meeting = Meeting { giver: &giver.vector, is_behind, is_giver_behind };
         let before = self.vector.get(&own);
         for (entity, (ours, theirs)) in merged {
             self.merge(entity, ours, theirs, meeting);
@@ -255,7 +258,7 @@ impl Engine {
             }
         }
         self.take_reclaimed(&giver.floor);
-        self.join_members(giver.members, now_unix_ms);
+        self.join_members(&giver.members, now_unix_ms);
         self.heard_to_have(&giver.replica, &giver.vector);
         Ok(self.handle_tick(now_unix_ms, records)?)
     }
@@ -302,7 +305,7 @@ impl Engine {
             self.notices.push(Notice::Applied { dot, entity: entity.detached(), hlc });
         }
         if meeting.is_behind {
-            record = self.write_anew(record, meeting.giver, family);
+            record = self.write_anew(record, meeting, family);
         }
         let (waited, waits) = (entity::is_contested(&ours), entity::is_contested(&record));
         if strategy.attention() == Attention::Resolve && waited != waits {
@@ -340,9 +343,14 @@ impl Engine {
     /// It never met the removals that the giver has reclaimed, and nobody here can tell which those were. Somebody else may
     /// have had both, and then the same write would be one thing there and another here. So what it was before ends here,
     /// and what it is from now on is the same everywhere.
-    fn write_anew(&mut self, record: Record, giver: &VersionVector, family: Family) -> Record {
+    ///
+    /// If the giver lacks removals that are reclaimed here, too, the same goes for what this replica has not applied.
+    fn write_anew(&mut self, record: Record, meeting: Meeting<'_>, family: Family) -> Record {
         let own = self.config.replica.clone();
-        let is_unknown = |version: &Version| !giver.contains(&version.dot);
+        let is_unknown = |version: &Version| {
+            let is_known_here = !meeting.is_giver_behind || self.vector.contains(&version.dot);
+            !(meeting.giver.contains(&version.dot) && is_known_here)
+        };
         if mutated!(KeepUnmetWrites) || !record.versions.iter().any(is_unknown) {
             return record;
         }
@@ -365,7 +373,7 @@ impl Engine {
         }
         versions.sort_by(|one, other| one.dot.cmp(&other.dot));
         let mut seen = self.vector.clone();
-        seen.merge(giver);
+        seen.merge(meeting.giver);
         entity::in_one_form(&Record { versions }, &seen, family)
     }
 }
@@ -377,6 +385,8 @@ struct Meeting<'a> {
     giver: &'a VersionVector,
     /// The giver may have reclaimed removals that this replica has not applied.
     is_behind: bool,
+    /// This replica may have reclaimed removals that the giver has not applied.
+    is_giver_behind: bool,
 }
 
 fn unreadable(entity: &EntityId, source: Box<dyn std::error::Error + Send + Sync>) -> ReadError {

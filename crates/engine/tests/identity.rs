@@ -534,10 +534,7 @@ fn a_removal_that_is_reclaimed_here_and_lacking_again_is_taken_once() {
     b.write("x", put(1), NOW);
     b.receive(&removal, None, NOW);
     let vector = a.engine.vector().clone();
-    a.engine.handle_floor(
-        Floor { namespace: "ns".into(), replica: id("b"), vector: vector.clone(), seen: vector },
-        1,
-    );
+    a.engine.handle_floor(Floor { namespace: "ns".into(), replica: id("b"), vector: vector.clone() }, 1);
     a.flush(NOW);
     assert!(
         a.engine.reclaim(9, NOW + 60_000, &a.disk).is_ok() && a.engine.reclaimed().contains(&removal.dot)

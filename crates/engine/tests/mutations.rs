@@ -58,7 +58,6 @@ fn schedule(mutation: Mutation) -> Option<Schedule> {
         Mutation::StableByOwnVector => what_a_member_lacks_is_not_stable,
         Mutation::JoiningNotAwaited => who_is_joining_is_awaited,
         Mutation::CountHeartbeatsEarly => a_heartbeat_counts_once_what_it_speaks_of_is_applied,
-        Mutation::ReclaimUnsettled => a_floor_settles_once_all_is_applied_that_its_finder_had,
         Mutation::IgnoreFloor => an_event_behind_a_floor_that_it_lacks_does_not_count,
         Mutation::IgnoreTerm => an_entry_of_an_older_term_does_not_count,
         Mutation::EntriesPastGap => an_entry_behind_a_gap_waits,
@@ -123,8 +122,8 @@ fn vector(of: &[(&str, u64)]) -> VersionVector {
     of.iter().map(|(name, sequence)| (id(name), *sequence)).collect()
 }
 
-fn floor(of: &[(&str, u64)], seen: &[(&str, u64)]) -> Floor {
-    Floor { namespace: "ns".into(), replica: id("a"), vector: vector(of), seen: vector(seen) }
+fn floor(of: &[(&str, u64)]) -> Floor {
+    Floor { namespace: "ns".into(), replica: id("a"), vector: vector(of) }
 }
 
 /// Three events of `a`, and a replica with room for one that waits.
@@ -360,7 +359,7 @@ fn what_a_crdt_held_before_it_was_removed_does_not_come_back() -> bool {
     let [mut a, mut b] = ["a", "b"].map(|name| Replica::new(config(name, Strategy::CrdtMerge)));
     b.receive(&a.write("x", counted(5), NOW).1, None, NOW);
     a.write("x", Change::Delete, NOW);
-    a.engine.handle_floor(floor(&[("a", 2)], &[("a", 2)]), 1);
+    a.engine.handle_floor(floor(&[("a", 2)]), 1);
     a.flush(NOW);
     a.engine.reclaim(usize::MAX, NOW, &a.disk).expect("a sound disk");
     a.flush(NOW);
@@ -386,7 +385,7 @@ fn what_never_met_a_reclaimed_removal_is_written_anew() -> bool {
 fn a_giver_that_lacks_removals_is_refused() -> bool {
     let mut a = lww("a");
     a.write("x", Change::Delete, NOW);
-    a.engine.handle_floor(floor(&[("a", 1)], &[("a", 1)]), 1);
+    a.engine.handle_floor(floor(&[("a", 1)]), 1);
     a.flush(NOW);
     a.engine.handle_delta(giver(&lww("b"), VersionVector::new()), [], NOW, &a.disk).is_err()
 }
@@ -422,18 +421,10 @@ fn a_heartbeat_counts_once_what_it_speaks_of_is_applied() -> bool {
     awaited.iter().all(|(_, counted)| counted.as_ref().is_none_or(|counted| counted.get(&id("b")) == 0))
 }
 
-fn a_floor_settles_once_all_is_applied_that_its_finder_had() -> bool {
-    let mut a = lww("a");
-    a.write("x", Change::Delete, NOW);
-    a.engine.handle_floor(floor(&[("a", 1)], &[("a", 1), ("b", 1)]), 1);
-    a.flush(NOW);
-    a.engine.reclaim(usize::MAX, NOW, &a.disk).expect("a sound disk") == 0
-}
-
 fn an_event_behind_a_floor_that_it_lacks_does_not_count() -> bool {
     let mut a = lww("a");
     a.write("x", Change::Delete, NOW);
-    a.engine.handle_floor(floor(&[("a", 1)], &[("a", 1)]), 1);
+    a.engine.handle_floor(floor(&[("a", 1)]), 1);
     a.flush(NOW);
     a.receive(&lww("b").write("x", put(1), NOW).1, Some(2), NOW) == Received::BelowFloor
 }

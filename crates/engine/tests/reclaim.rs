@@ -169,12 +169,8 @@ fn a_floor_holds_only_behind_its_place_in_the_log_and_not_before_all_before_it_i
     let before = b.write("y", put(1), START).1;
     let behind = b.write("z", put(1), START).1;
     let mut reader = Replica::new(config("c", Strategy::Lww));
-    let floor = Floor {
-        namespace: "ns".into(),
-        replica: id("a"),
-        vector: [(id("a"), 2)].into_iter().collect(),
-        seen: [(id("a"), 2)].into_iter().collect(),
-    };
+    let floor =
+        Floor { namespace: "ns".into(), replica: id("a"), vector: [(id("a"), 2)].into_iter().collect() };
     assert_eq!(reader.receive(&second, Some(1), START), Received::Waits);
     reader.engine.handle_floor(floor, 3);
     reader.flush(START);
@@ -198,7 +194,7 @@ fn a_floor_holds_only_behind_its_place_in_the_log_and_not_before_all_before_it_i
 fn a_floor_that_does_not_cover_the_one_before_it_is_of_no_effect() {
     let floor = |name: &str| {
         let vector: VersionVector = [(id(name), 1)].into_iter().collect();
-        Floor { namespace: "ns".into(), replica: id(name), seen: vector.clone(), vector }
+        Floor { namespace: "ns".into(), replica: id(name), vector }
     };
     for is_held in [true, false] {
         let mut reader = Replica::new(config("c", Strategy::Lww));
@@ -530,4 +526,41 @@ fn a_removal_that_was_reclaimed_stands_again_beside_a_value_of_one_who_was_not_w
     assert_eq!(a.engine.vector(), b.engine.vector());
     assert_eq!(a.record(&"x".into()), b.record(&"x".into()));
     assert_eq!(a.engine.digest(), b.engine.digest());
+}
+
+/// Of two groups that knew nothing of each other each has forgotten removals that the other lacks.
+#[test]
+fn who_has_each_forgotten_what_the_other_lacks_come_to_one_state_with_all_that_both_had() {
+    for strategy in STRATEGIES {
+        let [mut a, mut b] = ["a", "b"].map(|name| {
+            let mut replica = Replica::new(config(name, strategy));
+            replica.write("gone", Change::Delete, START);
+            replica.write("both", put(name), START + 1);
+            replica.write(name, put(name), START + 2);
+            let mut vector = VersionVector::new();
+            vector.raise(id(name), 1);
+            let floor = Floor { namespace: "ns".into(), replica: id(name), vector };
+            replica.engine.handle_floor(floor, 1);
+            replica.flush(START);
+            replica.engine.reclaim(9, START, &replica.disk).expect("a sound disk");
+            replica.flush(START);
+            replica
+        });
+        assert_eq!((a.engine.reclaimed().len(), b.engine.reclaimed().len()), (1, 1));
+        a.repair_from(&mut b, 0, START, |_, _| {}).expect("neither would ever catch up");
+        b.write("later", put("b"), START);
+        b.repair_from(&mut a, 0, START, |_, _| {}).expect("it has all that is reclaimed");
+        a.repair_from(&mut b, 0, START, |_, _| {}).expect("it has all that is reclaimed");
+        assert_eq!((a.view(), a.engine.vector()), (b.view(), b.engine.vector()), "{}", strategy.name());
+        assert_eq!(a.engine.digest(), b.engine.digest());
+        let seen: Vec<&str> = a
+            .view()
+            .keys()
+            .map(|entity| match entity.as_str() {
+                "a" | "b" | "both" | "later" => "there",
+                _ => "back",
+            })
+            .collect();
+        assert_eq!(seen, ["there"; 4], "{}", strategy.name());
+    }
 }

@@ -106,12 +106,7 @@ fn is_never_a_false_alarm(strategy: Strategy, steps: &[Step]) {
                 replicas.iter().for_each(|replica| vector.meet(replica.engine.vector()));
                 floors += 1;
                 for replica in &mut replicas {
-                    let floor = Floor {
-                        namespace: "ns".into(),
-                        replica: id("a"),
-                        vector: vector.clone(),
-                        seen: vector.clone(),
-                    };
+                    let floor = Floor { namespace: "ns".into(), replica: id("a"), vector: vector.clone() };
                     replica.engine.handle_floor(floor, floors);
                     replica.flush(NOW);
                 }

@@ -37,7 +37,6 @@ const DOUBTFUL_ROW: &[u8] = b"doubtful_above";
 /// What others are known to have applied.
 const HEARD_ROW: &[u8] = b"heard";
 /// Below what tombstones can go, and what waits for that.
-const SETTLING_ROW: &[u8] = b"settling";
 /// Below what tombstones can be reclaimed, and below what they may be gone.
 const FLOOR_ROWS: [&[u8]; 2] = [b"floor", b"reclaimed"];
 /// Followed by the number of a replica in 4 big-endian bytes.
@@ -150,7 +149,6 @@ pub(crate) fn look(store: &dyn Store) -> Result<Option<StoredMaster>, StartError
             None => None,
         },
         heard: load_plain(&meta, HEARD_ROW)?,
-        settling: load_plain(&meta, SETTLING_ROW)?,
         floors: (load_plain(&meta, FLOOR_ROWS[0])?, load_plain(&meta, FLOOR_ROWS[1])?),
     };
     let namespace = text(&meta, NAMESPACE_ROW)?;
@@ -230,9 +228,6 @@ pub(crate) fn put(batch: &mut Batch, commit: &Commit, replica: &ReplicaId, log: 
     }
     if let Some(members) = &commit.members {
         batch.put(Table::Meta, MEMBERS_ROW, encode_members(members));
-    }
-    if let Some(settling) = &commit.settling {
-        batch.put(Table::Meta, SETTLING_ROW, rmp_serde::to_vec(settling).expect("vectors are plain data"));
     }
     if let Some(heard) = &commit.heard {
         batch.put(Table::Meta, HEARD_ROW, rmp_serde::to_vec(heard).expect("vectors are plain data"));

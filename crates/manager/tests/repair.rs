@@ -18,8 +18,8 @@ use archipelago_manager::{
     Imported, MultiMasterBuilder, MultiMasterManager, Notification, Notifications, SessionToken,
 };
 use archipelago_pipeline::{
-    Appending, Heard, Lease, Listener, LogState, MemoryBroker, Outgoing, PendingAck, Pipeline, PipelineError,
-    PipelineStatus, Subscription,
+    Appending, ExpectedEnd, Heard, Lease, Listener, LogState, MemoryBroker, Outgoing, PendingAck, Pipeline,
+    PipelineError, PipelineStatus, Subscription,
 };
 use archipelago_proto::{DeltaPiece, DeltaRequest, Limits};
 use archipelago_store::{Batch, Durability, MemoryStore, Store, Table};
@@ -96,9 +96,9 @@ impl Pipeline for Road {
         &self,
         origin: &str,
         payload: Bytes,
-        expected_last: u64,
+        expected: ExpectedEnd,
     ) -> Result<Appending, PipelineError> {
-        self.inner.append(origin, payload, expected_last).await
+        self.inner.append(origin, payload, expected).await
     }
     async fn lease(&self, ttl: Duration) -> Result<Arc<dyn Lease>, PipelineError> {
         self.inner.lease(ttl).await

@@ -15,8 +15,8 @@ use archipelago_manager::subscriber::{
     ReplayError, ReplayFrom, SubscriberError, SubscriberNotice,
 };
 use archipelago_pipeline::{
-    Appending, Incoming, Lease, Listener, LogState, MemoryBroker, Outgoing, PendingAck, Pipeline,
-    PipelineError, PipelineStatus, Subscription,
+    Appending, ExpectedEnd, Incoming, Lease, Listener, LogState, MemoryBroker, Outgoing, PendingAck,
+    Pipeline, PipelineError, PipelineStatus, Subscription,
 };
 use archipelago_store::MemoryStore;
 use archipelago_store_fjall::FjallStore;
@@ -86,9 +86,9 @@ impl Pipeline for Bent {
         &self,
         origin: &str,
         payload: Bytes,
-        expected_last: u64,
+        expected: ExpectedEnd,
     ) -> Result<Appending, PipelineError> {
-        self.inner.append(origin, payload, expected_last).await
+        self.inner.append(origin, payload, expected).await
     }
     async fn lease(&self, ttl: Duration) -> Result<Arc<dyn Lease>, PipelineError> {
         self.inner.lease(ttl).await

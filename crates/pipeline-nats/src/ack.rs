@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use archipelago_pipeline::{PipelineError, PublishAck};
+use archipelago_pipeline::{ExpectedEnd, PipelineError, PublishAck};
 use async_nats::jetstream::{
     self, ErrorCode,
     context::{PublishAckFuture, PublishError, PublishErrorKind},
@@ -31,8 +31,8 @@ pub(crate) struct Ack {
     loss: Loss,
     deadline: Duration,
     stream: LogStream,
-    /// Which sequence the message expects to be the last one, if it does.
-    expected: u64,
+    /// Where the message expects the stream to end, if it does.
+    expected: Option<ExpectedEnd>,
 }
 
 impl Ack {
@@ -51,11 +51,11 @@ impl Ack {
         // is split for that one.
         let answer = stream.context.send_publish(subject.clone(), outgoing).await;
         let answer = answer.map_err(|error| stream.links.unavailable(&error.to_string()))?;
-        Ok(Ack { subject, answer, sent, loss, deadline, stream: stream.clone(), expected: 0 })
+        Ok(Ack { subject, answer, sent, loss, deadline, stream: stream.clone(), expected: None })
     }
 
-    pub(crate) fn expecting(self, expected: u64) -> Ack {
-        Ack { expected, ..self }
+    pub(crate) fn expecting(self, expected: ExpectedEnd) -> Ack {
+        Ack { expected: Some(expected), ..self }
     }
 
     pub(crate) async fn wait(self) -> Result<PublishAck, PipelineError> {
@@ -74,7 +74,12 @@ impl Ack {
     }
 }
 
-async fn refusal(error: &PublishError, stream: &LogStream, waited: Duration, expected: u64) -> PipelineError {
+async fn refusal(
+    error: &PublishError,
+    stream: &LogStream,
+    waited: Duration,
+    expected: Option<ExpectedEnd>,
+) -> PipelineError {
     match error.kind() {
         // Nobody listens on the subject, so nothing was stored. Is the stream gone, or only without a leader? Then the
         // question gets no answer.
@@ -94,11 +99,14 @@ async fn refusal(error: &PublishError, stream: &LogStream, waited: Duration, exp
             let source = std::error::Error::source(error);
             match source.and_then(|source| source.downcast_ref::<jetstream::Error>()) {
                 Some(answer) if WRONG_LAST.contains(&answer.error_code()) => {
-                    let last_sequence = last_sequence(answer);
                     PipelineError::WrongLastSequence {
                         name: stream.name.to_string(),
-                        expected,
-                        last_sequence,
+                        expected: expected.map_or(0, ExpectedEnd::sequence),
+                        last_sequence: match expected {
+                            // It may be that of the subject.
+                            Some(ExpectedEnd::Own(_)) => None,
+                            _ => last_sequence(answer),
+                        },
                     }
                 }
                 Some(answer) => error::from_api(answer, &stream.name),

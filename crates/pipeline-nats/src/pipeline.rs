@@ -1,8 +1,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use archipelago_pipeline::{
-    Appending, Lease, Listener, LogState, Outgoing, PendingAck, Pipeline, PipelineError, PipelineStatus,
-    Subscription, check_name,
+    Appending, ExpectedEnd, Lease, Listener, LogState, Outgoing, PendingAck, Pipeline, PipelineError,
+    PipelineStatus, Subscription, check_name,
 };
 use async_nats::Client;
 use async_trait::async_trait;
@@ -151,9 +151,9 @@ impl Pipeline for NatsPipeline {
         &self,
         origin: &str,
         payload: Bytes,
-        expected_last: u64,
+        expected: ExpectedEnd,
     ) -> Result<Appending, PipelineError> {
-        self.publisher.append(origin, payload, expected_last, self.sizes()).await
+        self.publisher.append(origin, payload, expected, self.sizes()).await
     }
 
     async fn lease(&self, ttl: Duration) -> Result<Arc<dyn Lease>, PipelineError> {

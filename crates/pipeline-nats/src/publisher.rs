@@ -1,7 +1,7 @@
-use std::{sync::Arc, time::Duration};
+use std::{iter::once, sync::Arc, time::Duration};
 
 use archipelago_pipeline::{
-    Appending, Outgoing, PendingAck, PipelineError, PublishAck, check_message_id, check_name,
+    Appending, ExpectedEnd, Outgoing, PendingAck, PipelineError, PublishAck, check_message_id, check_name,
     parts::WholeNames,
 };
 use async_nats::jetstream::message::PublishMessage;
@@ -23,6 +23,7 @@ use crate::{
 pub(crate) struct Publisher {
     stream: LogStream,
     in_flight: Arc<Semaphore>,
+    in_flight_max: usize,
     ack_timeout: Duration,
     names: WholeNames,
 }
@@ -36,7 +37,7 @@ impl Publisher {
         name: &str,
     ) -> Publisher {
         let (in_flight, names) = (Arc::new(Semaphore::new(in_flight_max)), WholeNames::new(name));
-        Publisher { stream, in_flight, ack_timeout, names }
+        Publisher { stream, in_flight, in_flight_max, ack_timeout, names }
     }
 
     pub(crate) async fn publish(&self, message: Outgoing, sizes: Sizes) -> Result<PendingAck, PipelineError> {
@@ -70,21 +71,27 @@ impl Publisher {
         Ok(keeping(permit, all).boxed())
     }
 
-    /// Sends what fits only behind `expected_last`. Of several messages, each expects the one before it.
+    /// Sends what fits only behind the end that is expected. Of several messages, each expects the one before it.
     pub(crate) async fn append(
         &self,
         origin: &str,
         payload: Bytes,
-        expected_last: u64,
+        expected: ExpectedEnd,
         sizes: Sizes,
     ) -> Result<Appending, PipelineError> {
         check_name(origin)?;
         sizes.check(&payload)?;
         let permit = self.in_flight.clone().acquire_owned().await.expect("the semaphore is never closed");
         let subject = format!("{}{origin}", self.stream.subject_prefix);
+        let expected_last = expected.sequence();
+        let expected = match expected {
+            // The one that is under way is tied, and whoever sent both counts neither as done if that one is refused.
+            ExpectedEnd::Own(_) if !self.is_alone() => ExpectedEnd::At(expected_last),
+            expected => expected,
+        };
         if !sizes.splits(payload.len()) {
             let outgoing = PublishMessage::build().payload(payload);
-            let ack = self.send_behind(expected_last, subject, outgoing).await?.wait();
+            let ack = self.send_behind(expected, subject, outgoing).await?.wait();
             let ack = keeping(permit, ack).boxed();
             return Ok(Appending { sequence: expected_last.saturating_add(1), ack });
         }
@@ -93,12 +100,13 @@ impl Publisher {
         let (mut under_way, mut acks) = (FuturesUnordered::new(), Vec::new());
         let sent = Instant::now();
         let sending = async {
-            for ((part, payload), expected_last) in parts.into_iter().zip(expected_last..) {
+            let next_parts = (expected_last.saturating_add(1)..).map(ExpectedEnd::At);
+            for ((part, payload), expected) in parts.into_iter().zip(once(expected).chain(next_parts)) {
                 while under_way.len() >= PARTS_IN_FLIGHT_MAX {
                     acks.push(under_way.next().await.expect("some are under way")?);
                 }
                 let outgoing = PublishMessage::build().headers(headers_of(&part)).payload(payload);
-                let ack = self.send_behind(expected_last, subject.clone(), outgoing).await?;
+                let ack = self.send_behind(expected, subject.clone(), outgoing).await?;
                 under_way.push(ack.wait());
             }
             Ok(())
@@ -126,19 +134,29 @@ impl Publisher {
         Ok(Appending { sequence, ack: keeping(permit, answer).boxed() })
     }
 
-    /// Sends a message that fits only behind `expected_last`.
+    /// Sends a message that fits only behind the end that is expected.
     ///
-    /// Nothing ties it to the message that is expected there. A server has a header that would (the id of the last
-    /// message), but in a cluster it looks at that only when the message is agreed upon: pipelined ones behind it then get
-    /// no answer, and the stream is reset.
+    /// One's own is known by its subject: the last message of the stream is also the last on that. A header that names the id
+    /// of the last message would say more, but in a cluster a server looks at it only when the message is agreed upon:
+    /// pipelined ones behind it then get no answer, and the stream is reset.
     async fn send_behind(
         &self,
-        expected_last: u64,
+        expected: ExpectedEnd,
         subject: String,
         outgoing: PublishMessage,
     ) -> Result<Ack, PipelineError> {
-        let outgoing = outgoing.expected_last_sequence(expected_last);
-        Ok(self.send(subject, outgoing).await?.expecting(expected_last))
+        let outgoing = outgoing.expected_last_sequence(expected.sequence());
+        let outgoing = match expected {
+            ExpectedEnd::At(_) => outgoing,
+            ExpectedEnd::Own(sequence) => outgoing.expected_last_subject_sequence(sequence),
+        };
+        Ok(self.send(subject, outgoing).await?.expecting(expected))
+    }
+
+    /// Whether nothing is under way but the message that has its permit. In a cluster, servers know the last message of a
+    /// subject only once it is agreed upon, and refuse to look at one with another under way.
+    fn is_alone(&self) -> bool {
+        self.in_flight.available_permits() + 1 >= self.in_flight_max
     }
 
     /// Hands one message to the connection.

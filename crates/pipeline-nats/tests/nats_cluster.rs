@@ -4,7 +4,7 @@ mod support;
 
 use std::{path::Path, time::Duration};
 
-use archipelago_pipeline::{Lease, Outgoing, Pipeline, PipelineError};
+use archipelago_pipeline::{ExpectedEnd, Lease, Outgoing, Pipeline, PipelineError};
 use archipelago_pipeline_nats::{NatsConfig, NatsPipeline};
 use support::*;
 
@@ -153,12 +153,17 @@ async fn appends_and_the_lease_outlive_each_server() {
     }
 }
 
+/// The end of a log of one writer.
+fn own(last: u64) -> ExpectedEnd {
+    if last == 0 { ExpectedEnd::At(0) } else { ExpectedEnd::Own(last) }
+}
+
 /// Appends what says where it is, and finds out by reading the log if the answer is lost.
 async fn append_one(pipeline: &dyn Pipeline, last: u64) -> u64 {
     let payload = (last + 1).to_string();
     within("an append", async {
         loop {
-            let answer = match pipeline.append("leader", payload.clone().into(), last).await {
+            let answer = match pipeline.append("leader", payload.clone().into(), own(last)).await {
                 Ok(appending) => appending.ack.await,
                 Err(error) => Err(error),
             };
@@ -200,7 +205,8 @@ async fn three_servers_take_appends_on_top_of_one_another() {
     for round in 0..5 {
         let mut pending = Vec::new();
         for _ in 0..200 {
-            let appending = leader.append("leader", "x".into(), last).await.expect("handed over");
+            let appending =
+                leader.append("leader", "x".into(), ExpectedEnd::At(last)).await.expect("handed over");
             last = appending.sequence;
             pending.push(appending.ack);
         }
@@ -214,7 +220,7 @@ async fn three_servers_take_appends_on_top_of_one_another() {
         }
         let mut pending = Vec::new();
         for expected in last..last + 100 {
-            let appending = leader.append("leader", "y".into(), expected).await;
+            let appending = leader.append("leader", "y".into(), ExpectedEnd::At(expected)).await;
             pending.push(appending.expect("handed over").ack);
         }
         for ack in futures::future::join_all(pending).await {
@@ -222,6 +228,38 @@ async fn three_servers_take_appends_on_top_of_one_another() {
         }
         last += 100;
         assert_eq!(leader.state().await.expect("the state").last_sequence, last, "not one of them");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_servers_tell_ones_own_from_what_others_wrote() {
+    let cluster = Cluster::start().await;
+    let (leader, other) = (cluster.pipeline().await, cluster.pipeline().await);
+    let append = async |pipeline: &NatsPipeline, origin: &str, expected| {
+        let appending = pipeline.append(origin, "x".into(), expected).await.expect("handed over");
+        within("an answer", appending.ack).await
+    };
+    append(&leader, "leader", ExpectedEnd::At(0)).await.expect("nothing is there");
+    for last in 1..50 {
+        append(&leader, "leader", ExpectedEnd::Own(last)).await.expect("it is the leader's");
+    }
+    // Pipelined, and then one at a time again.
+    let mut pending = Vec::new();
+    for last in 50..150 {
+        let appending = leader.append("leader", "x".into(), ExpectedEnd::Own(last)).await;
+        pending.push(appending.expect("handed over").ack);
+    }
+    for ack in futures::future::join_all(pending).await {
+        ack.expect("accepted");
+    }
+    append(&leader, "leader", ExpectedEnd::Own(150)).await.expect("it is the leader's");
+    for (last, pipeline, origin) in [(151, &other, "other"), (152, &leader, "leader"), (153, &other, "other")]
+    {
+        let refused = append(pipeline, origin, ExpectedEnd::Own(last)).await;
+        assert!(matches!(refused, Err(PipelineError::WrongLastSequence { .. })), "{refused:?}");
+        let end = at_last("the state", async || leader.state().await).await.last_sequence;
+        assert_eq!(end, last, "nothing was stored");
+        append(pipeline, origin, ExpectedEnd::At(last)).await.expect("whoever wrote it");
     }
 }
 

@@ -4,7 +4,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use archipelago_pipeline::{Lease, LeaseEntry, LeaseWatch, Pipeline, PipelineError};
+use archipelago_pipeline::{ExpectedEnd, Lease, LeaseEntry, LeaseWatch, Pipeline, PipelineError};
 use archipelago_pipeline_nats::NatsPipeline;
 use bytes::Bytes;
 use support::*;
@@ -115,13 +115,20 @@ async fn a_holder_that_slept_past_its_lease_has_lost_it() {
     let revision = acquired(&*hers, ALICE).await;
     let mut last = 0;
     for _ in 0..10 {
-        last = alice.append("alice", ALICE, last).await.expect("appending").ack.await.expect("hers").sequence;
+        last = alice
+            .append("alice", ALICE, ExpectedEnd::At(last))
+            .await
+            .expect("appending")
+            .ack
+            .await
+            .expect("hers")
+            .sequence;
     }
     // She says nothing for as long as it takes.
     let taken = acquired(&*his, BOB).await;
     assert!(taken > revision);
-    bob.append("bob", BOB, last).await.expect("appending").ack.await.expect("his");
-    let answer = alice.append("alice", ALICE, last).await.expect("handed over").ack.await;
+    bob.append("bob", BOB, ExpectedEnd::At(last)).await.expect("appending").ack.await.expect("his");
+    let answer = alice.append("alice", ALICE, ExpectedEnd::At(last)).await.expect("handed over").ack.await;
     assert!(matches!(answer, Err(PipelineError::WrongLastSequence { .. })), "{answer:?}");
     assert_eq!(alice.state().await.expect("the state").last_sequence, last + 1, "not a single entry");
     assert_eq!(renewed(&*hers, revision, ALICE).await, None);

@@ -4,7 +4,7 @@ mod support;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use archipelago_pipeline::{LogState, Outgoing, Pipeline, PipelineError};
+use archipelago_pipeline::{ExpectedEnd, LogState, Outgoing, Pipeline, PipelineError};
 use archipelago_pipeline_nats::{NatsConfig, NatsPipeline, ReadFrom};
 use support::*;
 
@@ -58,9 +58,11 @@ async fn a_mirror_is_read_and_the_origin_written(origin: &NatsPipeline, relayed:
     let payload = relayed.payload_bytes_good().expect("known once connected") * 5;
     let large = Outgoing { payload: vec![7; payload].into(), ..message(60) };
     let ack = relayed.publish(large).await.expect("publishing").await.expect("an acknowledgement");
-    let appending = relayed.append("tokyo", "61".into(), ack.sequence).await.expect("handed over");
+    let appending =
+        relayed.append("tokyo", "61".into(), ExpectedEnd::At(ack.sequence)).await.expect("handed over");
     let last = appending.ack.await.expect("the log ends there").sequence;
-    let refused = relayed.append("tokyo", "x".into(), 3).await.expect("handed over").ack.await;
+    let refused =
+        relayed.append("tokyo", "x".into(), ExpectedEnd::At(3)).await.expect("handed over").ack.await;
     assert!(matches!(refused, Err(PipelineError::WrongLastSequence { .. })), "{refused:?}");
     let state = origin.state().await.expect("the state");
     assert_eq!((&state.id, state.last_sequence, state.mirror_lag), (&id, last, None));

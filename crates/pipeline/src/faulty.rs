@@ -10,8 +10,8 @@ use futures::FutureExt;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    Appending, Fault, FaultRates, Lease, Listener, LogState, Outgoing, PendingAck, Pipeline, PipelineError,
-    PipelineStatus, Subscription, fault::FaultDice,
+    Appending, ExpectedEnd, Fault, FaultRates, Lease, Listener, LogState, Outgoing, PendingAck, Pipeline,
+    PipelineError, PipelineStatus, Subscription, fault::FaultDice,
 };
 
 /// A pipeline whose published messages meet a [`Fault`] now and then: the same seed strikes the same messages,
@@ -84,9 +84,9 @@ impl Pipeline for Faulty {
         &self,
         origin: &str,
         payload: Bytes,
-        expected_last: u64,
+        expected: ExpectedEnd,
     ) -> Result<Appending, PipelineError> {
-        let append = |payload| self.inner.append(origin, payload, expected_last);
+        let append = |payload| self.inner.append(origin, payload, expected);
         match self.roll() {
             // The second of two is refused.
             None | Some(Fault::StoreTwice) => append(payload).await,
@@ -96,7 +96,8 @@ impl Pipeline for Faulty {
             Some(Fault::LoseMessage) => {
                 let message_bytes = self.payload_bytes_good().unwrap_or(usize::MAX).max(1);
                 let messages = payload.len().div_ceil(message_bytes).max(1) as u64;
-                Ok(Appending { sequence: expected_last.saturating_add(messages), ack: self.lost(None) })
+                let sequence = expected.sequence().saturating_add(messages);
+                Ok(Appending { sequence, ack: self.lost(None) })
             }
             Some(Fault::LoseAck) => {
                 let Appending { sequence, ack } = append(payload).await?;

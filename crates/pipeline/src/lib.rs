@@ -71,7 +71,7 @@ pub use memory::{MemoryBroker, MemoryConfig, MemoryPipeline};
 pub use name::{check_message_id, check_name};
 pub use peers::{Answer, Heard, Listener};
 pub use pipeline::{
-    Appending, Incoming, LogId, LogState, Outgoing, PendingAck, Pipeline, PipelineStatus, PublishAck,
-    Subscription,
+    Appending, ExpectedEnd, Incoming, LogId, LogState, Outgoing, PendingAck, Pipeline, PipelineStatus,
+    PublishAck, Subscription,
 };
 pub use switch::Switch;

@@ -88,6 +88,24 @@ impl PublishAck {
 /// the moment the message was sent. Dropping it gives up the answer, not the message.
 pub type PendingAck = BoxFuture<'static, Result<PublishAck, PipelineError>>;
 
+/// Where an append expects the log to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpectedEnd {
+    /// At this sequence, whatever stands there.
+    At(u64),
+    /// At this sequence, with a message of the origin that appends.
+    Own(u64),
+}
+
+impl ExpectedEnd {
+    /// The last sequence that the log is expected to have.
+    pub fn sequence(self) -> u64 {
+        match self {
+            ExpectedEnd::At(sequence) | ExpectedEnd::Own(sequence) => sequence,
+        }
+    }
+}
+
 /// An append that is on its way.
 pub struct Appending {
     /// The place that the payload has in the log if it is accepted; that of its last message if it takes several.
@@ -157,15 +175,21 @@ pub trait Pipeline: Debug + Send + Sync + 'static {
     /// sends what is missing. Dropping the future in between leaves parts that have no effect.
     async fn publish(&self, message: Outgoing) -> Result<PendingAck, PipelineError>;
 
-    /// Compare-and-append: stores the payload only if `expected_last` is the last sequence of the log at that moment.
-    /// Never taken for a repeat of another: there is no message id. Of a log that was made again in the meantime it is
-    /// refused only if that one begins [above](Self::open_above).
+    /// Compare-and-append: stores the payload only if the log ends as `expected` at that moment. Never taken for a repeat of
+    /// another: there is no message id. Of a log that was made again in the meantime it is refused only if that one begins
+    /// [above](Self::open_above).
+    ///
+    /// A log that lost its tail uses sequences again, so that one alone does not tell what stands there. Who appends behind
+    /// what it wrote itself expects [`Own`](ExpectedEnd::Own): then a log that lost that, and in which others wrote as much
+    /// since, is another end.
     ///
     /// Returns once it is handed to the connection, in the order of the calls, and waits while too many acknowledgements
     /// are outstanding. So appends may be pipelined: the next may be sent at once and expect the
     /// [`sequence`](Appending::sequence) of this one. If one is refused, so are those that were sent on top of it, **with
-    /// an exception**: brokers compare sequences and nothing else. If others appended just as many messages as were
-    /// refused, the next one finds the end that it expects, and is stored behind theirs. Hence
+    /// an exception**: with [`At`](ExpectedEnd::At) sequences are compared and nothing else. If others appended just as many
+    /// messages as were refused, the next one finds the end that it expects, and is stored behind theirs. A cluster cannot tell whose a
+    /// message is that it has not agreed upon yet, so on top of an append of the same pipeline that is under way
+    /// [`Own`](ExpectedEnd::Own) says no more than [`At`](ExpectedEnd::At). Hence
     ///
     /// - who pipelines counts no append as done before all those below it are, and sends nothing on top of one that
     ///   failed;
@@ -178,13 +202,14 @@ pub trait Pipeline: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`PipelineError::WrongLastSequence`], here or from the acknowledgement: somebody else appended, or the log lost its
-    /// tail. After [`PipelineError::AckTimeout`], whether it is stored is unknown, and the log itself tells.
-    /// Otherwise as [`publish`](Self::publish).
+    /// tail; with [`Own`](ExpectedEnd::Own) also if it does not hold the message at its end any more. After
+    /// [`PipelineError::AckTimeout`], whether it is stored is unknown, and the log itself tells. Otherwise as
+    /// [`publish`](Self::publish).
     async fn append(
         &self,
         origin: &str,
         payload: Bytes,
-        expected_last: u64,
+        expected: ExpectedEnd,
     ) -> Result<Appending, PipelineError>;
 
     /// The lease of the namespace, which is made on first use. It lives beside the log, and needs none. All replicas give

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use archipelago_pipeline::{Appending, Fault, LeaseEntry, MemoryBroker, Pipeline, PipelineError, PublishAck};
+use archipelago_pipeline::{
+    Appending, ExpectedEnd, Fault, LeaseEntry, MemoryBroker, Pipeline, PipelineError, PublishAck,
+};
 use bytes::Bytes;
 use tokio::time::Instant;
 
@@ -11,7 +13,7 @@ const ALICE: Bytes = Bytes::from_static(b"alice");
 const BOB: Bytes = Bytes::from_static(b"bob");
 
 async fn append(pipeline: &dyn Pipeline, last: u64) -> Result<PublishAck, PipelineError> {
-    pipeline.append("a", ALICE, last).await?.ack.await
+    pipeline.append("a", ALICE, ExpectedEnd::At(last)).await?.ack.await
 }
 
 fn held(revision: u64, value: Bytes) -> Option<LeaseEntry> {
@@ -48,7 +50,8 @@ async fn what_is_sent_on_top_of_a_lost_append_is_refused() {
     let pipeline = broker.pipeline("n");
     pipeline.open().await.expect("opening");
     broker.fault_next(Fault::LoseMessage);
-    let Appending { sequence, ack: lost } = pipeline.append("a", ALICE, 0).await.expect("handed over");
+    let Appending { sequence, ack: lost } =
+        pipeline.append("a", ALICE, ExpectedEnd::At(0)).await.expect("handed over");
     assert!(matches!(append(&pipeline, sequence).await, Err(PipelineError::WrongLastSequence { .. })));
     assert!(matches!(lost.await, Err(PipelineError::AckTimeout { .. })));
     append(&pipeline, 0).await.expect("nothing is there");

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use archipelago_pipeline::{
-    FaultRates, Faulty, LeaseEntry, MemoryBroker, Outgoing, Pipeline, PipelineError, PipelineStatus, Switch,
+    ExpectedEnd, FaultRates, Faulty, LeaseEntry, MemoryBroker, Outgoing, Pipeline, PipelineError,
+    PipelineStatus, Switch,
 };
 use futures::FutureExt;
 
@@ -77,9 +78,9 @@ async fn an_acknowledgement_does_not_survive_a_cut() {
 #[tokio::test]
 async fn an_append_does_not_survive_a_cut_either() {
     let (_broker, switch, other) = cut_off_and_other().await;
-    let appending = switch.append("a", "x".into(), 0).await.expect("handed over");
+    let appending = switch.append("a", "x".into(), ExpectedEnd::At(0)).await.expect("handed over");
     switch.cut();
-    let refused = switch.append("a", "x".into(), 1).await.err();
+    let refused = switch.append("a", "x".into(), ExpectedEnd::At(1)).await.err();
     assert!(matches!(refused, Some(PipelineError::Unavailable { .. })), "{refused:?}");
     switch.heal();
     assert!(matches!(appending.ack.await, Err(PipelineError::AckTimeout { .. })));
@@ -184,7 +185,7 @@ async fn who_looks_at_the_log_after_a_fault_appends_everything_once() {
     let mut failures = 0;
     for last in 0..200 {
         while faulty.state().await.expect("the state").last_sequence == last {
-            let answer = match faulty.append("a", "x".into(), last).await {
+            let answer = match faulty.append("a", "x".into(), ExpectedEnd::At(last)).await {
                 Ok(appending) => appending.ack.await,
                 Err(error) => Err(error),
             };
@@ -200,8 +201,8 @@ async fn what_is_sent_over_a_held_link_arrives_late_and_in_order() {
     let (_broker, switch, other) = cut_off_and_other().await;
     let mut subscription = switch.subscribe(0).await.expect("subscribing");
     switch.hold();
-    let first = switch.append("a", "1".into(), 0).await.expect("it is sent");
-    let second = switch.append("a", "2".into(), first.sequence).await.expect("it is sent");
+    let first = switch.append("a", "1".into(), ExpectedEnd::At(0)).await.expect("it is sent");
+    let second = switch.append("a", "2".into(), ExpectedEnd::At(first.sequence)).await.expect("it is sent");
     // Nobody waits for the first any more; it arrives all the same.
     drop(first);
     let mut ack = second.ack;
@@ -225,13 +226,13 @@ async fn what_is_sent_over_a_held_link_arrives_late_and_in_order() {
 async fn a_late_append_of_a_deposed_writer_is_refused_and_one_that_meets_a_cut_is_lost() {
     let (_broker, switch, other) = cut_off_and_other().await;
     switch.hold();
-    let late = switch.append("a", "late".into(), 0).await.expect("it is sent");
-    other.append("b", "b".into(), 0).await.expect("sent").ack.await.expect("stored");
+    let late = switch.append("a", "late".into(), ExpectedEnd::At(0)).await.expect("it is sent");
+    other.append("b", "b".into(), ExpectedEnd::At(0)).await.expect("sent").ack.await.expect("stored");
     switch.release();
     let refused = late.ack.await;
     assert!(matches!(refused, Err(PipelineError::WrongLastSequence { .. })), "{refused:?}");
     switch.hold();
-    let lost = switch.append("a", "lost".into(), 1).await.expect("it is sent");
+    let lost = switch.append("a", "lost".into(), ExpectedEnd::At(1)).await.expect("it is sent");
     switch.cut();
     switch.release();
     switch.heal();

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use crate::{
     DecodeError, Limits,
     envelope::{self, EnvelopeKind},
-    reader::{Reader, malformed},
+    reader::Reader,
     replica, vector,
     writer::Writer,
 };
@@ -21,11 +21,9 @@ pub struct Floor {
     pub replica: ReplicaId,
     /// The cut.
     pub vector: VersionVector,
-    /// All that whoever found it had applied: before a reader has it too, it forgets nothing for this floor.
-    pub seen: VersionVector,
 }
 
-const ELEMENTS: usize = 4;
+const ELEMENTS: usize = 3;
 
 impl Floor {
     /// The message.
@@ -35,7 +33,6 @@ impl Floor {
         body.text(&self.namespace);
         replica::write(&mut body, &self.replica);
         vector::write(&mut body, &self.vector);
-        vector::write(&mut body, &self.seen);
         envelope::seal(EnvelopeKind::Floor, &body.into_vec())
     }
 
@@ -51,12 +48,8 @@ impl Floor {
             namespace: reader.text("namespace", "namespace bytes", NAME_BYTES_MAX)?.to_string(),
             replica: replica::read(&mut reader)?,
             vector: vector::read(&mut reader, limits)?,
-            seen: vector::read(&mut reader, limits)?,
         };
         reader.end("floor", elements - ELEMENTS)?;
-        if !floor.seen.dominates(&floor.vector) {
-            return Err(malformed("floor", "whoever found it had not applied it"));
-        }
         Ok(floor)
     }
 }

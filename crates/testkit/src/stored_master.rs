@@ -233,7 +233,6 @@ impl StoredMaster {
             heard,
             floors: (self.floor.clone(), reclaimed),
             // Of no concern to the digest.
-            settling: Default::default(),
         };
         let mut engine = Engine::new(config, restored);
         for (entity, record) in &self.entities {

@@ -9,7 +9,7 @@ use archipelago_clock::{Incarnation, ReplicaId, VersionVector};
 use archipelago_conflict::{Strategy, StrategyTable};
 use archipelago_engine::{
     Change, Commit, Conflict, DeltaError, Effect, Engine, EngineConfig, Giver, LocalWrite, Notice, Received,
-    Records, Reincarnation, Restored, Settling, WriteError, Written,
+    Records, Reincarnation, Restored, WriteError, Written,
 };
 use archipelago_proto::{EntityId, Event, EventBatch, Limits, Member, Record, ReplicaTable, encode_value};
 use bytes::Bytes;
@@ -23,7 +23,6 @@ pub(crate) struct Disk {
     pub(crate) members: Vec<Member>,
     pub(crate) heard: BTreeMap<ReplicaId, VersionVector>,
     pub(crate) floors: (VersionVector, VersionVector),
-    pub(crate) settling: Settling,
     pub(crate) vector: BTreeMap<u32, u64>,
     pub(crate) replicas: Vec<ReplicaId>,
     /// Identities that the replica had before, and the last sequence of each that is its own for sure.
@@ -100,7 +99,6 @@ impl Disk {
         }
         if let Some(floors) = &commit.floors {
             self.floors.clone_from(floors);
-            self.settling.clone_from(commit.settling.as_ref().expect("it changes with the floors"));
         }
         if let Some(Reincarnation { old, fork, .. }) = &commit.reincarnation {
             self.disowned.push((old.clone(), *fork));
@@ -130,7 +128,6 @@ impl Disk {
             members: self.members.clone(),
             heard: self.heard.clone(),
             floors: self.floors.clone(),
-            settling: self.settling.clone(),
         }
     }
 }

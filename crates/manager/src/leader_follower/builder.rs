@@ -195,11 +195,18 @@ impl LeaderFollowerBuilder {
         self
     }
 
+    /// How many requests of other nodes may be under way at a time: writes that they pass on, linearizable reads that they
+    /// ask about, and handing over. Further ones are refused at once, and can be tried again. Default 1,024.
+    pub fn requests_max(mut self, requests: usize) -> Self {
+        self.options.requests_max = requests.max(1);
+        self
+    }
+
     /// How many messages of up to 1,024 entries may be on their way to the log; what is written meanwhile is packed into
     /// the next one. Default 1: while one travels, the one before is being stored.
     ///
-    /// More help if the broker is far away. They have a price: the broker compares sequences, not who wrote what, so that
-    /// of several messages of a deposed leader that are under way the second may land where it expects the first to be. It
+    /// More help if the broker is far away. They have a price: of what is under way the broker compares sequences, not who
+    /// wrote what, so that of several messages of a deposed leader the second may land where it expects the first to be. It
     /// is of an older term and counts for nobody, but takes a place in the log.
     pub fn in_flight_max(mut self, messages: usize) -> Self {
         self.options.in_flight_max = messages.max(1);
@@ -223,7 +230,7 @@ impl LeaderFollowerBuilder {
     /// How many entries the log keeps: a leader trims what is older. Whoever needs those takes the state of another node.
     /// Default 1,000,000.
     pub fn log_entries_max(mut self, entries: u64) -> Self {
-        self.options.log_entries_max = entries;
+        self.options.log_entries_max = entries.max(1);
         self
     }
 

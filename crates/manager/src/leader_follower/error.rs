@@ -65,7 +65,8 @@ pub enum WriteError {
     /// The value or the key is over a limit or cannot be encoded. Permanent for this value; nothing was written.
     #[error(transparent)]
     Value(#[from] EncodeError),
-    /// The leader stepped down before the write was in the log. Nothing was written: try again.
+    /// The leader stepped down before the write was in the log, or has too many requests of other nodes under way. Nothing
+    /// was written: try again.
     #[error("not written: {reason}; try again")]
     NotWritten {
         /// What happened.

@@ -16,6 +16,7 @@ use super::{
     node::{GROUP_MESSAGES_MAX, Next, Node, Taken},
     options::Role,
     puller::Pulled,
+    recovery::Wanted,
 };
 
 impl Node {
@@ -23,7 +24,7 @@ impl Node {
     pub(super) async fn follow(&mut self) -> Result<Next, StoreError> {
         self.become_role(NodeRole::Follower);
         if self.state.is_partial() {
-            self.resync("the state of another node was taken in part").await?;
+            self.resync("the state of another node was taken in part", Wanted::Any).await?;
         }
         if self.puller.is_none() {
             self.pull();
@@ -51,7 +52,7 @@ impl Node {
                         }
                     }
                     Some(Command::Resync) => {
-                        self.resync("it was told to").await?;
+                        self.resync("it was told to", Wanted::Any).await?;
                         self.stand().await;
                     }
                     Some(command) => self.refuse(command),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use archipelago_engine::leader_follower::Verdict;
-use archipelago_pipeline::LogId;
+use archipelago_pipeline::{ExpectedEnd, LogId};
 use archipelago_proto::{EntryBatch, NodeRole, Operation as EntryOperation, PutKind, Text};
 use archipelago_store::StoreError;
 use bytes::Bytes;
@@ -66,10 +66,27 @@ pub(super) struct LogView {
     pub(super) id: Option<LogId>,
     /// The last message that is done with.
     pub(super) sequence: u64,
+    /// Whether that is known to have been sent by this node.
+    pub(super) is_own: bool,
     /// The last entry that this log is known to hold.
     pub(super) entry: u64,
     /// Reading began with the first message that the log holds.
     pub(super) from_beginning: bool,
+}
+
+impl LogView {
+    /// Where the next append expects the log to end.
+    pub(super) fn end(&self) -> ExpectedEnd {
+        match self.is_own {
+            true => ExpectedEnd::Own(self.sequence),
+            false => ExpectedEnd::At(self.sequence),
+        }
+    }
+
+    /// The log ends with this message of this node, which brought the entries up to `entry`.
+    pub(super) fn wrote(&mut self, sequence: u64, entry: u64) {
+        (self.sequence, self.is_own, self.entry) = (sequence, true, entry);
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -224,6 +241,7 @@ impl Node {
                 self.log = LogView {
                     id: Some(log.id),
                     sequence: after,
+                    is_own: false,
                     entry: if is_known { group.history().index } else { 0 },
                     from_beginning: after < log.first_sequence,
                 };
@@ -236,6 +254,7 @@ impl Node {
             }
         };
         let sequence = message.sequence;
+        self.log.is_own = message.origin == *self.shared.node;
         let Some(payload) = message.payload else {
             // A part of a larger one.
             self.done_with(group, sequence);

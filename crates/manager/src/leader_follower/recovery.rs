@@ -22,6 +22,34 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 /// How many entries back it is looked for where two histories part.
 const FORK_ENTRIES_MAX: u64 = 10_000;
 
+/// Which state of another node is of use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Any,
+    /// One with the entries up to here: what has less would leave this node where it is.
+    UpTo(u64),
+    /// One of another history than that with this digest.
+    OtherThan(u128),
+}
+
+impl Wanted {
+    /// The entry that whoever is asked must have told of.
+    fn index(self) -> u64 {
+        match self {
+            Wanted::UpTo(index) => index,
+            Wanted::Any | Wanted::OtherThan(_) => 0,
+        }
+    }
+
+    fn is_met(self, page: &StatePage) -> bool {
+        match self {
+            Wanted::Any => true,
+            Wanted::UpTo(index) => page.index >= index,
+            Wanted::OtherThan(chain) => page.chain != chain,
+        }
+    }
+}
+
 impl Node {
     /// Entries up to `to` are missing here; `chain` is the digest of the history with them.
     pub(super) async fn fill(&mut self, to: u64, chain: u128) -> Result<(), StoreError> {
@@ -58,7 +86,7 @@ impl Node {
             self.pull();
             return Ok(());
         }
-        self.resync(&format!("the log lacks the entries {} to {to}", have + 1)).await
+        self.resync(&format!("the log lacks the entries {} to {to}", have + 1), Wanted::UpTo(to)).await
     }
 
     /// Applies what this node sent to the log itself, if that is what is missing. False if it is not.
@@ -190,7 +218,8 @@ impl Node {
         self.shared.notify(Notification::EntriesOrphaned { from: fork, to: last });
         tracing::error!(node = %self.shared.node, from = fork, to = last,
             "entries that were applied here are in nobody's history; they are kept aside");
-        self.resync("it had applied entries that the log lost").await
+        let wanted = Wanted::OtherThan(self.state.history().chain);
+        self.resync("it had applied entries that the log lost", wanted).await
     }
 
     /// The first entry in which this node and another one differ, if that can be found.
@@ -242,8 +271,11 @@ impl Node {
         Ok(digests)
     }
 
-    /// Takes the whole state of another node, however often that has to be tried.
-    pub(super) async fn resync(&mut self, reason: &str) -> Result<(), StoreError> {
+    /// Takes the whole state of another node that is of use, however often that has to be tried.
+    ///
+    /// Gives up if nobody has told of one for a while, and reads the log again: it may have come to hold what is missing.
+    /// Not in the midst of a state, which is of no use before it is whole.
+    pub(super) async fn resync(&mut self, reason: &str, wanted: Wanted) -> Result<(), StoreError> {
         let sequence = self.state.history().index;
         self.shared.standing.send_modify(|standing| standing.is_desynced = true);
         self.shared.tell.notify_one();
@@ -256,13 +288,21 @@ impl Node {
         }
         self.puller = None;
         let mut wait = self.shared.options.heartbeat_interval.min(self.shared.options.reconnect_base);
+        let mut missed_since = None;
         while !self.shared.closing.is_cancelled() {
-            let Some(source) = self.source(0) else {
+            let is_partial = self.state.is_partial();
+            let wanted = if is_partial { Wanted::Any } else { wanted };
+            let Some(source) = self.source(wanted.index()) else {
+                let since = *missed_since.get_or_insert_with(Instant::now);
+                if !is_partial && since.elapsed() > self.shared.options.heartbeat_timeout {
+                    break;
+                }
                 self.wait(self.shared.options.heartbeat_interval / 4).await;
                 continue;
             };
+            missed_since = None;
             add(&self.shared.counters.resync_attempts, 1);
-            match self.take_state(&source).await? {
+            match self.take_state(&source, wanted).await? {
                 Ok(rows) => {
                     add(&self.shared.counters.resync_successes, 1);
                     let sequence = self.state.history().index;
@@ -285,7 +325,7 @@ impl Node {
 
     /// Takes a state page by page, in place: nothing of it is shown before it is that of one moment. Gives the number of
     /// rows, or what kept it.
-    async fn take_state(&mut self, source: &str) -> Result<Result<u64, String>, StoreError> {
+    async fn take_state(&mut self, source: &str, wanted: Wanted) -> Result<Result<u64, String>, StoreError> {
         let deadline = Instant::now() + self.shared.options.snapshot_timeout;
         let (mut after, mut base, mut rows) = (None::<EntityId>, None::<StatePage>, 0);
         loop {
@@ -307,6 +347,10 @@ impl Node {
                 && (page.is_last || !page.rows.is_empty());
             if !in_order {
                 return Ok(Err(format!("{source:?} gave rows that are not in order")));
+            }
+            if base.is_none() && !wanted.is_met(&page) {
+                let index = page.index;
+                return Ok(Err(format!("{source:?} has the entries up to {index}, which does not help")));
             }
             let mut group = self.state.group();
             group.take_page(&self.state, after.as_ref(), &page)?;

@@ -3,7 +3,7 @@
 use std::{future::pending, sync::atomic::Ordering, time::Duration};
 
 use archipelago_engine::mutated;
-use archipelago_pipeline::PipelineError;
+use archipelago_pipeline::{ExpectedEnd, PipelineError};
 use archipelago_proto::{Entry, EntryBatch, NodeAnswer, NodeBeat, NodeQuestion, NodeRole, Operation, Text};
 use archipelago_store::{StoreError, Table};
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use super::{
     metrics::add,
     node::{LogView, Next, Node, TermStart},
     puller::Pulled,
+    recovery::Wanted,
     shared::TailSpan,
 };
 
@@ -204,11 +205,11 @@ impl Node {
             };
             claimed = Some(TermStart { term, session: self.shared.session });
             let encoded = batch.encode();
-            match self.append(encoded.clone(), self.log.sequence).await {
+            match self.append(encoded.clone(), self.log.end()).await {
                 Ok(sequence) => {
                     let mut group = self.state.group();
                     self.add(&mut group, &batch, encoded, 0)?;
-                    (self.log.sequence, self.log.entry) = (sequence, batch.first_index);
+                    self.log.wrote(sequence, batch.first_index);
                     if let Some(place) = self.place() {
                         group.at(place);
                     }
@@ -227,8 +228,8 @@ impl Node {
     }
 
     /// Appends one message, and waits for the broker. Gives its sequence.
-    pub(super) async fn append(&self, payload: Bytes, expected_last: u64) -> Result<u64, PipelineError> {
-        let appending = self.shared.pipeline.append(&self.shared.node, payload, expected_last).await?;
+    pub(super) async fn append(&self, payload: Bytes, expected: ExpectedEnd) -> Result<u64, PipelineError> {
+        let appending = self.shared.pipeline.append(&self.shared.node, payload, expected).await?;
         add(&self.shared.counters.messages_appended, 1);
         appending.ack.await?;
         Ok(appending.sequence)
@@ -292,7 +293,8 @@ impl Node {
             };
             if mutated!(ServeBeforeEnd) && term.is_none() {
                 let (id, entry) = (Some(end.id), self.state.history().index);
-                self.log = LogView { id, sequence: end.last_sequence, entry, from_beginning: false };
+                self.log =
+                    LogView { id, sequence: end.last_sequence, is_own: false, entry, from_beginning: false };
                 return Ok(Ok(()));
             }
             if self.puller.is_none() || self.log.sequence > end.last_sequence {
@@ -339,7 +341,7 @@ impl Node {
         if let Some(source) = self.source(told) {
             let reason =
                 format!("{source:?} has entries up to {told}, and its tail does not reach back to {have}");
-            self.resync(&reason).await?;
+            self.resync(&reason, Wanted::UpTo(told)).await?;
             return Ok(Told::TakesTheState { reason });
         }
         match self.shared.pipeline.state().await {
@@ -372,14 +374,14 @@ impl Node {
         tracing::warn!(node = %self.shared.node, from, to = last, "the log lost entries; they are put back");
         for some in lost.chunks(PUT_BACK_MAX) {
             let mut acks = Vec::new();
-            let mut expected = self.log.sequence;
+            let mut expected = self.log.end();
             for span in some {
                 let key = span.first_index.to_be_bytes();
                 let Some(encoded) = self.shared.store.get(Table::Tail, &key)? else { continue };
                 match self.shared.pipeline.append(&self.shared.node, encoded, expected).await {
                     Ok(appending) => {
                         add(&self.shared.counters.messages_appended, 1);
-                        expected = appending.sequence;
+                        expected = ExpectedEnd::Own(appending.sequence);
                         acks.push((appending, span.last_index));
                     }
                     Err(error) => return Ok(Err(error)),
@@ -390,7 +392,7 @@ impl Node {
                     // What is in the log by now is found by reading it.
                     return Ok(Err(error));
                 }
-                (self.log.sequence, self.log.entry) = (appending.sequence, entry);
+                self.log.wrote(appending.sequence, entry);
             }
         }
         add(&self.shared.counters.logs_mended, 1);

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use archipelago_pipeline::{Answer, Heard};
-use archipelago_proto::{NodeAnswer, NodeBeat, NodeQuestion, NodeRole};
+use archipelago_proto::{NodeAnswer, NodeBeat, NodeQuestion, NodeRole, WriteRefusal};
 use bytes::Bytes;
 use tokio::{
     sync::{Semaphore, mpsc, oneshot},
@@ -55,6 +55,7 @@ pub(super) async fn say(shared: &Shared) {
 /// Hears what others say, and answers what they ask. Runs until the node is closed.
 pub(super) async fn hear(shared: Arc<Shared>, manager: Weak, commands: mpsc::WeakSender<Command>) {
     let answers = Arc::new(Semaphore::new(ANSWERS_MAX));
+    let requests = Arc::new(Semaphore::new(shared.options.requests_max.min(Semaphore::MAX_PERMITS)));
     loop {
         let listener = tokio::select! {
             biased;
@@ -73,10 +74,26 @@ pub(super) async fn hear(shared: Arc<Shared>, manager: Weak, commands: mpsc::Wea
                 match heard {
                     Ok(Heard::Announcement { from, payload }) => hear_beat(&shared, &from, payload),
                     Ok(Heard::Question { payload, answer }) => {
-                        let Ok(permit) = answers.clone().acquire_owned().await else { return };
+                        let (from, question) = match understand(&shared, payload) {
+                            Ok(Some(understood)) => understood,
+                            Ok(None) => continue,
+                            Err(unable) => {
+                                answer.send(unable.encode()).await;
+                                continue;
+                            }
+                        };
+                        // What others want done takes as long as the log does, and nothing else is to wait for that.
+                        let permit = match is_request(&question) {
+                            true => requests.clone().try_acquire_owned().ok(),
+                            false => answers.clone().acquire_owned().await.ok(),
+                        };
+                        let Some(permit) = permit else {
+                            answer.send(too_many(&shared, &question).encode()).await;
+                            continue;
+                        };
                         let (shared, manager, commands) = (shared.clone(), manager.clone(), commands.clone());
                         shared.tasks.clone().spawn(async move {
-                            answer_one(&shared, &manager, &commands, payload, answer).await;
+                            answer_one(&shared, &manager, &commands, from, question, answer).await;
                             drop(permit);
                         });
                     }
@@ -137,23 +154,48 @@ fn skip(shared: &Shared, from: &str, reason: &dyn std::fmt::Display) {
     tracing::warn!(from, %reason, "what was said or asked is not usable and was skipped");
 }
 
+/// A question, and who asks it; nothing if it is not for this namespace. An error is what is answered.
+fn understand(shared: &Shared, payload: Bytes) -> Result<Option<(String, NodeQuestion)>, NodeAnswer> {
+    match NodeQuestion::decode(payload, &shared.options.limits) {
+        Ok((namespace, from, question)) if namespace == shared.namespace => Ok(Some((from, question))),
+        Ok(_) => {
+            skip(shared, "somebody", &"it is about another namespace");
+            Ok(None)
+        }
+        Err(error) => {
+            skip(shared, "somebody", &error);
+            let reason = format!("this node does not understand the question: {error}");
+            Err(NodeAnswer::Unable { reason })
+        }
+    }
+}
+
+/// Whether it is to be done rather than told.
+fn is_request(question: &NodeQuestion) -> bool {
+    matches!(question, NodeQuestion::Write(_) | NodeQuestion::ReadIndex | NodeQuestion::HandOver { .. })
+}
+
+/// Nothing was done of it, and whoever asked can try again.
+fn too_many(shared: &Shared, question: &NodeQuestion) -> NodeAnswer {
+    let reason = format!(
+        "{} has requests_max, {}, requests of other nodes under way",
+        shared.node, shared.options.requests_max
+    );
+    tracing::debug!(%reason, "a request was refused");
+    match question {
+        NodeQuestion::Write(_) => NodeAnswer::Refused(WriteRefusal::NotWritten { reason }),
+        _ => NodeAnswer::Unable { reason },
+    }
+}
+
 async fn answer_one(
     shared: &Arc<Shared>,
     manager: &Weak,
     commands: &mpsc::WeakSender<Command>,
-    payload: Bytes,
+    from: String,
+    question: NodeQuestion,
     answer: Answer,
 ) {
-    let question = match NodeQuestion::decode(payload, &shared.options.limits) {
-        Ok((namespace, from, question)) if namespace == shared.namespace => (from, question),
-        Ok(_) => return skip(shared, "somebody", &"it is about another namespace"),
-        Err(error) => {
-            skip(shared, "somebody", &error);
-            let reason = format!("this node does not understand the question: {error}");
-            return answer.send(NodeAnswer::Unable { reason }.encode()).await;
-        }
-    };
-    let (from, question) = question;
     let said = match question {
         NodeQuestion::Head => match manager.upgrade() {
             Some(manager) if shared.is_leading() && shared.leads_by_now(manager.lease()).await => {

@@ -285,6 +285,17 @@ async fn a_node_that_applied_what_does_not_count_shows_none_of_it_to_who_asks_fo
 
 #[tokio::test(start_paused = true)]
 async fn what_a_deposed_leader_appends_to_a_log_that_was_made_again_is_not_acknowledged() {
+    expect_refused_behind_others(|broker| broker.delete_log(NAMESPACE)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_deposed_leader_appends_where_others_wrote_what_it_had_is_not_acknowledged() {
+    expect_refused_behind_others(|broker| broker.truncate_tail(NAMESPACE, 10)).await;
+}
+
+/// A leader that was cut off with nothing under way comes back, after the log lost its end and came to the same length
+/// again, and writes before it hears of its successor.
+async fn expect_refused_behind_others(lose: impl FnOnce(&MemoryBroker)) {
     let broker = MemoryBroker::default();
     let log = broker.pipeline(NAMESPACE);
     let switches = [(); 2].map(|()| Switch::new(Arc::new(broker.pipeline(NAMESPACE))));
@@ -300,11 +311,11 @@ async fn what_a_deposed_leader_appends_to_a_log_that_was_made_again_is_not_ackno
     write_some(&deposed, 10, 20).await;
     switches[0].cut();
     let end = log.state().await.expect("a log").last_sequence;
-    broker.delete_log(NAMESPACE);
+    lose(&broker);
     switches[1].heal();
     leader.promote().await.expect("it leads");
     let mut number = 100;
-    while log.state().await.expect("it was made again").last_sequence < end {
+    while log.state().await.expect("it is there").last_sequence < end {
         write_some(&leader, number, number + 1).await;
         number += 1;
     }

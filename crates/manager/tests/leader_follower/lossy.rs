@@ -7,8 +7,8 @@ use std::{
 };
 
 use archipelago_pipeline::{
-    Appending, Lease, Listener, LogState, MemoryBroker, MemoryPipeline, Outgoing, PendingAck, Pipeline,
-    PipelineError, PipelineStatus, Subscription,
+    Appending, ExpectedEnd, Lease, Listener, LogState, MemoryBroker, MemoryPipeline, Outgoing, PendingAck,
+    Pipeline, PipelineError, PipelineStatus, Subscription,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -59,8 +59,13 @@ impl Pipeline for Lossy {
     async fn publish(&self, message: Outgoing) -> Result<PendingAck, PipelineError> {
         self.inner.publish(message).await
     }
-    async fn append(&self, origin: &str, payload: Bytes, last: u64) -> Result<Appending, PipelineError> {
-        self.inner.append(origin, payload, last).await
+    async fn append(
+        &self,
+        origin: &str,
+        payload: Bytes,
+        expected: ExpectedEnd,
+    ) -> Result<Appending, PipelineError> {
+        self.inner.append(origin, payload, expected).await
     }
     async fn subscribe(&self, after: u64) -> Result<Box<dyn Subscription>, PipelineError> {
         self.inner.subscribe(after).await

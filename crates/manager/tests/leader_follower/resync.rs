@@ -1,7 +1,10 @@
 use std::{sync::Arc, time::Duration};
 
-use archipelago_manager::leader_follower::{Health, LeaderFollowerManager, Notification, Write};
-use archipelago_pipeline::MemoryBroker;
+use archipelago_manager::leader_follower::{
+    Health, LeaderFollowerManager, NodeRole, Notification, Role, Write,
+};
+use archipelago_pipeline::{Heard, MemoryBroker, MemoryPipeline, Pipeline};
+use archipelago_proto::{Limits, NodeAnswer, NodeBeat, NodeQuestion, StatePage};
 use archipelago_store::MemoryStore;
 
 use crate::support::*;
@@ -117,8 +120,91 @@ async fn a_log_keeps_as_many_entries_as_it_is_told_to() {
     }
     tokio::time::sleep(Duration::from_secs(3)).await;
     let pipeline = broker.pipeline(NAMESPACE);
-    let state = archipelago_pipeline::Pipeline::state(&pipeline).await.expect("a log");
+    let state = pipeline.state().await.expect("a log");
     assert!(state.first_sequence > 1, "{state:?}");
     let late = node(&broker, "late").await;
     expect_equal(&[leader, late]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_state_without_what_is_missing_is_not_taken_and_not_asked_for_without_a_pause() {
+    let (broker, store) = (MemoryBroker::default(), Arc::new(MemoryStore::new()));
+    let leader = builder(&broker, "a").store(store.clone()).role(Role::Leader);
+    let leader = leader.start().await.expect("a node");
+    until("it leads", || leader.is_leader()).await;
+    for number in 0..20_u64 {
+        leader.write(Write::create(format!("k{number}"), &number)).await.expect("written");
+    }
+    let had = leader.last_applied_sequence();
+    drop(leader);
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let log = broker.pipeline(NAMESPACE);
+    log.trim(10).await.expect("a log");
+    // One that lost its disk after it told of all that.
+    let ghost = tokio::spawn(tell_of_more_than_there_is(log, had));
+    let late = builder(&broker, "late").leader_id("a").role(Role::Follower);
+    let late = late.start().await.expect("a node");
+    let mut notifications = late.subscribe();
+    heard(&mut notifications, "it fails", |it| matches!(it, Notification::ResyncFailed { .. })).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let metrics = late.metrics();
+    assert_eq!(metrics.resync_successes, 0);
+    assert!((2..20).contains(&metrics.resync_attempts), "{metrics:?}");
+    // Whoever has it comes back.
+    let leader = builder(&broker, "a").store(store).role(Role::Leader).start().await.expect("a node");
+    until("it has everything", || late.last_applied_sequence() > had && late.health() == Health::Healthy)
+        .await;
+    expect_equal(&[leader, late]).await;
+    ghost.abort();
+}
+
+/// Tells of entries up to `index`, and has none.
+async fn tell_of_more_than_there_is(pipeline: MemoryPipeline, index: u64) {
+    let beat = NodeBeat {
+        namespace: NAMESPACE.to_owned(),
+        node: "ghost".to_owned(),
+        session: 1,
+        role: NodeRole::Follower,
+        term: 1,
+        index,
+        chain: 0,
+        address: None,
+        leader: None,
+        is_eligible: false,
+        is_desynced: false,
+        furthest_sequence: 0,
+    };
+    let nothing = StatePage {
+        index: 0,
+        term: 0,
+        chain: 0,
+        index_after: 0,
+        place: None,
+        rows: Vec::new(),
+        is_last: true,
+        rows_total: 0,
+        followers: Vec::new(),
+    };
+    let mut listener = pipeline.listen("ghost").await.expect("listening");
+    let mut interval = tokio::time::interval(Duration::from_secs(1));
+    // It answers only so often, so that whoever asks without a pause comes to an end.
+    let mut answers_left = 1_000;
+    loop {
+        let heard = tokio::select! {
+            _ = interval.tick() => {
+                pipeline.announce("ghost", beat.encode()).await.expect("said");
+                continue;
+            }
+            heard = listener.next(), if answers_left > 0 => heard.expect("a broker"),
+        };
+        let Heard::Question { payload, answer } = heard else { continue };
+        answers_left -= 1;
+        let (_, _, question) = NodeQuestion::decode(payload, &Limits::default()).expect("a question");
+        let said = match question {
+            NodeQuestion::State { .. } => NodeAnswer::State(nothing.clone()),
+            NodeQuestion::Tail { .. } => NodeAnswer::Tail(Vec::new()),
+            _ => NodeAnswer::Unable { reason: "it is not there".into() },
+        };
+        answer.send(said.encode()).await;
+    }
 }

@@ -1,9 +1,9 @@
 use std::time::Duration;
 
 use archipelago_manager::leader_follower::{
-    Ack, LeaderFollowerManager, OnFollower, ReadConsistency, Write, WriteError,
+    Ack, LeaderFollowerManager, OnFollower, ReadConsistency, Role, Write, WriteError,
 };
-use archipelago_pipeline::{Fault, FaultRates, MemoryBroker};
+use archipelago_pipeline::{Fault, FaultRates, MemoryBroker, MemoryConfig};
 
 use crate::support::*;
 
@@ -265,4 +265,40 @@ async fn a_write_that_was_passed_on_is_acknowledged_by_followers_too() {
         let receipt = follower.write(write).await.expect("written");
         assert_eq!(receipt.enough, enough, "{ack:?} {receipt:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_requests_of_other_nodes_than_may_be_under_way_are_refused_and_keep_nothing_else_waiting() {
+    let ack_timeout = Duration::from_secs(2);
+    let broker = MemoryBroker::new(MemoryConfig { ack_timeout, ..MemoryConfig::default() });
+    let leader = builder(&broker, "a").role(Role::Leader).requests_max(2).start().await.expect("a node");
+    let follower = builder(&broker, "b").leader_id("a").on_follower(OnFollower::Forward);
+    let follower = follower.start().await.expect("a node");
+    until("it leads", || leader.is_leader() && follower.leader().is_some()).await;
+    until("the follower is registered", || leader.last_applied_sequence() > 1).await;
+    expect_equal(&[leader.clone(), follower.clone()]).await;
+    // What is written next waits until the leader has looked what became of it.
+    broker.fault_next(Fault::LoseAck);
+    let write = |key: u64| {
+        let follower = follower.clone();
+        async move { follower.write(Write::create(format!("k{key}"), &key).within(DEADLINE)).await }
+    };
+    let mut under_way = Vec::new();
+    for key in 0..2 {
+        under_way.push(tokio::spawn(write(key)));
+        tokio::task::yield_now().await;
+    }
+    let asked = tokio::time::Instant::now();
+    let refused = write(2).await.expect_err("too many are under way");
+    assert!(matches!(refused, WriteError::NotWritten { .. }) && refused.is_retryable(), "{refused}");
+    assert!(refused.to_string().contains("requests_max"), "{refused}");
+    // What others only want to know is answered.
+    let fresh = ReadConsistency::BoundedStaleness(Duration::ZERO);
+    follower.read::<u64>("k", fresh).await.expect("the leader answers");
+    assert!(asked.elapsed() < ack_timeout, "{:?}", asked.elapsed());
+    for outcome in under_way {
+        outcome.await.expect("no panic").expect("written");
+    }
+    write(2).await.expect("there is room again");
+    expect_equal(&[leader, follower]).await;
 }

@@ -4,7 +4,7 @@ use futures::{
 };
 
 use super::*;
-use crate::Appending;
+use crate::{Appending, ExpectedEnd};
 
 /// Appends the message `number` of `origin`, as [`publish_all`] would publish it.
 async fn append(
@@ -15,7 +15,8 @@ async fn append(
 ) -> Result<PublishAck, PipelineError> {
     let payload = message(origin, number).payload;
     within("an answer to an append", async {
-        let Appending { sequence, ack } = pipeline.append(origin, payload, expected_last).await?;
+        let Appending { sequence, ack } =
+            pipeline.append(origin, payload, ExpectedEnd::At(expected_last)).await?;
         assert_eq!(sequence, expected_last + 1);
         let ack = ack.await?;
         assert_eq!(ack, PublishAck { sequence, duplicate: false });
@@ -42,7 +43,7 @@ pub async fn appends_on_top_of_one_another_are_all_accepted_in_order<H: Harness>
     publish_all(&*pipeline, "a", 0..3).await;
     let (count, mut last, mut pending) = (harness.in_flight_max().min(100), 3, Vec::new());
     for number in 3..3 + count {
-        let appending = pipeline.append("a", message("a", number).payload, last);
+        let appending = pipeline.append("a", message("a", number).payload, ExpectedEnd::At(last));
         let Appending { sequence, ack } = within("an append", appending).await.expect("appending");
         assert_eq!(sequence, last + 1);
         last = sequence;
@@ -106,12 +107,14 @@ pub async fn an_append_after_what_another_published_is_refused<H: Harness>(harne
 async fn append_all(
     pipeline: &dyn Pipeline,
     origin: &str,
+    expected: impl Fn(u64) -> ExpectedEnd,
     mut last: u64,
     count: usize,
 ) -> Vec<Result<PublishAck, PipelineError>> {
     let mut pending = Vec::new();
     for number in 0..count {
-        let appending = within("an append", pipeline.append(origin, message(origin, number).payload, last));
+        let payload = message(origin, number).payload;
+        let appending = within("an append", pipeline.append(origin, payload, expected(last)));
         let Appending { sequence, ack } = appending.await.expect("handed over");
         last = sequence;
         pending.push(ack);
@@ -123,11 +126,11 @@ async fn append_all(
 pub async fn what_is_appended_on_top_of_a_refused_one_is_refused<H: Harness>(harness: &H) {
     let (leader, other) = (harness.pipeline().await, harness.pipeline().await);
     leader.open().await.expect("opening");
-    for answer in append_all(&*leader, "a", 0, 10).await {
+    for answer in append_all(&*leader, "a", ExpectedEnd::At, 0, 10).await {
         answer.expect("an acknowledgement");
     }
     publish_all(&*other, "b", 0..10).await;
-    for (expected, answer) in (10..).zip(append_all(&*leader, "a", 10, 10).await) {
+    for (expected, answer) in (10..).zip(append_all(&*leader, "a", ExpectedEnd::At, 10, 10).await) {
         assert_refused(answer, expected, 20);
     }
     assert_eq!(leader.state().await.expect("the state").last_sequence, 20);
@@ -140,13 +143,70 @@ pub async fn an_append_that_finds_the_end_it_expects_is_stored_whoever_made_it<H
     let (leader, other) = (harness.pipeline().await, harness.pipeline().await);
     leader.open().await.expect("opening");
     publish_all(&*other, "b", 0..1).await;
-    let mut answers = append_all(&*leader, "a", 0, 4).await.into_iter();
+    let mut answers = append_all(&*leader, "a", ExpectedEnd::At, 0, 4).await.into_iter();
     assert_refused(answers.next().expect("the first"), 0, 1);
     for (sequence, answer) in (2..).zip(answers) {
         assert_eq!(answer.expect("an acknowledgement").sequence, sequence);
     }
     let mut subscription = subscribe(&*leader, 0).await;
     assert_eq!(next_texts(&mut *subscription, 4).await, ["b:0", "a:1", "a:2", "a:3"]);
+}
+
+/// Who appends behind what it wrote itself is refused where another one's message has that sequence, and stores nothing.
+pub async fn an_append_behind_ones_own_is_refused_behind_anothers<H: Harness>(harness: &H) {
+    let (leader, other) = (harness.pipeline().await, harness.pipeline().await);
+    leader.open().await.expect("opening");
+    publish_all(&*other, "b", 0..1).await;
+    let refused = append_all(&*leader, "a", ExpectedEnd::Own, 1, 1).await.pop().expect("an answer");
+    assert_refused(refused, 1, 1);
+    append(&*leader, "a", 0, 1).await.expect("whoever wrote it");
+    for last in 2..5 {
+        let answers = append_all(&*leader, "a", ExpectedEnd::Own, last, 1).await;
+        assert_eq!(answers.into_iter().flatten().map(|ack| ack.sequence).collect::<Vec<_>>(), [last + 1]);
+    }
+    let refused = append_all(&*other, "b", ExpectedEnd::Own, 5, 1).await.pop().expect("an answer");
+    assert_refused(refused, 5, 5);
+    let mut subscription = subscribe(&*leader, 0).await;
+    assert_eq!(next_texts(&mut *subscription, 5).await, ["b:0", "a:0", "a:0", "a:0", "a:0"]);
+    assert_eq!(leader.state().await.expect("the state").last_sequence, 5);
+}
+
+/// Behind what is under way, one's own is known as well; and if the first is refused, nothing is stored that would have
+/// followed it at once.
+pub async fn appends_behind_ones_own_may_be_pipelined<H: Harness>(harness: &H) {
+    let (leader, other) = (harness.pipeline().await, harness.pipeline().await);
+    leader.open().await.expect("opening");
+    append(&*leader, "a", 0, 0).await.expect("appending");
+    let count = harness.in_flight_max().min(100);
+    for round in 0..3 {
+        let last = 1 + (round * count) as u64;
+        let answers = append_all(&*leader, "a", ExpectedEnd::Own, last, count).await;
+        for (sequence, answer) in (last + 1..).zip(answers) {
+            assert_eq!(answer.expect("an acknowledgement"), PublishAck { sequence, duplicate: false });
+        }
+    }
+    let last = 1 + 3 * count as u64;
+    publish_all(&*other, "b", 0..10).await;
+    for (expected, answer) in (last..).zip(append_all(&*leader, "a", ExpectedEnd::Own, last, 10).await) {
+        assert_refused(answer, expected, last + 10);
+    }
+    assert_eq!(leader.state().await.expect("the state").last_sequence, last + 10);
+}
+
+/// A payload of several messages is one's own as well, and is known by its last.
+pub async fn an_append_follows_a_large_one_of_ones_own<H: Harness>(harness: &H) {
+    let pipeline = harness.pipeline().await;
+    pipeline.open().await.expect("opening");
+    append(&*pipeline, "a", 0, 0).await.expect("appending");
+    let payload = Bytes::from(vec![7; pipeline.payload_bytes_good().expect("known once connected") * 20]);
+    let mut last = 1;
+    for payload in [payload.clone(), payload, message("a", 1).payload] {
+        let appending = within("an append", pipeline.append("a", payload, ExpectedEnd::Own(last))).await;
+        let Appending { sequence, ack } = appending.expect("appending");
+        within("an answer", ack).await.expect("an acknowledgement");
+        last = sequence;
+    }
+    assert_eq!(pipeline.state().await.expect("the state").last_sequence, last);
 }
 
 /// The same payload twice is two payloads.
@@ -169,7 +229,7 @@ pub async fn a_large_payload_is_appended_whole<H: Harness>(harness: &H) {
     let mut last = 1;
     let mut pending = Vec::new();
     for payload in [payload.clone(), message("a", 1).payload, payload.clone()] {
-        let appending = within("an append", pipeline.append("a", payload, last)).await;
+        let appending = within("an append", pipeline.append("a", payload, ExpectedEnd::At(last))).await;
         let Appending { sequence, ack } = appending.expect("appending");
         last = sequence;
         pending.push((sequence, ack));
@@ -191,7 +251,7 @@ pub async fn a_large_payload_with_another_amid_is_refused<H: Harness>(harness: &
     let (leader, other) = (harness.pipeline().await, harness.pipeline().await);
     leader.open().await.expect("opening");
     let payload = Bytes::from(vec![7; leader.payload_bytes_good().expect("known once connected") * 39]);
-    let mut appending = leader.append("a", payload, 0);
+    let mut appending = leader.append("a", payload, ExpectedEnd::At(0));
     // What is not polled sends no more than the first few parts.
     within("the first parts", async {
         loop {
@@ -226,7 +286,7 @@ pub async fn an_append_is_refused_where_publishing_is<H: Harness>(harness: &H) {
     let refused = append(&*pipeline, "no token", 0, 0).await;
     assert!(matches!(refused, Err(PipelineError::InvalidName { .. })), "{refused:?}");
     let bytes_max = pipeline.payload_bytes_max().expect("known once connected");
-    let refused = pipeline.append("a", Bytes::from(vec![7; bytes_max + 1]), 0).await;
+    let refused = pipeline.append("a", Bytes::from(vec![7; bytes_max + 1]), ExpectedEnd::At(0)).await;
     assert!(matches!(refused, Err(PipelineError::TooLarge { .. })), "{refused:?}");
     harness.stop_broker().await;
     until_down(&*pipeline).await;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::ExpectedEnd;
 
 /// Every call but `open` fails while there is no log, `open` makes it, and opening again changes nothing.
 pub async fn only_open_makes_a_log<H: Harness>(harness: &H) {
@@ -78,12 +79,16 @@ pub async fn a_log_that_is_made_again_begins_above_what_writers_of_the_one_befor
     publish_all(&*leader, "b", 0..4).await;
     restart(harness, &[&*leader, &*deposed]).await;
     for expected in [0, 2, 3, 4] {
-        let refused =
-            within("an answer", async { deposed.append("a", Bytes::new(), expected).await?.ack.await }).await;
+        let refused = within("an answer", async {
+            deposed.append("a", Bytes::new(), ExpectedEnd::At(expected)).await?.ack.await
+        })
+        .await;
         assert!(matches!(refused, Err(PipelineError::WrongLastSequence { .. })), "{expected}: {refused:?}");
     }
-    let taken =
-        within("an answer", async { leader.append("b", "b:4".into(), end + 4).await?.ack.await }).await;
+    let taken = within("an answer", async {
+        leader.append("b", "b:4".into(), ExpectedEnd::At(end + 4)).await?.ack.await
+    })
+    .await;
     assert_eq!(taken.expect("the end of the log").sequence, end + 5);
     let mut subscription = subscribe(&*leader, 0).await;
     assert_eq!(next_texts(&mut *subscription, 5).await, texts("b", 0..5));

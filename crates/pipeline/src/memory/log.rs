@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::{
-    LogId, LogState, PublishAck,
+    ExpectedEnd, LogId, LogState, PublishAck,
     parts::{Part, Stored},
 };
 
@@ -89,17 +89,22 @@ impl Log {
         PublishAck { sequence, duplicate: false }
     }
 
-    /// Stores the message if the log ends at `expected_last`; otherwise tells where it ends. Its id is not remembered.
+    /// Stores the message if the log ends as expected; otherwise tells where it ends. Its id is not remembered.
     pub(super) fn append_after(
         &mut self,
         message: &Entry,
-        expected_last: u64,
+        expected: ExpectedEnd,
         stored_at: SystemTime,
     ) -> Result<PublishAck, u64> {
-        match self.last_sequence() {
-            last if last == expected_last => Ok(self.append_regardless(message, stored_at)),
-            last => Err(last),
-        }
+        let last = self.last_sequence();
+        let is_expected = match expected {
+            ExpectedEnd::At(sequence) => last == sequence,
+            ExpectedEnd::Own(sequence) => {
+                let newest = self.messages.back();
+                last == sequence && newest.is_some_and(|newest| *newest.origin == *message.origin)
+            }
+        };
+        if is_expected { Ok(self.append_regardless(message, stored_at)) } else { Err(last) }
     }
 
     /// The first message held with a sequence above `after`.

@@ -18,7 +18,7 @@ use super::{
     subscription::MemorySubscription,
 };
 use crate::{
-    Appending, Fault, Lease, Listener, LogState, Outgoing, PendingAck, Pipeline, PipelineError,
+    Appending, ExpectedEnd, Fault, Lease, Listener, LogState, Outgoing, PendingAck, Pipeline, PipelineError,
     PipelineStatus, PublishAck, Subscription, check_message_id, check_name,
     parts::{Part, WholeNames, split},
 };
@@ -49,6 +49,11 @@ impl MemoryPipeline {
     fn check_size(&self, payload: &Bytes) -> Result<(), PipelineError> {
         let (bytes, bytes_max) = (payload.len(), self.shared.config.payload_bytes_max);
         if bytes > bytes_max { Err(PipelineError::TooLarge { bytes, bytes_max }) } else { Ok(()) }
+    }
+
+    /// Whether nothing is under way but the message that has its permit.
+    fn is_alone(&self) -> bool {
+        self.in_flight.available_permits() + 1 >= self.shared.config.in_flight_max
     }
 
     fn missing(&self) -> PipelineError {
@@ -82,8 +87,12 @@ impl MemoryPipeline {
         Ok(ack)
     }
 
-    /// The same, if the log ends at `expected_last`.
-    fn store_after(&self, message: &Entry, expected_last: u64) -> Result<Option<PublishAck>, PipelineError> {
+    /// The same, if the log ends as expected.
+    fn store_after(
+        &self,
+        message: &Entry,
+        expected: ExpectedEnd,
+    ) -> Result<Option<PublishAck>, PipelineError> {
         let stored_at = self.shared.now();
         let mut state = self.running()?;
         let fault = state.draw_fault();
@@ -97,14 +106,14 @@ impl MemoryPipeline {
             // The second of two does not find the end that it expects.
             Some(Fault::LoseAck | Fault::StoreTwice) | None => {}
         }
-        let stored = log.append_after(message, expected_last, stored_at);
+        let stored = log.append_after(message, expected, stored_at);
         slot.changed.send_replace(());
         match (stored, fault) {
             (_, Some(Fault::LoseAck)) => Ok(None),
             (Ok(ack), _) => Ok(Some(ack)),
             (Err(last_sequence), _) => Err(PipelineError::WrongLastSequence {
                 name: self.namespace.to_string(),
-                expected: expected_last,
+                expected: expected.sequence(),
                 last_sequence: Some(last_sequence),
             }),
         }
@@ -195,21 +204,27 @@ impl Pipeline for MemoryPipeline {
         &self,
         origin: &str,
         payload: Bytes,
-        expected_last: u64,
+        expected: ExpectedEnd,
     ) -> Result<Appending, PipelineError> {
         check_name(origin)?;
         self.check_size(&payload)?;
         let permit = self.in_flight.clone().acquire_owned().await.expect("the semaphore is never closed");
         let message_id = self.names.next_name();
         let entries = self.entries(Outgoing { origin: origin.into(), message_id, payload });
-        let sequence = expected_last.saturating_add(entries.len() as u64);
+        let sequence = expected.sequence().saturating_add(entries.len() as u64);
         let mut answers = Vec::new();
-        for (entry, expected_last) in entries.iter().zip(expected_last..) {
+        let expected = match expected {
+            // As in a cluster, which knows whose a message is once it is agreed upon.
+            ExpectedEnd::Own(sequence) if !self.is_alone() => ExpectedEnd::At(sequence),
+            expected => expected,
+        };
+        let next_parts = (expected.sequence().saturating_add(1)..).map(ExpectedEnd::At);
+        for (entry, expected) in entries.iter().zip(std::iter::once(expected).chain(next_parts)) {
             if !answers.is_empty() {
                 // What others append may stand between two parts, and the broker may go down there.
                 tokio::task::yield_now().await;
             }
-            match self.store_after(entry, expected_last) {
+            match self.store_after(entry, expected) {
                 Ok(answer) => answers.push(answer),
                 // It is the broker's answer, and comes as such.
                 Err(error @ PipelineError::WrongLastSequence { .. }) => {

@@ -13,8 +13,8 @@ use tokio::{
 
 use self::lease::SwitchLease;
 use crate::{
-    Appending, Heard, Incoming, Lease, Listener, LogState, Outgoing, PendingAck, Pipeline, PipelineError,
-    PipelineStatus, Subscription,
+    Appending, ExpectedEnd, Heard, Incoming, Lease, Listener, LogState, Outgoing, PendingAck, Pipeline,
+    PipelineError, PipelineStatus, Subscription,
 };
 
 /// A pipeline that can be cut off from its broker and healed again, one replica at a time. Clones are the same
@@ -166,7 +166,7 @@ impl Switch {
 
     /// Sends an append that arrives once the link is released, even if nobody waits for its answer; not if the link is cut
     /// before.
-    fn append_late(&self, origin: &str, payload: Bytes, expected_last: u64) -> PendingAck {
+    fn append_late(&self, origin: &str, payload: Bytes, expected: ExpectedEnd) -> PendingAck {
         let (inner, late) = (self.inner.clone(), self.link.late.clone());
         let (mut link, since) = (self.link.state.subscribe(), Instant::now());
         let (origin, cuts) = (origin.to_owned(), link.borrow().cuts);
@@ -177,7 +177,7 @@ impl Switch {
             if !may_go || is_cut {
                 return Err(PipelineError::AckTimeout { deadline: since.elapsed() });
             }
-            inner.append(&origin, payload, expected_last).await
+            inner.append(&origin, payload, expected).await
         });
         async move {
             match task.await {
@@ -246,15 +246,15 @@ impl Pipeline for Switch {
         &self,
         origin: &str,
         payload: Bytes,
-        expected_last: u64,
+        expected: ExpectedEnd,
     ) -> Result<Appending, PipelineError> {
         let cut = self.next_cut()?;
         let is_one_message = self.payload_bytes_good().is_some_and(|bytes| payload.len() <= bytes);
         if is_one_message && (self.is_held() || self.link.late.try_lock().is_err()) {
-            let ack = self.append_late(origin, payload, expected_last);
-            return Ok(Appending { sequence: expected_last + 1, ack: cut.or(ack).boxed() });
+            let ack = self.append_late(origin, payload, expected);
+            return Ok(Appending { sequence: expected.sequence() + 1, ack: cut.or(ack).boxed() });
         }
-        let appending = self.inner.append(origin, payload, expected_last);
+        let appending = self.inner.append(origin, payload, expected);
         let Appending { sequence, ack } = self.unless_cut(appending).await?;
         Ok(Appending { sequence, ack: cut.or(ack).boxed() })
     }

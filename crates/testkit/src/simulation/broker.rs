@@ -3,6 +3,7 @@ use std::{
     rc::Rc,
 };
 
+use archipelago_clock::Dot;
 use archipelago_proto::{Event, Floor};
 
 use super::disk::OutboxKey;
@@ -133,6 +134,15 @@ impl Broker {
     /// Up to which message nothing was ever lost.
     pub(super) fn sound_to(&self) -> u64 {
         self.sound_to
+    }
+
+    /// The first message that has the write in it.
+    pub(super) fn first_with(&self, dot: &Dot) -> Option<u64> {
+        let has = |message: &&Message| match &message.payload {
+            Payload::Events(events) => events.iter().any(|event| event.dot == *dot),
+            Payload::Floor(_) => false,
+        };
+        self.messages.iter().find(has).map(|message| message.sequence)
     }
 
     pub(super) fn goes_down(&mut self) {

@@ -5,7 +5,7 @@ use std::{
 };
 
 use archipelago_clock::{Hlc, Incarnation, ReplicaId, VersionVector};
-use archipelago_engine::{Commit, Records, Reincarnation, Restored, Settling};
+use archipelago_engine::{Commit, Records, Reincarnation, Restored};
 use archipelago_proto::{EntityId, Member, ReplicaTable};
 use bytes::Bytes;
 
@@ -25,7 +25,6 @@ pub(crate) struct Rows {
     members: Vec<Member>,
     heard: BTreeMap<ReplicaId, VersionVector>,
     floors: (VersionVector, VersionVector),
-    settling: Settling,
     pub(super) vector: VersionVector,
     replicas: Vec<ReplicaId>,
     hlc_ceiling: Hlc,
@@ -64,7 +63,6 @@ impl Rows {
             members: Vec::new(),
             heard: BTreeMap::new(),
             floors: Default::default(),
-            settling: Settling::default(),
             vector: VersionVector::new(),
             replicas: Vec::new(),
             hlc_ceiling: Hlc::ZERO,
@@ -113,9 +111,6 @@ impl Rows {
         if let Some(floors) = &commit.floors {
             self.floors.clone_from(floors);
         }
-        if let Some(settling) = &commit.settling {
-            self.settling.clone_from(settling);
-        }
         if let Some((_, replicas)) = &commit.replicas {
             self.replicas.extend(replicas.iter().cloned());
         }
@@ -152,7 +147,6 @@ impl Rows {
             members: self.members.clone(),
             heard: self.heard.clone(),
             floors: self.floors.clone(),
-            settling: self.settling.clone(),
         }
     }
 

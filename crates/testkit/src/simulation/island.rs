@@ -73,8 +73,8 @@ pub(super) struct Running {
     pub(super) decoded: BTreeMap<OutboxKey, Rc<Vec<Event>>>,
     pub(super) fetch: Option<Fetch>,
     pub(super) delivers: bool,
-    /// A floor that goes into the log behind this replica's own writes up to a sequence.
-    pub(super) floor: Option<(Rc<Floor>, u64)>,
+    /// A floor with its number, which goes into the log behind this replica's own writes up to a sequence.
+    pub(super) floor: Option<(Rc<Floor>, u64, u64)>,
     /// Writes of the commit at hand, by number.
     pub(super) unacknowledged: Vec<u64>,
 }

@@ -95,6 +95,11 @@ impl Entry {
         self.dot == *dot || self.former.contains(dot)
     }
 
+    /// Whether another replica than its author made it a write of its own.
+    pub fn was_taken_over(&self) -> bool {
+        self.former.iter().any(|dot| dot.actor.name() != self.dot.actor.name())
+    }
+
     /// Whether its author had seen the other write.
     pub fn saw(&self, other: &Entry) -> bool {
         let names = std::iter::once(&other.dot).chain(&other.former);

@@ -38,7 +38,7 @@ pub struct Scenario {
 
 impl Scenario {
     /// The names of the built-in ones.
-    pub const NAMES: [&str; 6] = ["mixed", "calm", "network", "machines", "broker", "clocks"];
+    pub const NAMES: [&str; 7] = ["mixed", "calm", "network", "machines", "broker", "clocks", "members"];
 
     /// The built-in one of this name.
     pub fn named(name: &str) -> Option<Self> {
@@ -49,6 +49,7 @@ impl Scenario {
             "machines" => Weather::machines(),
             "broker" => Weather::broker(),
             "clocks" => Weather::clocks(),
+            "members" => Weather::members(),
             _ => return None,
         };
         let table = StrategyTable::new(Strategy::Lww).with_prefix(MERGED_PREFIX, merged());
@@ -85,6 +86,9 @@ impl Scenario {
             "machines" => "processes die, disks are lost, full, copied and put back, builds are old",
             "broker" => "the broker restarts, loses what it had acknowledged, and acknowledgements",
             "clocks" => "clocks jump and stand still",
+            "members" => {
+                "replicas join, leave, are given up and come back, and are cut off long enough to be missed"
+            }
             _ => return None,
         })
     }

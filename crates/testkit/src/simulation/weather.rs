@@ -86,6 +86,19 @@ impl Weather {
         Weather { clocks: 500, ..Self::calm() }
     }
 
+    /// Replicas join, leave, are given up and come back, and are cut off long enough to be missed.
+    pub fn members() -> Self {
+        Weather {
+            replicas: (3, 5),
+            gossip_permille: 100,
+            cuts: 500,
+            disks: 50,
+            log: 100,
+            members: 500,
+            ..Self::calm()
+        }
+    }
+
     /// Everything at once.
     pub fn mixed() -> Self {
         Weather {

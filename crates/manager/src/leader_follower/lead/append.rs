@@ -1,6 +1,7 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use archipelago_engine::mutated;
+use archipelago_pipeline::ExpectedEnd;
 use archipelago_proto::EntryBatch;
 use archipelago_store::StoreError;
 use futures::{FutureExt, stream::FuturesOrdered};
@@ -30,7 +31,7 @@ impl Node {
         if mutated!(AppendUnexpecting)
             && let Ok(log) = self.shared.pipeline.state().await
         {
-            leading.expected = leading.expected.max(log.last_sequence);
+            leading.expected = ExpectedEnd::At(leading.expected.sequence().max(log.last_sequence));
         }
         let sent = match leading.is_in_doubt {
             true => None,
@@ -43,7 +44,7 @@ impl Node {
         match sent {
             Some(appending) => {
                 add(&self.shared.counters.messages_appended, 1);
-                leading.expected = appending.sequence;
+                leading.expected = ExpectedEnd::Own(appending.sequence);
                 leading.acks.push_back(appending.ack);
                 leading.flights.push_back(Flight { batch, encoded, sequence: appending.sequence });
             }
@@ -63,7 +64,7 @@ impl Node {
         let mut group = self.state.group();
         for flight in &flights {
             self.add(&mut group, &flight.batch, flight.encoded.clone(), 0)?;
-            (self.log.sequence, self.log.entry) = (flight.sequence, flight.batch.last_index());
+            self.log.wrote(flight.sequence, flight.batch.last_index());
         }
         if let Some(place) = self.place() {
             group.at(place);
@@ -130,7 +131,7 @@ impl Node {
             }
             self.puller = None;
             leading.is_in_doubt = false;
-            leading.expected = self.log.sequence;
+            leading.expected = self.log.end();
             for flight in std::mem::take(&mut leading.flights) {
                 self.send_batch(leading, flight.batch).await;
             }

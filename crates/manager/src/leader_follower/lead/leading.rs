@@ -1,7 +1,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use archipelago_engine::leader_follower::Proposer;
-use archipelago_pipeline::{LogId, LogState, PendingAck, PipelineError, PublishAck};
+use archipelago_pipeline::{ExpectedEnd, LogId, LogState, PendingAck, PipelineError, PublishAck};
 use archipelago_proto::EntryBatch;
 use archipelago_store::StoreError;
 use bytes::Bytes;
@@ -30,8 +30,8 @@ pub(super) struct Flight {
 pub(super) struct Leading {
     pub(super) term: u64,
     pub(super) proposer: Proposer,
-    /// The last sequence of the log, once all that is under way is in it.
-    pub(super) expected: u64,
+    /// Where the log ends, once all that is under way is in it.
+    pub(super) expected: ExpectedEnd,
     /// In the order in which they were sent, and with them their acknowledgements.
     pub(super) flights: VecDeque<Flight>,
     pub(super) acks: FuturesOrdered<PendingAck>,
@@ -64,12 +64,12 @@ pub(super) struct Committing {
 }
 
 impl Leading {
-    /// Nothing is under way, and the log ends at `sequence`.
-    pub(super) fn new(term: u64, proposer: Proposer, sequence: u64) -> Self {
+    /// Nothing is under way, and the log ends as `expected`.
+    pub(super) fn new(term: u64, proposer: Proposer, expected: ExpectedEnd) -> Self {
         Leading {
             term,
             proposer,
-            expected: sequence,
+            expected,
             flights: VecDeque::new(),
             acks: FuturesOrdered::new(),
             decided: Vec::new(),
@@ -109,7 +109,7 @@ impl Leading {
         self.is_in_doubt |= match state {
             Ok(state) => {
                 let is_other = log != Some(&state.id);
-                let is_longer = state.last_sequence > self.expected;
+                let is_longer = state.last_sequence > self.expected.sequence();
                 is_other || state.last_sequence < expected || is_longer
             }
             Err(error) => error.is_loss(),

@@ -72,7 +72,7 @@ impl Node {
             limits.batch_bytes_target = limits.batch_bytes_target.min(good / 2);
         }
         let proposer = Proposer::new(&*self.shared.namespace, limits, *self.state.history());
-        Leading::new(term, proposer, self.log.sequence)
+        Leading::new(term, proposer, self.log.end())
     }
 
     async fn serve(&mut self, leading: &mut Leading) -> Result<End, StoreError> {
@@ -119,15 +119,16 @@ impl Node {
             self.send(leading).await;
             self.store(leading)?;
             self.answer_refused(leading);
-            self.shared.log_end.store(leading.expected, Ordering::Release);
-            self.shared.log_reaches(leading.expected);
+            let end = leading.expected.sequence();
+            self.shared.log_end.store(end, Ordering::Release);
+            self.shared.log_reaches(end);
         }
     }
 
     /// What a leader does now and then.
     fn beat_of_leader(&mut self, leading: &mut Leading) {
         if leading.checking.is_none() && leading.flights.is_empty() {
-            let (pipeline, expected) = (self.shared.pipeline.clone(), leading.expected);
+            let (pipeline, expected) = (self.shared.pipeline.clone(), leading.expected.sequence());
             leading.checking = Some(async move { (expected, pipeline.state().await) }.boxed());
         }
         let within = self.shared.options.heartbeat_timeout;

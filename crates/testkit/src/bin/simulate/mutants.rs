@@ -1,4 +1,5 @@
 use std::{
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{
         Mutex, PoisonError,
@@ -9,7 +10,7 @@ use std::{
 };
 
 use archipelago_engine::mutation::{Mutation, Part, VARIABLE};
-use archipelago_testkit::simulation::{Detail, Scenario, Violation};
+use archipelago_testkit::simulation::{Detail, Outcome, Regression, Scenario, Violation};
 use serde::Serialize;
 
 use crate::{Done, Interrupt, Options, command, interrupt, silence_panics, subject::Subject};
@@ -41,7 +42,6 @@ struct Skipped {
 struct Made {
     name: &'static str,
     what: &'static str,
-    is_caught: bool,
     /// How many seeds were run with it, of all scenarios.
     seeds: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,6 +53,9 @@ struct Made {
 struct Caught {
     scenario: String,
     seed: u64,
+    /// The file, if no seed showed it but a case that was kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    case: Option<PathBuf>,
     checker: &'static str,
     detail: String,
     /// What runs it again.
@@ -91,7 +94,8 @@ pub(crate) fn run(options: &Options, interrupt: &Interrupt) -> Done {
             Err(skip) => skipped.push(skip),
         }
     }
-    let missed: Vec<&str> = mutations.iter().filter(|made| !made.is_caught).map(|made| made.name).collect();
+    let missed: Vec<&str> =
+        mutations.iter().filter(|made| made.caught.is_none()).map(|made| made.name).collect();
     let report = Report {
         total: mutations.len(),
         caught: mutations.len() - missed.len(),
@@ -138,34 +142,60 @@ fn subjects(part: Part) -> Result<Vec<Subject>, String> {
 fn attempt(mutation: Mutation, options: &Options, interrupt: &Interrupt) -> Result<Made, Skipped> {
     let name = mutation.name();
     let subjects = subjects(mutation.part()).map_err(|reason| Skipped { name, reason })?;
-    let mut made = Made { name, what: mutation.what(), is_caught: false, seeds: 0, caught: None };
+    let mut made = Made { name, what: mutation.what(), seeds: 0, caught: None };
     for subject in subjects {
         for seed in options.from..options.from.saturating_add(options.seeds_max) {
             if interrupt.is_wanted() {
                 return Ok(made);
             }
             made.seeds += 1;
-            if let Some(Violation { checker, detail, .. }) = violation(mutation, &subject, seed) {
+            if let Some(Violation { checker, detail, .. }) =
+                violation(mutation, || subject.run(seed, Detail::Untraced))
+            {
                 let scenario = subject.name().to_owned();
                 let command = format!("{VARIABLE}={name} {}", command::of_seed(&scenario, seed));
-                made.is_caught = true;
-                made.caught = Some(Caught { scenario, seed, checker, detail, command });
+                made.caught = Some(Caught { scenario, seed, case: None, checker, detail, command });
                 return Ok(made);
             }
         }
     }
+    if mutation.part() == Part::Masters {
+        made.caught = in_cases(mutation, &options.regressions());
+    }
     Ok(made)
 }
 
-/// What is wrong with a seed if the mistake is made, and is not without it.
-fn violation(mutation: Mutation, subject: &Subject, seed: u64) -> Option<Violation> {
-    let found = mutation.with(|| subject.run(seed, Detail::Untraced)).violation?;
-    let is_right_without = subject.run(seed, Detail::Untraced).violation.is_none();
-    is_right_without.then_some(found)
+/// What was once wrong is drawn from a seed no more, as the simulation changes; the case stays.
+fn in_cases(mutation: Mutation, folder: &Path) -> Option<Caught> {
+    let files = std::fs::read_dir(folder).ok()?.filter_map(|file| Some(file.ok()?.path()));
+    let mut files: Vec<PathBuf> = files.collect();
+    files.sort();
+    for path in files {
+        let Ok(Regression { case, .. }) = Regression::read(&path) else { continue };
+        let Some(scenario) = Scenario::named(&case.scenario) else { continue };
+        if let Some(Violation { checker, detail, .. }) =
+            violation(mutation, || scenario.attempt(&case, Detail::Untraced))
+        {
+            let replay = command::with(&format!("--replay {}", path.display()));
+            let command = format!("{VARIABLE}={} {replay}", mutation.name());
+            let (scenario, seed) = (case.scenario, case.seed);
+            return Some(Caught { scenario, seed, case: Some(path), checker, detail, command });
+        }
+    }
+    None
+}
+
+/// What is wrong with a run if the mistake is made, and is not without it.
+fn violation(mutation: Mutation, run: impl Fn() -> Outcome) -> Option<Violation> {
+    let found = mutation.with(&run).violation?;
+    run().violation.is_none().then_some(found)
 }
 
 fn tell_progress(mutation: Mutation, result: &Result<Made, Skipped>) {
     match result {
+        Ok(Made { caught: Some(Caught { case: Some(case), checker, .. }), seeds, .. }) => {
+            eprintln!("{mutation}: {checker} of {}, after {seeds} seeds", case.display());
+        }
         Ok(Made { caught: Some(Caught { scenario, checker, .. }), seeds, .. }) => {
             eprintln!("{mutation}: {checker} of {scenario}, after {seeds} seeds");
         }

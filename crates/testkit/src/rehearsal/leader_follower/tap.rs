@@ -4,8 +4,8 @@ use std::{
 };
 
 use archipelago_pipeline::{
-    Appending, Incoming, Lease, LeaseEntry, LeaseWatch, Listener, LogState, Outgoing, PendingAck, Pipeline,
-    PipelineError, PipelineStatus, Subscription,
+    Appending, ExpectedEnd, Incoming, Lease, LeaseEntry, LeaseWatch, Listener, LogState, Outgoing,
+    PendingAck, Pipeline, PipelineError, PipelineStatus, Subscription,
 };
 use archipelago_proto::{EntryBatch, Limits};
 use async_trait::async_trait;
@@ -83,13 +83,13 @@ impl Pipeline for Tap {
         &self,
         origin: &str,
         payload: Bytes,
-        expected_last: u64,
+        expected: ExpectedEnd,
     ) -> Result<Appending, PipelineError> {
         let batch =
             EntryBatch::decode(payload.clone(), &Limits::default()).expect("a leader appends entries");
         let (at_ns, node) = (self.clock.now_ns(), self.node.clone());
         // At once, so that appends stay in the order in which they were sent.
-        let Appending { sequence, ack } = self.inner.append(origin, payload, expected_last).await?;
+        let Appending { sequence, ack } = self.inner.append(origin, payload, expected).await?;
         let place = self.arrivals.note(Arrival { node, batch, at_ns, acknowledged_ns: None });
         let tap = self.clone();
         let ack = async move {

@@ -6,8 +6,8 @@ use std::{
 };
 
 use archipelago_pipeline::{
-    Appending, Heard, Incoming, Lease, Listener, LogState, Outgoing, PendingAck, Pipeline, PipelineError,
-    PipelineStatus, Subscription,
+    Appending, ExpectedEnd, Heard, Incoming, Lease, Listener, LogState, Outgoing, PendingAck, Pipeline,
+    PipelineError, PipelineStatus, Subscription,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -150,9 +150,9 @@ impl Pipeline for Tap {
         &self,
         origin: &str,
         payload: Bytes,
-        expected_last: u64,
+        expected: ExpectedEnd,
     ) -> Result<Appending, PipelineError> {
-        self.way.and_back(self.inner.append(origin, payload, expected_last)).await
+        self.way.and_back(self.inner.append(origin, payload, expected)).await
     }
 
     async fn lease(&self, ttl: Duration) -> Result<Arc<dyn Lease>, PipelineError> {

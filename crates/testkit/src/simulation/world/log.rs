@@ -12,7 +12,6 @@ use crate::simulation::{
     disk::{Change, OutboxKey},
     island::{Island, Reader},
     network::{BROKER, Stray},
-    wall_clock::START_UNIX_MS,
 };
 
 /// How many messages of the outbox are under way at once.
@@ -21,8 +20,6 @@ const IN_FLIGHT_MAX: usize = 4;
 const RETRY_MS: u64 = 1_000;
 /// How many messages of the log one commit may stand for.
 const GROUP_MESSAGES_MAX: u64 = 8;
-/// After how long every replica has been heard of.
-const HEARD_BY_MS: u64 = 5_000;
 /// How often it is looked whether the log lost something.
 const WATCH_MS: u64 = 1_000;
 
@@ -168,22 +165,24 @@ impl World<'_> {
         let replica = self.islands[at].replica();
         self.trace.note(self.now_ms, || format!("{replica} tells the floor {:?}", floor.vector));
         self.check_floor(at, &floor);
+        if !self.knows_everyone(at) {
+            self.hasty_floors.insert(self.floors);
+        }
         // It must not overtake this replica's own writes: those that were admitted without what it covers would count no more.
         let own = self.islands[at].disk.rows.vector.get(self.islands[at].replica());
         if let Some(running) = &mut self.islands[at].running {
-            running.floor = Some((Rc::new(floor), own));
+            running.floor = Some((Rc::new(floor), self.floors, own));
         }
         self.send_floor(at);
     }
 
     /// Sends the floor that waits, once everything before it is in the log.
     fn send_floor(&mut self, at: usize) {
-        let id = self.floors;
         let island = &mut self.islands[at];
         let Some(running) = &mut island.running else { return };
         let is_clear =
             |last: u64| island.disk.rows.outbox.keys().next().is_none_or(|(_, first, _)| *first > last);
-        let Some((floor, _)) = running.floor.take_if(|(_, last)| is_clear(*last)) else { return };
+        let Some((floor, id, _)) = running.floor.take_if(|(_, _, last)| is_clear(*last)) else { return };
         match self.network.send(at, BROKER, self.now_ms) {
             Ok(journey) => {
                 for arrives_ms in [Some(journey.first_ms), journey.again_ms].into_iter().flatten() {
@@ -192,6 +191,14 @@ impl World<'_> {
             }
             Err(stray) => self.strayed(stray),
         }
+    }
+
+    /// Whoever has not been heard of yet is not waited for.
+    fn knows_everyone(&self, at: usize) -> bool {
+        let Some(running) = &self.islands[at].running else { return false };
+        let knows =
+            |island: &Island| running.engine.members().any(|member| member.replica == *island.replica());
+        self.islands.iter().all(knows)
     }
 
     fn check_floor(&mut self, at: usize, floor: &Floor) {
@@ -215,8 +222,17 @@ impl World<'_> {
         if !self.broker.is_up() {
             return;
         }
+        let vector = floor.vector.clone();
         let appended = self.broker.append(MessageId::Floor(id), Payload::Floor(floor), false, self.now_ms);
         if appended == Some(true) {
+            if self.hasty_floors.contains(&id) {
+                self.hasty_floor.merge(&vector);
+            } else {
+                // It covers those before it, by whomever they were.
+                let own =
+                    vector.iter().filter(|(replica, sequence)| self.hasty_floor.get(replica) < *sequence);
+                own.for_each(|(replica, sequence)| self.expected_floor.raise(replica.clone(), sequence));
+            }
             let last = self.broker.last();
             self.trace.note(self.now_ms, || format!("log: {last} is a floor"));
             self.wake_readers();
@@ -363,7 +379,7 @@ impl World<'_> {
             Payload::Events(events) => {
                 let received = engine.handle_events(events.iter().cloned(), Some(sequence), now, rows);
                 received.map(|received| {
-                    self.left_to_repair(&events, &received);
+                    self.left_to_repair(sequence, &events, &received);
                     self.received(&received)
                 })
             }
@@ -375,17 +391,19 @@ impl World<'_> {
         true
     }
 
-    fn left_to_repair(&mut self, events: &[Event], received: &[Received]) {
+    fn left_to_repair(&mut self, sequence: u64, events: &[Event], received: &[Received]) {
         for (event, _) in events.iter().zip(received).filter(|(_, outcome)| **outcome == Received::BelowFloor)
         {
             self.checks.left_to_repair(event.dot.clone());
-            // Who has not been heard of yet is not waited for.
-            let is_known = event.hlc.unix_ms() >= START_UNIX_MS + HEARD_BY_MS;
-            if is_known && self.has_only_the_log() {
-                self.violates(
-                    "floors",
-                    format!("{} came by the log alone and fell below a floor", event.dot),
-                );
+            let is_above = self.expected_floor.iter().all(|(replica, sequence)| {
+                let of_own = event.dot.actor == *replica && event.dot.sequence > sequence;
+                of_own || event.deps.get(replica) >= sequence
+            });
+            // Behind a later floor it may be once more; it counts where it stands first.
+            let is_first = self.broker.first_with(&event.dot) == Some(sequence);
+            if !is_above && is_first && self.has_only_the_log() {
+                let detail = format!("{} came by the log alone and fell below a floor", event.dot);
+                self.violates("floors", detail);
             }
         }
     }

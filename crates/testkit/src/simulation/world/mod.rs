@@ -17,7 +17,10 @@ mod process;
 pub(super) use clients::{COUNTER, SET};
 pub(super) use process::Input;
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use archipelago_clock::{Incarnation, ReplicaId, VersionVector};
 use archipelago_crdt::Value;
@@ -92,6 +95,11 @@ pub(super) struct World<'a> {
     violation: Option<Violation>,
     fetches: u64,
     floors: u64,
+    /// Floors that were told by someone who did not know of all replicas.
+    hasty_floors: BTreeSet<u64>,
+    /// What these say of those that are in the log, and what the others do.
+    hasty_floor: VersionVector,
+    expected_floor: VersionVector,
     lineages: u64,
     sessions: u64,
     /// What turns of a workload noted of their writes.
@@ -121,6 +129,9 @@ impl<'a> World<'a> {
             violation: None,
             fetches: 0,
             floors: 0,
+            hasty_floors: BTreeSet::new(),
+            hasty_floor: VersionVector::new(),
+            expected_floor: VersionVector::new(),
             lineages: 0,
             sessions: 0,
             notes: Vec::new(),

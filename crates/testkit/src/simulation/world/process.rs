@@ -258,7 +258,8 @@ impl World<'_> {
 
     fn store(&mut self, at: usize, commit: &Rc<archipelago_engine::Commit>) {
         let island = &mut self.islands[at];
-        let log = island.running.as_ref().and_then(|running| running.reader).map(|reader| reader.log);
+        let reader = island.running.as_ref().and_then(|running| running.reader);
+        let log = reader.map(|reader| reader.log).or(island.disk.rows.log);
         island.disk.change(Change::Commit { commit: commit.clone(), log });
         if commit.must_last() && self.case.settings.durability == Durability::Fsync {
             island.disk.sync();
