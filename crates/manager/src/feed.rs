@@ -19,6 +19,10 @@ const PAGE_DOTS: usize = 256;
 /// How long a feed waits for a master to get what its reader has seen elsewhere, before it begins anew.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long one pass over what is live keeps removals from being forgotten. A reader that is slower has to begin anew, if any
+/// were.
+const HOLD: Duration = Duration::from_secs(60);
+
 /// What a [`Feed`] gives.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -56,8 +60,11 @@ struct Round {
     upper: VersionVector,
     origins: VecDeque<ReplicaId>,
     page: VecDeque<(Dot, EntityId)>,
-    /// No removal goes while the round looks for it.
-    _held: HeldTombstones<Arc<Shared>>,
+    /// No removal goes while the round looks for it, up to a time.
+    held: Option<HeldTombstones<Arc<Shared>>>,
+    held_until: Instant,
+    /// Below what removals may have been gone when it began.
+    reclaimed: VersionVector,
 }
 
 impl MultiMasterManager {
@@ -83,7 +90,12 @@ impl Feed {
             if self.round.is_none() && !self.begin().await? {
                 return Ok(self.reset());
             }
-            let Some((dot, id)) = self.next_dot()? else { continue };
+            let Some((dot, id)) = self.next_dot()? else {
+                if !self.end().await? {
+                    return Ok(self.reset());
+                }
+                continue;
+            };
             let entity = self.master.entity(&id).await?;
             // From here on nothing is awaited: whoever gave up before finds the same next time.
             let Some(round) = &mut self.round else { continue };
@@ -115,16 +127,36 @@ impl Feed {
         };
         let held = HeldTombstones::new(shared);
         // What may be gone from here on does not grow: from now on they are held.
-        let (reply, reclaimed) = oneshot::channel();
-        self.master.send(Command::Reclaimed { reply }).await.ok_or(ReadError::Closed)?;
-        let reclaimed = reclaimed.await.map_err(|_| ReadError::Closed)?;
+        let reclaimed = self.reclaimed().await?;
         if !self.seen.0.is_empty() && !self.seen.0.dominates(&reclaimed) {
             return Ok(false);
         }
         let origins = upper.iter().map(|(origin, _)| origin.clone()).collect();
-        let page = VecDeque::new();
-        self.round = Some(Round { since: self.seen.0.clone(), upper, origins, page, _held: held });
+        self.round = Some(Round {
+            since: self.seen.0.clone(),
+            upper,
+            origins,
+            page: VecDeque::new(),
+            held: Some(held),
+            held_until: Instant::now() + HOLD,
+            reclaimed,
+        });
         Ok(true)
+    }
+
+    /// Ends the round. False if removals may be gone that it was to find.
+    async fn end(&mut self) -> Result<bool, ReadError> {
+        let is_held = self.round.as_ref().is_some_and(|round| round.held.is_some());
+        let reclaimed = if is_held { None } else { Some(self.reclaimed().await?) };
+        let Some(round) = self.round.take() else { return Ok(true) };
+        self.seen.0.merge(&round.upper);
+        Ok(reclaimed.is_none_or(|reclaimed| reclaimed == round.reclaimed))
+    }
+
+    async fn reclaimed(&self) -> Result<VersionVector, ReadError> {
+        let (reply, reclaimed) = oneshot::channel();
+        self.master.send(Command::Reclaimed { reply }).await.ok_or(ReadError::Closed)?;
+        reclaimed.await.map_err(|_| ReadError::Closed)
     }
 
     fn reset(&mut self) -> FeedChange {
@@ -132,18 +164,17 @@ impl Feed {
         FeedChange::Reset
     }
 
-    /// The next live write that was not seen; `None` if the round is over.
+    /// The next live write that was not seen; `None` if there is none left in the round.
     fn next_dot(&mut self) -> Result<Option<(Dot, EntityId)>, ReadError> {
         let Some(round) = &mut self.round else { return Ok(None) };
+        if Instant::now() > round.held_until {
+            round.held = None;
+        }
         loop {
             if let Some(next) = round.page.front() {
                 return Ok(Some(next.clone()));
             }
-            let Some(origin) = round.origins.front() else {
-                self.seen.0.merge(&round.upper);
-                self.round = None;
-                return Ok(None);
-            };
+            let Some(origin) = round.origins.front() else { return Ok(None) };
             let (after, last) = (self.seen.0.get(origin), round.upper.get(origin));
             let shared = self.master.shared();
             let number = shared.replicas().number(origin);

@@ -46,7 +46,8 @@ async fn a_master_that_does_not_reach_its_broker_has_not_caught_up() {
 
 #[tokio::test]
 async fn a_master_alone_has_nothing_to_catch_up_with_and_a_closed_one_never_does() {
-    let alone = MultiMasterManager::builder().master_id("us").store(MemoryStore::new()).start().await.unwrap();
+    let alone =
+        MultiMasterManager::builder().master_id("us").store(MemoryStore::new()).start().await.unwrap();
     alone.caught_up().await.unwrap();
     let broker = broker();
     let us = start(&broker, "us").await.master;
