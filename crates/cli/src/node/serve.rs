@@ -1,4 +1,4 @@
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use archipelago_server::{Drained, Node};
 use clap::Args;
@@ -32,9 +32,10 @@ pub(crate) async fn serve(options: ServeOptions) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    println!("listening at {scheme}://{}", node.address());
+    // Nobody need to read it: a node goes on, and ends in order, if its output is closed.
+    let _ = writeln!(std::io::stdout(), "listening at {scheme}://{}", node.address());
     interrupt.interrupted().await;
-    println!("ending");
+    let _ = writeln!(std::io::stdout(), "ending");
     match node.drain().await {
         Drained { store_failed: false, .. } => ExitCode::SUCCESS,
         _ => {

@@ -50,7 +50,8 @@ async fn a_client_that_does_not_shake_hands_is_cut_off() {
 async fn a_certificate_that_is_not_there_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(&folder, ConflictStrategyName::Lww);
-    (config.http.tls_certificate, config.http.tls_key) = (Some(fixture("none.pem")), Some(fixture("tls.key")));
+    (config.http.tls_certificate, config.http.tls_key) =
+        (Some(fixture("none.pem")), Some(fixture("tls.key")));
     let Err(NodeError::Tls { path, .. }) = Node::start(config).await else { panic!("it started") };
     assert_eq!(path, fixture("none.pem"));
 }
