@@ -103,10 +103,11 @@ pub use archipelago_manager::subscriber::{
     BatchDelivery, Checkpoint, CheckpointMode, CheckpointStore, EventDelivery, EventSubscriber, ReplayFrom,
 };
 pub use archipelago_manager::{
-    Ack, Changes, ConflictReport, Diff, DiffError, Difference, Disagreement, EntityView, Explanation, Held,
-    Imported, LinkState, MemberView, Mended, Metrics, MultiMasterManager, Notification, Notifications,
-    PeerView, Reached, ReclaimReport, Schema, Scrubbed, SessionToken, SnapshotError, SnapshotInfo,
-    SnapshotProgress, Survey, Unmended, UpdateError, WriteOptions, WriteReceipt,
+    Ack, Changes, ConflictReport, Diff, DiffError, Difference, Disagreement, EntityTag, EntityView, Expected,
+    Explanation, Feed, FeedChange, Held, Imported, LinkState, MemberView, Mended, Metrics,
+    MultiMasterManager, Notification, Notifications, PeerView, Reached, ReclaimReport, Schema, Scrubbed,
+    SessionToken, SnapshotError, SnapshotInfo, SnapshotProgress, Survey, Unmended, UpdateError, WriteOptions,
+    WriteReceipt,
 };
 pub use archipelago_pipeline::{
     MemoryBroker, Switch,

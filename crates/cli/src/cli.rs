@@ -1,6 +1,6 @@
 use clap::{Parser, Subcommand};
 
-use crate::{bench, demo, gc, snapshot};
+use crate::{bench, demo, gc, node, snapshot};
 
 /// Keep one data set alive on many islands: masters write locally and at once, keep working when the network is
 /// cut, and end in the same state.
@@ -20,6 +20,9 @@ pub(crate) enum Command {
     Snapshot(snapshot::Options),
     Gc(gc::Options),
     Bench(bench::Options),
+    Serve(node::ServeOptions),
+    Config(node::ConfigOptions),
+    Token(node::TokenOptions),
     /// One master of `demo --processes`: one JSON object a line on standard input and output.
     #[command(hide = true)]
     DemoMaster,

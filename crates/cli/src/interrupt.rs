@@ -28,6 +28,12 @@ impl Interrupt {
         Interrupt { wanted }
     }
 
+    /// Resolves once there is or was an interrupt.
+    pub(crate) async fn interrupted(&self) {
+        // Whoever listens for signals does so as long as the program runs.
+        let _ = self.wanted.clone().wait_for(|wanted| *wanted).await;
+    }
+
     /// Does the work, unless there is or was an interrupt.
     pub(crate) async fn unless<T, E: From<Interrupted>>(
         &self,

@@ -9,6 +9,7 @@
 //! | `snapshot` | `archipelago snapshot`: make, list, verify and restore snapshots |
 //! | `demo` | `archipelago demo`: three masters write, are cut off, killed and healed, and end equal |
 //! | `bench` | `archipelago bench`: failover and lag of a leader and its followers, measured |
+//! | `node` | `archipelago serve`, `config` and `token`: a node, and what it is told |
 //! | `gc` | `archipelago gc --dry-run`: what of removed data could be forgotten |
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program talks to its user")]
@@ -20,6 +21,7 @@ mod demo;
 mod folder;
 mod gc;
 mod interrupt;
+mod node;
 mod progress;
 mod server;
 mod snapshot;
@@ -46,6 +48,9 @@ fn main() -> ExitCode {
             cli::Command::Snapshot(options) => snapshot::run(options).await,
             cli::Command::Gc(options) => gc::run(&options),
             cli::Command::Bench(options) => bench::run(options).await,
+            cli::Command::Serve(options) => node::serve(options).await,
+            cli::Command::Config(options) => node::config(options),
+            cli::Command::Token(options) => node::token(options),
             cli::Command::DemoMaster => demo::serve().await,
             cli::Command::BenchNode => bench::serve().await,
         }

@@ -326,6 +326,14 @@ impl Engine {
         Ok(entity::visible(&record, &**self.config.strategies.strategy(entity), &self.config.limits))
     }
 
+    /// The dots that are live in the entity once the open commit is stored, in their order.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the stored state cannot be read.
+    pub fn live(&self, entity: &EntityId, records: &dyn Records) -> Result<Vec<Dot>, ReadError> {
+        Ok(self.record(entity, records)?.versions.into_iter().map(|version| version.dot).collect())
+    }
+
     /// What this replica has applied, itself included.
     pub fn vector(&self) -> &VersionVector {
         &self.vector

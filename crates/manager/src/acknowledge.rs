@@ -10,7 +10,7 @@ use archipelago_engine::Change;
 use archipelago_proto::{EntityId, encode_value};
 use serde::Serialize;
 
-use crate::{MultiMasterManager, SessionToken, WriteError, WriteReceipt};
+use crate::{Expected, MultiMasterManager, SessionToken, WriteError, WriteReceipt};
 
 /// How far a write must have come before its receipt is given out. It is stored here in any case, and never undone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,11 +40,18 @@ pub struct WriteOptions {
     /// What the author had seen, if not all that this master has: the token of an earlier read or write. A change made
     /// in between then shows as a conflict instead of being overwritten unseen.
     pub context: Option<SessionToken>,
+    /// What the entity must be for the write to happen. Default whatever it is.
+    pub expected: Expected,
 }
 
 impl Default for WriteOptions {
     fn default() -> Self {
-        WriteOptions { ack: Ack::Local, deadline: Duration::from_secs(5), context: None }
+        WriteOptions {
+            ack: Ack::Local,
+            deadline: Duration::from_secs(5),
+            context: None,
+            expected: Expected::Anything,
+        }
     }
 }
 
@@ -65,6 +72,13 @@ impl WriteOptions {
     #[must_use]
     pub fn seen(mut self, context: SessionToken) -> Self {
         self.context = Some(context);
+        self
+    }
+
+    /// The same, if the entity is as [`expected`](Self::expected).
+    #[must_use]
+    pub fn expecting(mut self, expected: Expected) -> Self {
+        self.expected = expected;
         self
     }
 }
@@ -164,12 +178,12 @@ impl MultiMasterManager {
         options: WriteOptions,
     ) -> Result<WriteReceipt, WriteError> {
         let context = options.context.map(|token| token.0);
-        let mut receipt = self.change(entity, change, context).await?;
+        let mut receipt = self.change(entity, change, context, options.expected).await?;
         receipt.reached = self.reach(&receipt.dot, options.ack, options.deadline).await;
         Ok(receipt)
     }
 
-    async fn reach(&self, dot: &Dot, ack: Ack, deadline: Duration) -> Reached {
+    pub(crate) async fn reach(&self, dot: &Dot, ack: Ack, deadline: Duration) -> Reached {
         let mut spread = self.shared().spread.subscribe();
         let enough = |spread: &Spread| {
             let reached = spread.reached(dot);

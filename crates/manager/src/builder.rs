@@ -489,6 +489,7 @@ impl MultiMasterBuilder {
             floors,
             repair_from,
             failed: None,
+            is_end_read: false,
         };
         shared.tasks.spawn(replica.run(command_queue, message_queue));
         MultiMasterManager::new(Running {
@@ -497,6 +498,7 @@ impl MultiMasterBuilder {
             pipeline: self.pipeline,
             apply_timeout: self.apply_timeout,
             close_timeout: self.close_timeout,
+            heartbeat_interval: self.heartbeat_interval,
             event_buffer_size: self.event_buffer_size,
             stop,
             closing: AtomicBool::new(false),

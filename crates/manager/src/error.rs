@@ -81,6 +81,12 @@ pub enum WriteError {
         /// The version that this program knows.
         known: u32,
     },
+    /// The entity is not what the write [expects](crate::Expected) it to be. Nothing was written: read it again.
+    #[error("{entity:?} is not in the state that the write expects: read it again, and decide anew")]
+    Unexpected {
+        /// The entity.
+        entity: String,
+    },
     /// Too many events wait for the pipeline. Worth retrying once it is back; nothing was written.
     #[error(
         "{outbox_events} events wait for the pipeline, the limit outbox_events_max; try again once it is back"
@@ -172,6 +178,12 @@ pub enum ReadError {
         known: u32,
         /// What does not fit.
         reason: DecodeError,
+    },
+    /// The index of live writes is damaged, or cannot be read.
+    #[error("the index of live writes cannot be read: {reason}")]
+    Index {
+        /// What is wrong with it.
+        reason: String,
     },
     /// Removals were reclaimed since the export began, and it cannot be gone on with: begin another one. That takes more
     /// than 30 s between two parts.

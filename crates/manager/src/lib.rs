@@ -37,12 +37,15 @@
 //! | `update` | writes that depend on what stands |
 //! | `schema` | which form values are in, and how older forms are lifted: [`Schema`] |
 //! | `acknowledge` | how far a write must have come: [`Ack`] |
+//! | `expected` | what an entity must be for a write to happen: [`Expected`] |
 //! | `replica` | the task that owns the engine: group commit, acknowledgement; `command`: what it is asked to do; `neighbours`: what it says to other masters, gives them and takes from them |
 //! | `emitter` | from the outbox to the log |
 //! | `receiver` | from the log to the engine |
 //! | `heart` | heartbeats, sent and heard; what other masters ask |
 //! | `repair` | what the log does not bring, from the state of another master, staged in the store until it is whole |
 //! | `divergence` | where masters disagree, and how that is mended: [`Diff`], [`Survey`], [`Mended`] |
+//! | `feed` | what changes, for whoever follows from wherever it was: [`Feed`] |
+//! | `catching_up` | when a master that was started has what the others have |
 //! | `changes`, `import` | the same by any other road |
 //! | `log_reader` | follows a log and notices when it is no longer the one that was read |
 //! | `persist`, `journal` | the rows of a replica in its store; those of past conflicts |
@@ -62,10 +65,13 @@
 mod acknowledge;
 mod backoff;
 mod builder;
+mod catching_up;
 mod changes;
 mod divergence;
 mod emitter;
 mod error;
+mod expected;
+mod feed;
 mod heart;
 mod import;
 mod journal;
@@ -102,6 +108,8 @@ pub use error::{
     ApplyError, CloseError, ImportError, NotTaken, ReadError, RetireError, StartError, UpdateError,
     WriteError,
 };
+pub use expected::{EntityTag, Expected, InvalidTag};
+pub use feed::{Feed, FeedChange};
 pub use import::Imported;
 pub use leader_follower::LeaderFollowerManager;
 pub use link::LinkState;

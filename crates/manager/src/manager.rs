@@ -17,9 +17,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    ApplyError, Changes, CloseError, ConflictReport, EntityView, ImportError, Imported, LinkState, Metrics,
-    MultiMasterBuilder, Notifications, PeerView, ReadError, SessionToken, SnapshotError, SnapshotInfo,
-    WriteError, WriteReceipt,
+    ApplyError, Changes, CloseError, ConflictReport, EntityView, Expected, ImportError, Imported, LinkState,
+    Metrics, MultiMasterBuilder, Notifications, PeerView, ReadError, SessionToken, SnapshotError,
+    SnapshotInfo, WriteError, WriteReceipt,
     import::{Staging, import},
     metrics,
     replica::{Command, Inspection},
@@ -44,6 +44,7 @@ pub(crate) struct Running {
     pub(crate) pipeline: Option<Arc<dyn Pipeline>>,
     pub(crate) apply_timeout: Duration,
     pub(crate) close_timeout: Duration,
+    pub(crate) heartbeat_interval: Duration,
     pub(crate) event_buffer_size: usize,
     /// Ends the tasks that talk to the pipeline.
     pub(crate) stop: CancellationToken,
@@ -114,7 +115,7 @@ impl MultiMasterManager {
         T: Serialize + ?Sized,
     {
         let value = encode_value(value, self.limits())?;
-        self.change(entity_id.into(), Change::Put(value), None).await
+        self.change(entity_id.into(), Change::Put(value), None, Expected::Anything).await
     }
 
     /// Sets those fields of the entity that `fields` has, a struct or a map; the others stay, lifted if they are in an
@@ -132,7 +133,7 @@ impl MultiMasterManager {
         T: Serialize + ?Sized,
     {
         let patch = self.patch_of(fields)?;
-        self.change(entity_id.into(), patch, None).await
+        self.change(entity_id.into(), patch, None, Expected::Anything).await
     }
 
     pub(crate) fn patch_of<T: Serialize + ?Sized>(&self, fields: &T) -> Result<Change, WriteError> {
@@ -149,7 +150,7 @@ impl MultiMasterManager {
     /// # Errors
     /// As [`write`](Self::write).
     pub async fn delete(&self, entity_id: impl Into<EntityId>) -> Result<WriteReceipt, WriteError> {
-        self.change(entity_id.into(), Change::Delete, None).await
+        self.change(entity_id.into(), Change::Delete, None, Expected::Anything).await
     }
 
     /// Resolves the conflict that was looked at: `value` supersedes exactly the siblings in `seen`, `None` removes the
@@ -169,7 +170,7 @@ impl MultiMasterManager {
             Some(value) => Change::Put(encode_value(value, self.limits())?),
             None => Change::Delete,
         };
-        self.change(seen.id.clone(), change, Some(seen.token.0.clone())).await
+        self.change(seen.id.clone(), change, Some(seen.token.0.clone()), Expected::Anything).await
     }
 
     pub(crate) async fn command<R>(

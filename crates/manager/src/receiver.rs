@@ -66,7 +66,8 @@ impl Receiver {
         let (done, stored) = oneshot::channel();
         let content = Content::Changed(done);
         let reading = self.read_from.borrow().reading;
-        let message = Message { reading, log: Arc::new(log.id.clone()), sequence, content };
+        let log_id = Arc::new(log.id.clone());
+        let message = Message { reading, log: log_id, sequence, is_end: false, content };
         self.messages.send(message).await.ok()?;
         stored.await.ok()?;
         Some(Checkpoint { log: log.id, sequence })
@@ -81,6 +82,10 @@ impl Receiver {
         if !self.remember(&start).await {
             return Ok(());
         }
+        let end = log.last_sequence;
+        if start.sequence.max(log.first_sequence.saturating_sub(1)) >= end {
+            self.shared.log_is_read.send_replace(true);
+        }
         let mut reader =
             LogReader::new(self.pipeline.clone(), log, STALL_TIMEOUT, self.shared.random.clone());
         self.shared.log_is_open.send_replace(true);
@@ -88,7 +93,7 @@ impl Receiver {
         loop {
             let from = *self.read_from.borrow_and_update();
             reader.seek(from.after, None).await?;
-            if !self.read(&mut reader, from.reading).await? {
+            if !self.read(&mut reader, from.reading, end).await? {
                 return Ok(());
             }
         }
@@ -135,7 +140,7 @@ impl Receiver {
     }
 
     /// Reads on until another reading is ordered (true) or nobody wants messages any more (false).
-    async fn read(&mut self, reader: &mut LogReader, reading: u64) -> Result<bool, LogLost> {
+    async fn read(&mut self, reader: &mut LogReader, reading: u64, end: u64) -> Result<bool, LogLost> {
         loop {
             let read = tokio::select! {
                 biased;
@@ -145,7 +150,8 @@ impl Receiver {
             match read {
                 Read::Message(incoming) => {
                     let (log, sequence) = (reader.log().clone(), incoming.sequence);
-                    let message = Message { reading, log, sequence, content: self.decode(incoming) };
+                    let is_end = sequence >= end;
+                    let message = Message { reading, log, sequence, is_end, content: self.decode(incoming) };
                     if self.messages.send(message).await.is_err() {
                         return Ok(false);
                     }

@@ -18,7 +18,7 @@ use archipelago_store::{Batch, Durability, StoreError, Table};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    ApplyError, ConflictReport, Metrics, NotTaken, Notification, Reached, SessionToken, StartError,
+    ApplyError, ConflictReport, Expected, Metrics, NotTaken, Notification, Reached, SessionToken, StartError,
     WallClock, WriteError, WriteReceipt,
     acknowledge::Spread,
     heart::Told,
@@ -73,6 +73,8 @@ pub(crate) struct Replica {
     pub(crate) floors: mpsc::Sender<Told>,
     pub(crate) changed_logs: Vec<oneshot::Sender<()>>,
     pub(crate) failed: Option<String>,
+    /// The log was handed over to where it ended when it was opened.
+    pub(crate) is_end_read: bool,
 }
 
 /// A write that is part of the commit at hand.
@@ -154,9 +156,14 @@ impl Replica {
     /// Gives the reply to send once everything is stored, if the command was to close.
     fn handle_command(&mut self, command: Command) -> Option<oneshot::Sender<()>> {
         match command {
-            Command::Write { write, reply } => self.admit(write, Acknowledgement::Write(reply)),
-            Command::Update { entity, edit, looks_at, context, reply } => {
-                match self.edit(&entity, looks_at, edit) {
+            Command::Write { write, expected, reply } => match self.expect(&write.entity, &expected) {
+                Ok(()) => self.admit(write, Acknowledgement::Write(reply)),
+                Err(error) => drop(reply.send(Err(error))),
+            },
+            Command::Update { entity, edit, looks_at, context, expected, reply } => {
+                let edited =
+                    self.expect(&entity, &expected).and_then(|()| self.edit(&entity, looks_at, edit));
+                match edited {
                     Ok(Some(change)) => {
                         let write = LocalWrite { entity, change, context };
                         self.admit(write, Acknowledgement::Update(reply));
@@ -198,6 +205,7 @@ impl Replica {
                 Ok(None) => drop(reply.send(Ok(None))),
                 Err(error) => drop(reply.send(Err(error))),
             },
+            Command::Reclaimed { reply } => drop(reply.send(self.engine.reclaimed().clone())),
             Command::Reclaimable { reply } => drop(reply.send(self.engine.reclaimable())),
             Command::Close { reply } => return Some(reply),
         }
@@ -210,6 +218,13 @@ impl Replica {
             Ok(written) => self.unacknowledged.push(Unacknowledged { written, entity_id, reply }),
             Err(error) => reply.send(Err(error)),
         }
+    }
+
+    fn expect(&self, entity: &EntityId, expected: &Expected) -> Result<(), WriteError> {
+        if let Some(reason) = &self.failed {
+            return Err(WriteError::StoreFailed { reason: reason.clone() });
+        }
+        expected.check(entity, &self.engine, &Stored(&*self.shared.store))
     }
 
     fn edit(&self, entity: &EntityId, looks_at: LooksAt, edit: Edit) -> Result<Option<Change>, WriteError> {
@@ -272,6 +287,7 @@ impl Replica {
             return;
         }
         self.log = Some(message.log);
+        self.is_end_read |= message.is_end;
         let now = self.clock.now_unix_ms();
         match message.content {
             Content::Nothing => self.engine.handle_nothing(message.sequence),
@@ -449,6 +465,9 @@ impl Replica {
         let is_below = !engine.vector().dominates(engine.floor());
         self.shared.is_below_floor.store(is_below, Ordering::Relaxed);
         if self.failed.is_none() {
+            if self.is_end_read && !*self.shared.log_is_read.borrow() {
+                self.shared.log_is_read.send_replace(true);
+            }
             self.shared.vector.send_if_modified(|vector| {
                 let changed = vector != engine.vector();
                 if changed {

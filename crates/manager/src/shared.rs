@@ -1,5 +1,6 @@
 use std::{
     collections::VecDeque,
+    ops::Deref,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -44,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) spread: watch::Sender<Spread>,
     /// True once the log is known to exist: nothing is sent before.
     pub(crate) log_is_open: watch::Sender<bool>,
+    /// True once the log was read to where it ended when it was opened.
+    pub(crate) log_is_read: watch::Sender<bool>,
     /// This master has not applied all below a floor: it needs all of another one's state, not a part.
     pub(crate) is_below_floor: AtomicBool,
     /// Rung after each commit with local writes.
@@ -62,9 +65,17 @@ pub(crate) struct Shared {
 
 /// Tombstones are kept as long as this is.
 #[derive(Debug)]
-pub(crate) struct HeldTombstones<'a>(&'a Shared);
+pub(crate) struct HeldTombstones<S: Deref<Target = Shared>>(S);
 
-impl Drop for HeldTombstones<'_> {
+impl<S: Deref<Target = Shared>> HeldTombstones<S> {
+    /// From here on nothing is reclaimed, until the last of these is dropped.
+    pub(crate) fn new(shared: S) -> Self {
+        shared.tombstones_held.fetch_add(1, Ordering::AcqRel);
+        HeldTombstones(shared)
+    }
+}
+
+impl<S: Deref<Target = Shared>> Drop for HeldTombstones<S> {
     fn drop(&mut self) {
         self.0.tombstones_held.fetch_sub(1, Ordering::AcqRel);
     }
@@ -95,6 +106,7 @@ impl Shared {
             vector: watch::Sender::new(engine.vector().clone()),
             link: watch::Sender::new(link),
             log_is_open: watch::Sender::new(false),
+            log_is_read: watch::Sender::new(false),
             is_below_floor: AtomicBool::new(false),
             outbox_grew: Notify::new(),
             outbox_drained: Notify::new(),
@@ -104,12 +116,6 @@ impl Shared {
             replicas: RwLock::new(engine.replicas().clone()),
             tombstones_held: AtomicUsize::new(0),
         }
-    }
-
-    /// From here on nothing is reclaimed, until the last of these is dropped.
-    pub(crate) fn hold_tombstones(&self) -> HeldTombstones<'_> {
-        self.tombstones_held.fetch_add(1, Ordering::AcqRel);
-        HeldTombstones(self)
     }
 
     pub(crate) fn holds_tombstones(&self) -> bool {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    MultiMasterManager, UpdateError, WriteError, WriteReceipt,
+    Expected, MultiMasterManager, UpdateError, WriteError, WriteOptions, WriteReceipt,
     replica::Command,
     schema::{LooksAt, Writing},
 };
@@ -40,10 +40,32 @@ impl MultiMasterManager {
         E: Send + 'static,
         F: FnOnce(&mut T) -> Result<(), E> + Send + 'static,
     {
-        self.edit(entity_id.into(), None, LooksAt::Value, |writing, standing| {
-            writing.update(standing, change)
-        })
-        .await
+        self.update_with(entity_id, WriteOptions::default(), change).await
+    }
+
+    /// [`update`](Self::update) with options: how far the write must have come, what its author had seen, and what the
+    /// entity must be.
+    ///
+    /// # Errors
+    /// As [`update`](Self::update). A deadline that passes is none: the receipt says what was
+    /// [reached](crate::Reached).
+    pub async fn update_with<T, E, F>(
+        &self,
+        entity_id: impl Into<EntityId>,
+        options: WriteOptions,
+        change: F,
+    ) -> Result<WriteReceipt, UpdateError<E>>
+    where
+        T: Serialize + DeserializeOwned + Default,
+        E: Send + 'static,
+        F: FnOnce(&mut T) -> Result<(), E> + Send + 'static,
+    {
+        let WriteOptions { ack, deadline, context, expected } = options;
+        let context = context.map(|token| token.0);
+        let edit = |writing: &Writing<'_>, standing: Option<&Bytes>| writing.update(standing, change);
+        let mut receipt = self.edit(entity_id.into(), (context, expected), LooksAt::Value, edit).await?;
+        receipt.reached = self.reach(&receipt.dot, ack, deadline).await;
+        Ok(receipt)
     }
 
     pub(crate) async fn change(
@@ -51,22 +73,23 @@ impl MultiMasterManager {
         entity: EntityId,
         change: Change,
         context: Option<VersionVector>,
+        expected: Expected,
     ) -> Result<WriteReceipt, WriteError> {
         let writing = Writing::new(&entity, self.shared());
         if let Some(looks_at) = writing.looks_at(&change) {
             let edit = |writing: &Writing<'_>, standing: Option<&Bytes>| writing.change(change, standing);
-            return self.edit(entity, context, looks_at, edit).await;
+            return self.edit(entity, (context, expected), looks_at, edit).await;
         }
         let change = writing.change(change, None)?;
         let write = LocalWrite { entity, change, context };
-        self.command(|reply| Command::Write { write, reply }).await
+        self.command(|reply| Command::Write { write, expected, reply }).await
     }
 
     /// Writes what `edit` makes of the visible value. An error or a panic of `edit` is the caller's, not the master's.
     async fn edit<E, F>(
         &self,
         entity: EntityId,
-        context: Option<VersionVector>,
+        (context, expected): (Option<VersionVector>, Expected),
         looks_at: LooksAt,
         edit: F,
     ) -> Result<WriteReceipt, E>
@@ -88,7 +111,8 @@ impl MultiMasterManager {
             let _ = refusal.send(refused);
             None
         };
-        let write = move |reply| Command::Update { entity, edit: Box::new(edit), looks_at, context, reply };
+        let edit = Box::new(edit);
+        let write = move |reply| Command::Update { entity, edit, looks_at, context, expected, reply };
         match (self.command(write).await?, refused.try_recv()) {
             (Some(receipt), _) => Ok(receipt),
             (None, Ok(Ok(error))) => Err(error),

@@ -71,6 +71,10 @@ pub struct NatsConfig {
     pub(crate) payload_bytes_max: usize,
     pub(crate) assembly_bytes_max: usize,
     pub(crate) read_from: ReadFrom,
+    pub(crate) tls_ca: Option<PathBuf>,
+    pub(crate) tls_client: Option<(PathBuf, PathBuf)>,
+    pub(crate) domain: Option<String>,
+    pub(crate) log_bytes_max: Option<u64>,
 }
 
 /// Proof of who we are.
@@ -104,7 +108,39 @@ impl NatsConfig {
             payload_bytes_max: 64 * 1024 * 1024,
             assembly_bytes_max: 128 * 1024 * 1024,
             read_from: ReadFrom::Origin,
+            tls_ca: None,
+            tls_client: None,
+            domain: None,
+            log_bytes_max: None,
         }
+    }
+
+    /// The certificate of the authority that signed those of the servers, a PEM file, besides those that the system trusts.
+    /// With it, no server is spoken to without TLS. Read on each connecting.
+    pub fn tls_ca(mut self, certificate: impl Into<PathBuf>) -> NatsConfig {
+        self.tls_ca = Some(certificate.into());
+        self
+    }
+
+    /// The certificate and the private key by which servers know us, PEM files. With them, no server is spoken to without
+    /// TLS.
+    pub fn tls_client(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> NatsConfig {
+        self.tls_client = Some((certificate.into(), key.into()));
+        self
+    }
+
+    /// The JetStream domain in which the log is, if it is not that of the servers: 1 to 64 of `A-Z a-z 0-9 _ -`. Of no
+    /// effect on a [mirror](ReadFrom::Mirror), which names the domain of its origin itself.
+    pub fn domain(mut self, domain: impl Into<String>) -> NatsConfig {
+        self.domain = Some(domain.into());
+        self
+    }
+
+    /// The most bytes that the log holds, if it is made by this pipeline. A log that is full refuses instead of forgetting:
+    /// writes wait until it is trimmed, as happens below snapshots. Default no limit.
+    pub fn log_bytes_max(mut self, bytes: u64) -> NatsConfig {
+        self.log_bytes_max = Some(bytes);
+        self
     }
 
     /// Identifies with a user and a password. Replaces other credentials, as the three below do.
@@ -205,7 +241,7 @@ impl NatsConfig {
     /// The JetStream domain of the log, if it is not that of our server.
     pub(crate) fn origin_domain(&self) -> Option<&str> {
         match &self.read_from {
-            ReadFrom::Origin => None,
+            ReadFrom::Origin => self.domain.as_deref(),
             ReadFrom::Mirror { origin_domain, .. } => origin_domain.as_deref(),
         }
     }
@@ -234,6 +270,10 @@ impl fmt::Debug for NatsConfig {
             .field("payload_bytes_max", &self.payload_bytes_max)
             .field("assembly_bytes_max", &self.assembly_bytes_max)
             .field("read_from", &self.read_from)
+            .field("tls_ca", &self.tls_ca)
+            .field("tls_client", &self.tls_client)
+            .field("domain", &self.domain)
+            .field("log_bytes_max", &self.log_bytes_max)
             .finish()
     }
 }

@@ -44,6 +44,12 @@ pub(crate) async fn connect(
             std::future::ready(())
         });
     options = identify(options, config, addresses).await?;
+    if let Some(certificate) = &config.tls_ca {
+        options = options.add_root_certificates(certificate.clone()).require_tls(true);
+    }
+    if let Some((certificate, key)) = &config.tls_client {
+        options = options.add_client_certificate(certificate.clone(), key.clone()).require_tls(true);
+    }
     if config.on_start == OnStart::Background {
         options = options.retry_on_initial_connect();
     }

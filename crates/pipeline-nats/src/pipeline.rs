@@ -62,6 +62,7 @@ impl NatsPipeline {
             check_name(name)?;
             origin_domain.as_deref().map_or(Ok(()), check_name)?;
         }
+        config.domain.as_deref().map_or(Ok(()), check_name)?;
         let addresses = Addresses::parse(&config.urls)?;
         let links = Arc::new(Links::new(masked(&config.urls)));
         let publish = connection::connect(&config, &addresses, &links, Role::Publish).await?;

@@ -165,8 +165,8 @@ impl LogStream {
                 Storage::File => StorageType::File,
                 Storage::Memory => StorageType::Memory,
             },
-            // No limits. Should an operator set one, the log refuses instead of forgetting.
-            max_bytes: -1,
+            // No limits but that. Should an operator set one, the log refuses instead of forgetting.
+            max_bytes: config.log_bytes_max.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
             max_messages: -1,
             max_messages_per_subject: -1,
             max_message_size: -1,

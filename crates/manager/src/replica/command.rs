@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::Examine;
 use crate::{
-    ApplyError, NotTaken, PeerView, WriteError, WriteReceipt, repair::Fetched, schema::LooksAt,
+    ApplyError, Expected, NotTaken, PeerView, WriteError, WriteReceipt, repair::Fetched, schema::LooksAt,
     snapshot::Neighbourhood,
 };
 
@@ -23,6 +23,7 @@ pub(crate) type Edit = Box<dyn FnOnce(Option<Bytes>) -> Option<Change> + Send>;
 pub(crate) enum Command {
     Write {
         write: LocalWrite,
+        expected: Expected,
         reply: oneshot::Sender<Result<WriteReceipt, WriteError>>,
     },
     Update {
@@ -30,6 +31,7 @@ pub(crate) enum Command {
         edit: Edit,
         looks_at: LooksAt,
         context: Option<VersionVector>,
+        expected: Expected,
         reply: oneshot::Sender<Result<Option<WriteReceipt>, WriteError>>,
     },
     Apply {
@@ -96,6 +98,10 @@ pub(crate) enum Command {
     Reclaimable {
         reply: oneshot::Sender<Reclaimable>,
     },
+    /// Below what removals may be gone from the store.
+    Reclaimed {
+        reply: oneshot::Sender<VersionVector>,
+    },
     Close {
         reply: oneshot::Sender<()>,
     },
@@ -134,6 +140,8 @@ pub(crate) struct Message {
     pub(crate) reading: u64,
     pub(crate) log: Arc<LogId>,
     pub(crate) sequence: u64,
+    /// With it the log is read to where it ended when it was opened.
+    pub(crate) is_end: bool,
     pub(crate) content: Content,
 }
 

@@ -18,7 +18,7 @@ use crate::{
     Notification,
     repair::PIECE_BYTES_TARGET,
     replica::{Captured, Command},
-    shared::Shared,
+    shared::{HeldTombstones, Shared},
 };
 
 /// How many rounds are read for what came during the round before.
@@ -46,7 +46,7 @@ impl Maker<'_> {
     /// left of it is forgotten after it was read; so tombstones are held meanwhile, and where they could not be, it is
     /// begun again.
     pub(crate) async fn make(&self) -> Result<Made, SnapshotError> {
-        let _held = self.shared.hold_tombstones();
+        let _held = HeldTombstones::new(self.shared);
         for _ in 0..ATTEMPTS_MAX {
             if let Some((info, place)) = self.attempt().await? {
                 let (name, entities, bytes) = (info.name.clone(), info.entities, info.bytes);

@@ -1,0 +1,43 @@
+use std::process::ExitCode;
+
+use archipelago_server::config::example;
+use clap::{Args, Subcommand};
+
+use super::flags::NodeFlags;
+
+/// Check the configuration of a node, or print an example of one.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigOptions {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say whether a node would take the configuration, and which option is wrong if not.
+    Check {
+        #[command(flatten)]
+        node: NodeFlags,
+    },
+    /// Print a file with every option, its default and what it does.
+    Example,
+}
+
+pub(crate) fn config(options: ConfigOptions) -> ExitCode {
+    match options.command {
+        Command::Check { node } => match node.load() {
+            Ok(_) => {
+                println!("the configuration is fine");
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("error: {error}");
+                ExitCode::FAILURE
+            }
+        },
+        Command::Example => {
+            print!("{}", example());
+            ExitCode::SUCCESS
+        }
+    }
+}

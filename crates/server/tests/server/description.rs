@@ -1,0 +1,34 @@
+use reqwest::{Method, StatusCode};
+
+use crate::support::Served;
+
+/// That every path of the router is in the document is held beside the router; here, that what is in the document is
+/// served, and nothing else by the same paths.
+#[tokio::test]
+async fn the_document_names_every_method_of_its_paths_and_no_other() {
+    let served = Served::alone().await;
+    let document = served.json("/v1/openapi.json").await;
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    let paths = document["paths"].as_object().unwrap();
+    assert!(paths.len() >= 15, "{paths:?}");
+    let methods = [Method::GET, Method::PUT, Method::POST, Method::PATCH, Method::DELETE];
+    for (path, item) in paths {
+        let real = path
+            .replace("{namespace}", "none")
+            .replace("{id}", "a")
+            .replace("{field}", "f")
+            .replace("{member}", "m");
+        for method in &methods {
+            let is_described = item.get(method.as_str().to_lowercase()).is_some();
+            let answer = served.request(method.clone(), &real).send().await.unwrap();
+            let (status, body) = (answer.status(), answer.text().await.unwrap());
+            assert_eq!(status != StatusCode::METHOD_NOT_ALLOWED, is_described, "{method} {path}: {status}");
+            assert!(!body.contains("no-such-path"), "{method} {path}: {body}");
+        }
+    }
+    for (path, item) in paths.iter().filter(|(path, _)| !path.starts_with("/health")) {
+        for (method, operation) in item.as_object().unwrap() {
+            assert!(operation["security"][0]["bearer"].is_array(), "{method} {path} has no role");
+        }
+    }
+}
