@@ -77,8 +77,8 @@ pub(super) async fn hear(shared: Arc<Shared>, manager: Weak, commands: mpsc::Wea
                         let (from, question) = match understand(&shared, payload) {
                             Ok(Some(understood)) => understood,
                             Ok(None) => continue,
-                            Err(unable) => {
-                                answer.send(unable.encode()).await;
+                            Err(reason) => {
+                                answer.send(NodeAnswer::Unable { reason }.encode()).await;
                                 continue;
                             }
                         };
@@ -154,8 +154,8 @@ fn skip(shared: &Shared, from: &str, reason: &dyn std::fmt::Display) {
     tracing::warn!(from, %reason, "what was said or asked is not usable and was skipped");
 }
 
-/// A question, and who asks it; nothing if it is not for this namespace. An error is what is answered.
-fn understand(shared: &Shared, payload: Bytes) -> Result<Option<(String, NodeQuestion)>, NodeAnswer> {
+/// A question, and who asks it; nothing if it is not for this namespace. An error is the reason for not answering it.
+fn understand(shared: &Shared, payload: Bytes) -> Result<Option<(String, NodeQuestion)>, String> {
     match NodeQuestion::decode(payload, &shared.options.limits) {
         Ok((namespace, from, question)) if namespace == shared.namespace => Ok(Some((from, question))),
         Ok(_) => {
@@ -164,8 +164,7 @@ fn understand(shared: &Shared, payload: Bytes) -> Result<Option<(String, NodeQue
         }
         Err(error) => {
             skip(shared, "somebody", &error);
-            let reason = format!("this node does not understand the question: {error}");
-            Err(NodeAnswer::Unable { reason })
+            Err(format!("this node does not understand the question: {error}"))
         }
     }
 }

@@ -26,7 +26,7 @@ impl Stream {
             Some(last) => request.header("last-event-id", last),
             None => request,
         };
-        let response = request.send().await.unwrap();
+        let response = request.send().await.expect("an answer");
         assert_eq!(response.status(), StatusCode::OK);
         Stream { response, text: String::new() }
     }

@@ -6,9 +6,9 @@ use archipelago_server::{
 };
 
 fn file(text: &str) -> (tempfile::TempDir, Sources) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("node.toml");
-    std::fs::write(&path, text).unwrap();
+    std::fs::write(&path, text).expect("a writable folder");
     (folder, Sources { file: Some(path), ..Sources::default() })
 }
 

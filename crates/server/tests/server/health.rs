@@ -28,7 +28,9 @@ async fn a_node_alone_is_ready_at_once_and_one_without_its_broker_is_not() {
 
 pub(crate) async fn until_ready(served: &Served) {
     let ready = async {
-        while served.request(Method::GET, "/health/ready").send().await.unwrap().status() != StatusCode::OK {
+        while served.request(Method::GET, "/health/ready").send().await.expect("an answer").status()
+            != StatusCode::OK
+        {
             tokio::task::yield_now().await;
         }
     };
