@@ -29,7 +29,7 @@ impl Unsynced {
 
     /// What a loss of power would leave of the master's own writes.
     fn own_writes(&self, master: &MultiMasterManager) -> u64 {
-        let left = self.synced.lock().unwrap().copy();
+        let left = self.synced.lock().expect("nobody panics while it is held").copy();
         let stored = StoredMaster::read(&left, &StrategyTable::new(Strategy::Lww)).expect("consistent");
         stored.map_or(0, |stored| stored.vector.get(&master.master_id()))
     }
@@ -51,7 +51,7 @@ impl Store for Unsynced {
     }
 
     fn commit(&self, batch: Batch, durability: Durability) -> Result<(), StoreError> {
-        let mut synced = self.synced.lock().unwrap();
+        let mut synced = self.synced.lock().expect("nobody panics while it is held");
         self.inner.commit(batch, durability)?;
         if durability == Durability::Fsync {
             *synced = self.inner.copy();
