@@ -35,6 +35,10 @@ use clap::Parser;
 
 use crate::{interrupt::Interrupt, options::Options, subject::Subject};
 
+/// A simulation makes and drops small things all the time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let options = Options::parse();
     let done = match &options {
