@@ -28,6 +28,7 @@ pub struct DynamicCrdt {
 macro_rules! typed {
     ($($kind:ident($type:ty),)*) => {
         #[derive(Clone, Debug, PartialEq)]
+        #[allow(clippy::large_enum_variant, reason = "one more allocation for each map costs more than the room")]
         pub(super) enum Typed {
             $($kind($type),)*
             OrMap(DynamicMap),

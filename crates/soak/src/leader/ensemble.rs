@@ -190,10 +190,17 @@ impl Ensemble {
         let statuses = self.agree().await?;
         let settle_ms = millis(began.elapsed());
         self.count(|report| report.settle_ms_max = report.settle_ms_max.max(settle_ms));
+        let config = NatsConfig::new(self.broker.urls(), NAMESPACE).replicas(self.broker.replicas());
         let reading = async {
-            let config = NatsConfig::new(self.broker.urls(), NAMESPACE).replicas(self.broker.replicas());
-            let pipeline = NatsPipeline::connect(config).await?;
-            self.book.read(&pipeline, since).await
+            loop {
+                let read =
+                    async { self.book.read(&NatsPipeline::connect(config.clone()).await?, since).await };
+                match read.await {
+                    // The servers may still be electing who answers for the stream.
+                    Err(error) if error.is_retryable() => tokio::time::sleep(POLL).await,
+                    read => break read,
+                }
+            }
         };
         let read = tokio::time::timeout(Duration::from_secs(self.options.settle_s), reading).await;
         read.map_err(|_| Failure::Broken("the log cannot be read to its end".into()))?
