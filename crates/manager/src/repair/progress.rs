@@ -1,7 +1,8 @@
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use archipelago_clock::ReplicaId;
 use archipelago_engine::Round;
+use tokio::time::Instant;
 
 use super::staging::Staged;
 use crate::{Notification, shared::Shared};
