@@ -79,7 +79,8 @@ impl EngineReplica {
         for _ in 0..count {
             // Coprime to the number of entities: every one has its turn, and neighbours are far apart.
             let entity = self.ids[self.writes * 7_919 % ENTITIES].clone();
-            let write = LocalWrite { entity, change: Change::Put(record(self.writes)), context: None };
+            let write =
+                LocalWrite { entity, change: Change::Put(record(self.writes)), context: None, trace: None };
             self.writes += 1;
             self.engine.handle_write(write, NOW_UNIX_MS, &self.records).expect("a legal write");
         }

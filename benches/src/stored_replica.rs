@@ -54,7 +54,7 @@ impl StoredReplica {
     /// Writes one record. It is committed with those after it: by [`commit`](Self::commit), or when a group is full.
     pub fn write(&mut self, key: &str, value: &str) {
         let value = encode_value(value, &self.limits).expect("a text is a legal value");
-        let write = LocalWrite { entity: key.into(), change: Change::Put(value), context: None };
+        let write = LocalWrite { entity: key.into(), change: Change::Put(value), context: None, trace: None };
         self.engine.handle_write(write, now_unix_ms(), &Stored(&self.store)).expect("a legal write");
         self.uncommitted += 1;
         if self.uncommitted == GROUP_WRITES_MAX {

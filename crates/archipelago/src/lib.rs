@@ -115,7 +115,7 @@ pub use archipelago_pipeline::{
 };
 #[cfg(feature = "nats")]
 pub use archipelago_pipeline_nats::{NatsConfig, NatsPipeline, NatsSnapshots, OnStart};
-pub use archipelago_proto::MemberState;
+pub use archipelago_proto::{InvalidTraceId, MemberState, TraceId};
 pub use archipelago_store::{Durability, MemoryStore};
 #[cfg(feature = "fjall")]
 pub use archipelago_store_fjall::FjallStore;

@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use archipelago_clock::{Dot, Hlc, ReplicaId, VersionVector};
 use archipelago_conflict::Attention;
-use archipelago_proto::{EntityId, Member, MemberState};
+use archipelago_proto::{EntityId, Member, MemberState, TraceId};
 use bytes::Bytes;
 
 use crate::{Clash, Reincarnation};
@@ -128,6 +128,8 @@ pub enum Notice {
         entity: EntityId,
         /// When it was written.
         hlc: Hlc,
+        /// What it is a part of, if its author told; not known of what came by repair.
+        trace: Option<TraceId>,
     },
     /// Two writes did not know of each other.
     Conflict(Arc<Conflict>),

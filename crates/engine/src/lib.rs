@@ -27,7 +27,7 @@
 //! let mut west = Engine::new(EngineConfig::new("people", replica("west")?), Restored::default());
 //!
 //! let alice = Change::Put(encode_value("Alice", &Limits::default())?);
-//! let write = LocalWrite { entity: "user/7".into(), change: alice, context: None };
+//! let write = LocalWrite { entity: "user/7".into(), change: alice, context: None, trace: None };
 //! east.handle_write(write, 1_000, &Empty)?;
 //! for effect in east.flush(1_000) {
 //!     if let Effect::Commit(commit) = effect {

@@ -205,6 +205,7 @@ impl Engine {
             dot: event.dot,
             entity: event.entity.detached(),
             hlc: event.hlc,
+            trace: event.trace,
         });
     }
 

@@ -302,7 +302,7 @@ impl Engine {
         self.clock.observe(latest);
         for version in record.versions.iter().filter(|version| !self.vector.contains(&version.dot)) {
             let (dot, hlc) = (version.dot.clone(), version.hlc);
-            self.notices.push(Notice::Applied { dot, entity: entity.detached(), hlc });
+            self.notices.push(Notice::Applied { dot, entity: entity.detached(), hlc, trace: None });
         }
         if meeting.is_behind {
             record = self.write_anew(record, meeting, family);

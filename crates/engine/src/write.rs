@@ -6,7 +6,8 @@ use archipelago_clock::{ClockError, Dot, Hlc, VersionVector};
 use archipelago_conflict::{Family, Join};
 use archipelago_crdt::dynamic;
 use archipelago_proto::{
-    DecodeError, EncodeError, EntityId, Event, FieldName, Op, Record, Slot, check_value, split_fields,
+    DecodeError, EncodeError, EntityId, Event, FieldName, Op, Record, Slot, TraceId, check_value,
+    split_fields,
 };
 use bytes::Bytes;
 
@@ -24,6 +25,8 @@ pub struct LocalWrite {
     pub change: Change,
     /// What the author had seen; `None` for all that this replica has applied.
     pub context: Option<VersionVector>,
+    /// What the write is a part of, to be told wherever it comes.
+    pub trace: Option<TraceId>,
 }
 
 /// What a local write does.
@@ -69,8 +72,15 @@ impl Engine {
         let sequence = self.vector.get(own).checked_add(1).ok_or(ClockError::SequenceExhausted)?;
         let dot = Dot::new(own.clone(), sequence);
         let context = write.context.filter(|_| !mutated!(IgnoreStaleToken)).map(Arc::new);
-        let event =
-            Event { dot: dot.clone(), hlc, deps: self.deps.clone(), context, entity: write.entity, op };
+        let event = Event {
+            dot: dot.clone(),
+            hlc,
+            deps: self.deps.clone(),
+            context,
+            entity: write.entity,
+            op,
+            trace: write.trace,
+        };
         self.check_event(&event)?;
 
         // From here on nothing can fail.

@@ -200,7 +200,7 @@ fn sequences_go_on_after_a_restart() -> bool {
     let mut a = lww("a");
     a.write("x", put(1), NOW);
     let mut a = a.crash();
-    let write = LocalWrite { entity: "y".into(), change: put(2), context: None };
+    let write = LocalWrite { entity: "y".into(), change: put(2), context: None, trace: None };
     a.engine.handle_write(write, NOW, &a.disk).expect("legal").dot.sequence == 2
 }
 

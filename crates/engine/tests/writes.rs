@@ -21,7 +21,7 @@ fn refused(replica: &mut Replica, entity: &str, change: Change) -> WriteError {
         (replica.engine.vector().clone(), replica.engine.digest().clone(), replica.engine.counters())
     };
     let before = state(replica);
-    let write = LocalWrite { entity: entity.into(), change, context: None };
+    let write = LocalWrite { entity: entity.into(), change, context: None, trace: None };
     let error = replica.engine.handle_write(write, NOW, &replica.disk).expect_err("over a limit");
     assert_eq!(state(replica), before);
     assert!(replica.engine.flush(NOW).is_empty(), "nothing to store, nothing to tell");
@@ -251,7 +251,7 @@ fn flush(replica: &mut Replica) -> Commit {
 }
 
 fn admit(replica: &mut Replica, entity: &str, change: Change) {
-    let write = LocalWrite { entity: entity.into(), change, context: None };
+    let write = LocalWrite { entity: entity.into(), change, context: None, trace: None };
     replica.engine.handle_write(write, NOW, &replica.disk).expect("a legal write");
 }
 

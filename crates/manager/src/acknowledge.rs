@@ -7,10 +7,10 @@ use std::{
 
 use archipelago_clock::{Dot, ReplicaId};
 use archipelago_engine::Change;
-use archipelago_proto::{EntityId, encode_value};
+use archipelago_proto::{EntityId, TraceId, encode_value};
 use serde::Serialize;
 
-use crate::{Expected, MultiMasterManager, SessionToken, WriteError, WriteReceipt};
+use crate::{Expected, MultiMasterManager, SessionToken, WriteError, WriteReceipt, intent::Intent};
 
 /// How far a write must have come before its receipt is given out. It is stored here in any case, and never undone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub struct WriteOptions {
     pub context: Option<SessionToken>,
     /// What the entity must be for the write to happen. Default whatever it is.
     pub expected: Expected,
+    /// What the write is a part of: it travels with the write, and is told wherever it is applied. Default nothing.
+    pub trace: Option<TraceId>,
 }
 
 impl Default for WriteOptions {
@@ -51,6 +53,7 @@ impl Default for WriteOptions {
             deadline: Duration::from_secs(5),
             context: None,
             expected: Expected::Anything,
+            trace: None,
         }
     }
 }
@@ -80,6 +83,18 @@ impl WriteOptions {
     pub fn expecting(mut self, expected: Expected) -> Self {
         self.expected = expected;
         self
+    }
+
+    /// The same, as a part of this [`trace`](Self::trace).
+    #[must_use]
+    pub fn traced(mut self, trace: TraceId) -> Self {
+        self.trace = Some(trace);
+        self
+    }
+
+    pub(crate) fn into_parts(self) -> (Ack, Duration, Intent) {
+        let context = self.context.map(|token| token.0);
+        (self.ack, self.deadline, Intent { context, expected: self.expected, trace: self.trace })
     }
 }
 
@@ -177,9 +192,9 @@ impl MultiMasterManager {
         change: Change,
         options: WriteOptions,
     ) -> Result<WriteReceipt, WriteError> {
-        let context = options.context.map(|token| token.0);
-        let mut receipt = self.change(entity, change, context, options.expected).await?;
-        receipt.reached = self.reach(&receipt.dot, options.ack, options.deadline).await;
+        let (ack, deadline, intent) = options.into_parts();
+        let mut receipt = self.change(entity, change, intent).await?;
+        receipt.reached = self.reach(&receipt.dot, ack, deadline).await;
         Ok(receipt)
     }
 

@@ -4,6 +4,7 @@ use std::{
     time::Duration,
 };
 
+use ::metrics::Recorder;
 use archipelago_clock::{Incarnation, VersionVector};
 use archipelago_conflict::{ConflictStrategy, StrategyTable};
 use archipelago_engine::{Engine, EngineConfig};
@@ -25,6 +26,7 @@ use crate::{
     persist::{self, Loaded},
     random::Random,
     receiver::Receiver,
+    recording::Recording,
     repair::Repairer,
     replica::{ReadFrom, Replica, Scrubbing},
     schema::SchemaTable,
@@ -58,6 +60,7 @@ pub struct MultiMasterBuilder {
     outbox_events_max: u64,
     conflict_journal_max: u64,
     heartbeat_interval: Duration,
+    recording: Recording,
     repair_bytes_max: usize,
     import_bytes_max: u64,
     snapshots: Vec<Arc<dyn SnapshotStore>>,
@@ -89,6 +92,7 @@ impl Default for MultiMasterBuilder {
             outbox_events_max: 1_000_000,
             conflict_journal_max: 10_000,
             heartbeat_interval: Duration::from_secs(1),
+            recording: Recording::default(),
             repair_bytes_max: 1024 * 1024 * 1024,
             import_bytes_max: 1024 * 1024 * 1024,
             snapshots: Vec::new(),
@@ -278,6 +282,13 @@ impl MultiMasterBuilder {
         self
     }
 
+    /// Who records what this master measures; docs/METRICS.md lists it. Default: the recorder of the process, if one is
+    /// installed before the start.
+    pub fn recorder(mut self, recorder: Arc<dyn Recorder + Send + Sync>) -> Self {
+        self.recording = Recording::of(recorder);
+        self
+    }
+
     /// Makes what is random follow from this number. For simulations; no two masters of one namespace, and no two lives of
     /// one, may have the same.
     pub fn seed(mut self, seed: u64) -> Self {
@@ -369,7 +380,17 @@ impl MultiMasterBuilder {
             None => LinkState::Absent,
             Some(pipeline) => pipeline.status().borrow().clone().into(),
         };
-        let shared = Shared::new(loaded.replica, store, &engine, self.schemas, link, self.tasks, random);
+        let shared = Shared::new(
+            loaded.replica,
+            store,
+            &engine,
+            self.schemas,
+            link,
+            self.tasks,
+            random,
+            self.clock.clone(),
+            self.recording,
+        );
         let shared = Arc::new(shared);
         metrics::add(&shared.counters.outbox_len, loaded.outbox_events);
         for conflict in latest {

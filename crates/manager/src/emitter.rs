@@ -6,6 +6,7 @@ use archipelago_proto::{EventBatch, Limits};
 use archipelago_store::{Batch, Durability, StoreError, Table};
 use bytes::Bytes;
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -140,7 +141,13 @@ impl Emitter {
                 if mutated!(EmptyOutboxEarly) {
                     self.forget(&parcel)?;
                 }
-                in_flight.push(Box::pin(async move { (parcel, acknowledged.await.map(|_| ())) }));
+                let (began, telemetry) = (Instant::now(), &self.shared.telemetry);
+                telemetry.batch(parcel.events());
+                let took = telemetry.publish.clone();
+                in_flight.push(Box::pin(async move {
+                    let acknowledged = acknowledged.await.map(|_| took.record(began.elapsed()));
+                    (parcel, acknowledged)
+                }));
                 continue;
             }
             if in_flight.is_empty()

@@ -37,6 +37,7 @@
 //! | `update` | writes that depend on what stands |
 //! | `schema` | which form values are in, and how older forms are lifted: [`Schema`] |
 //! | `acknowledge` | how far a write must have come: [`Ack`] |
+//! | `intent` | what the author of a write says beside it |
 //! | `expected` | what an entity must be for a write to happen: [`Expected`] |
 //! | `replica` | the task that owns the engine: group commit, acknowledgement; `command`: what it is asked to do; `neighbours`: what it says to other masters, gives them and takes from them |
 //! | `emitter` | from the outbox to the log |
@@ -49,10 +50,12 @@
 //! | `changes`, `import` | the same by any other road |
 //! | `log_reader` | follows a log and notices when it is no longer the one that was read |
 //! | `persist`, `journal` | the rows of a replica in its store; those of past conflicts |
+//! | `at_rest` | a master in a store that none runs on, to look at: [`MasterAtRest`] |
 //! | `membership` | who belongs to the namespace, and what holds back the reclaiming of tombstones |
 //! | `shared` | what these tasks share |
 //! | [`subscriber`] | [`EventSubscriber`], which needs none of the above but `log_reader` |
 //! | `notification`, `receipt`, `view`, `peer`, `metrics`, `link` | what users get to see |
+//! | `telemetry`, `recording` | what of all this is measured, through the facade `metrics`; who records it |
 //! | `wall_clock`, `turns`, `random` | what simulations decide: [`WallClock`], the time of day; [`Turns`], which task runs on; chance |
 //!
 //! Invariants:
@@ -63,6 +66,7 @@
 //!   conflicts.
 
 mod acknowledge;
+mod at_rest;
 mod backoff;
 mod builder;
 mod catching_up;
@@ -74,6 +78,7 @@ mod expected;
 mod feed;
 mod heart;
 mod import;
+mod intent;
 mod journal;
 pub mod leader_follower;
 mod link;
@@ -88,12 +93,14 @@ mod random;
 mod reading;
 mod receipt;
 mod receiver;
+mod recording;
 mod repair;
 mod replica;
 mod schema;
 mod shared;
 pub mod snapshot;
 pub mod subscriber;
+mod telemetry;
 mod turns;
 mod update;
 mod view;
@@ -101,6 +108,7 @@ mod wall_clock;
 
 pub use acknowledge::{Ack, Reached, WriteOptions};
 pub use archipelago_engine::{Held, Scrubbed, Unmended};
+pub use at_rest::{EntityAtRest, MasterAtRest};
 pub use builder::MultiMasterBuilder;
 pub use changes::Changes;
 pub use divergence::{DIFF_ENTITIES_MAX, Diff, DiffError, Difference, Disagreement, Mended, Survey};
@@ -123,6 +131,7 @@ pub use schema::{LiftError, SCHEMA_FIELD_PREFIX, Schema, UpcastError};
 pub use shared::CONFLICTS_MAX;
 pub use snapshot::{SnapshotError, SnapshotInfo, SnapshotProgress};
 pub use subscriber::EventSubscriber;
+pub use telemetry::PEERS_MEASURED_MAX;
 pub use turns::{InTurn, Turns};
 pub use view::{
     ClashReport, ClashSide, ConflictReport, EntityView, Explanation, VersionContent, VersionView,

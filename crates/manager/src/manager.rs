@@ -17,10 +17,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    ApplyError, Changes, CloseError, ConflictReport, EntityView, Expected, ImportError, Imported, LinkState,
-    Metrics, MultiMasterBuilder, Notifications, PeerView, ReadError, SessionToken, SnapshotError,
-    SnapshotInfo, WriteError, WriteReceipt,
+    ApplyError, Changes, CloseError, ConflictReport, EntityView, ImportError, Imported, LinkState, Metrics,
+    MultiMasterBuilder, Notifications, PeerView, ReadError, SessionToken, SnapshotError, SnapshotInfo,
+    WriteError, WriteReceipt,
     import::{Staging, import},
+    intent::Intent,
     metrics,
     replica::{Command, Inspection},
     shared::Shared,
@@ -115,7 +116,7 @@ impl MultiMasterManager {
         T: Serialize + ?Sized,
     {
         let value = encode_value(value, self.limits())?;
-        self.change(entity_id.into(), Change::Put(value), None, Expected::Anything).await
+        self.change(entity_id.into(), Change::Put(value), Intent::default()).await
     }
 
     /// Sets those fields of the entity that `fields` has, a struct or a map; the others stay, lifted if they are in an
@@ -133,7 +134,7 @@ impl MultiMasterManager {
         T: Serialize + ?Sized,
     {
         let patch = self.patch_of(fields)?;
-        self.change(entity_id.into(), patch, None, Expected::Anything).await
+        self.change(entity_id.into(), patch, Intent::default()).await
     }
 
     pub(crate) fn patch_of<T: Serialize + ?Sized>(&self, fields: &T) -> Result<Change, WriteError> {
@@ -150,7 +151,7 @@ impl MultiMasterManager {
     /// # Errors
     /// As [`write`](Self::write).
     pub async fn delete(&self, entity_id: impl Into<EntityId>) -> Result<WriteReceipt, WriteError> {
-        self.change(entity_id.into(), Change::Delete, None, Expected::Anything).await
+        self.change(entity_id.into(), Change::Delete, Intent::default()).await
     }
 
     /// Resolves the conflict that was looked at: `value` supersedes exactly the siblings in `seen`, `None` removes the
@@ -170,7 +171,8 @@ impl MultiMasterManager {
             Some(value) => Change::Put(encode_value(value, self.limits())?),
             None => Change::Delete,
         };
-        self.change(seen.id.clone(), change, Some(seen.token.0.clone()), Expected::Anything).await
+        let intent = Intent { context: Some(seen.token.0.clone()), ..Intent::default() };
+        self.change(seen.id.clone(), change, intent).await
     }
 
     pub(crate) async fn command<R>(
@@ -300,6 +302,18 @@ impl MultiMasterManager {
     /// Counts since the start and gauges as of now.
     pub fn metrics(&self) -> Metrics {
         self.shared().metrics()
+    }
+
+    /// Brings what is measured through the facade `metrics` up to now. It is at every heartbeat anyway: this is for whoever
+    /// is about to read it.
+    ///
+    /// # Errors
+    /// [`ReadError::Closed`] if the manager is closed.
+    pub async fn measure(&self) -> Result<(), ReadError> {
+        let peers = self.peers().await?;
+        self.shared().telemetry.counted(&self.metrics());
+        self.shared().telemetry.peers_are(&peers);
+        Ok(())
     }
 
     /// How the master stands with the pipeline.

@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use archipelago_clock::{Dot, Hlc, ReplicaId};
-use archipelago_proto::{EntityId, MemberState};
+use archipelago_proto::{EntityId, MemberState, TraceId};
 use tokio::sync::broadcast;
 
 use crate::{ConflictReport, SnapshotProgress};
@@ -20,6 +20,8 @@ pub enum Notification {
         master_id: ReplicaId,
         /// When it was written.
         hlc: Hlc,
+        /// What it is a part of, if its author told; not known of what came by repair.
+        trace: Option<TraceId>,
     },
     /// Two writes did not know of each other.
     ConflictDetected(Arc<ConflictReport>),

@@ -5,7 +5,7 @@ use std::ops::Bound;
 use archipelago_clock::VersionVector;
 use archipelago_engine::Visible;
 use archipelago_proto::{DecodeError, EntityId, Record};
-use archipelago_store::Table;
+use archipelago_store::{Durability, StoreError, Table};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
@@ -76,8 +76,12 @@ impl MultiMasterManager {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<EntityView>, ReadError> {
-        let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.as_bytes()));
-        let rows = self.shared().store.scan(Table::Pending, from, Bound::Unbounded, limit)?;
+        let (store, after) = (self.shared().store.clone(), after.map(str::to_owned));
+        let scan = move || {
+            let from = after.as_ref().map_or(Bound::Unbounded, |after| Bound::Excluded(after.as_bytes()));
+            store.scan(Table::Pending, from, Bound::Unbounded, limit)
+        };
+        let rows = self.aside(scan).await??;
         let mut pending = Vec::with_capacity(rows.len());
         for row in rows {
             pending.extend(self.entity(&String::from_utf8_lossy(&row.key)).await?);
@@ -135,6 +139,11 @@ impl MultiMasterManager {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<EntityId>, ReadError> {
+        let (master, prefix, after) = (self.clone(), prefix.to_owned(), after.map(str::to_owned));
+        self.aside(move || master.scan_ids(&prefix, after.as_deref(), limit)).await?
+    }
+
+    fn scan_ids(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<EntityId>, ReadError> {
         let mut ids = Vec::new();
         let mut from = match after {
             Some(after) if after >= prefix => Bound::Excluded(Bytes::copy_from_slice(after.as_bytes())),
@@ -161,5 +170,17 @@ impl MultiMasterManager {
             }
         }
         Ok(ids)
+    }
+
+    /// Reads much of the store where it keeps no other task waiting. One in memory is read at once: it never blocks.
+    async fn aside<T: Send + 'static>(
+        &self,
+        read: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ReadError> {
+        if self.shared().store.strongest_durability() == Durability::Memory {
+            return Ok(read());
+        }
+        let read = self.shared().tasks.blocking(read).await;
+        read.map_err(|error| StoreError::Io { action: "read", source: error.into() }.into())
     }
 }

@@ -15,13 +15,17 @@ use archipelago_engine::{Change, Commit, Effect, Engine, LocalWrite, Notice, Rec
 use archipelago_pipeline::LogId;
 use archipelago_proto::{DeltaPiece, DeltaRequest, EntityId, Event, Heartbeat};
 use archipelago_store::{Batch, Durability, StoreError, Table};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
 
 use crate::{
     ApplyError, ConflictReport, Expected, Metrics, NotTaken, Notification, Reached, SessionToken, StartError,
     WallClock, WriteError, WriteReceipt,
     acknowledge::Spread,
     heart::Told,
+    intent::Intent,
     journal::Journal,
     metrics, persist,
     repair::Wanted,
@@ -160,12 +164,18 @@ impl Replica {
                 Ok(()) => self.admit(write, Acknowledgement::Write(reply)),
                 Err(error) => drop(reply.send(Err(error))),
             },
-            Command::Update { entity, edit, looks_at, context, expected, reply } => {
+            Command::Update {
+                entity,
+                edit,
+                looks_at,
+                intent: Intent { context, expected, trace },
+                reply,
+            } => {
                 let edited =
                     self.expect(&entity, &expected).and_then(|()| self.edit(&entity, looks_at, edit));
                 match edited {
                     Ok(Some(change)) => {
-                        let write = LocalWrite { entity, change, context };
+                        let write = LocalWrite { entity, change, context, trace };
                         self.admit(write, Acknowledgement::Update(reply));
                     }
                     Ok(None) => drop(reply.send(Ok(None))),
@@ -179,6 +189,8 @@ impl Replica {
             Command::Inspect { reply } => self.inspections.push(reply),
             Command::Peers { reply } => drop(reply.send(self.peers())),
             Command::Beat { reply } => {
+                self.shared.telemetry.counted(&self.shared.metrics());
+                self.shared.telemetry.peers_are(&self.peers());
                 self.announce();
                 self.beats.push(reply);
             }
@@ -199,7 +211,7 @@ impl Replica {
             Command::Leave { is_done, reply } => self.leave(is_done, reply),
             Command::Compact { entity, reply } => match self.compacted(&entity) {
                 Ok(Some(change)) => {
-                    let write = LocalWrite { entity, change, context: None };
+                    let write = LocalWrite { entity, change, context: None, trace: None };
                     self.admit(write, Acknowledgement::Update(reply));
                 }
                 Ok(None) => drop(reply.send(Ok(None))),
@@ -261,8 +273,12 @@ impl Replica {
         if outbox_events >= self.outbox_events_max {
             return Err(WriteError::OutboxFull { outbox_events });
         }
+        let trace = write.trace;
         let written =
             self.engine.handle_write(write, self.clock.now_unix_ms(), &Stored(&*self.shared.store))?;
+        if let Some(trace) = trace {
+            tracing::info!(dot = %written.dot, %trace, "written");
+        }
         Ok(written)
     }
 
@@ -429,13 +445,14 @@ impl Replica {
         let events =
             commit.outbox.iter().map(|outboxed| outboxed.last_sequence - outboxed.first_sequence + 1);
         metrics::add(&self.shared.counters.outbox_len, events.sum());
-        let store = self.shared.store.clone();
+        let (store, began) = (self.shared.store.clone(), Instant::now());
         if store.strongest_durability() == Durability::Memory {
             store.commit(batch, durability)?;
         } else {
             let committing = self.shared.tasks.blocking(move || store.commit(batch, durability));
             committing.await.map_err(|error| StoreError::Io { action: "commit", source: error.into() })??;
         }
+        self.shared.telemetry.commit.record(began.elapsed());
         if commit.reincarnation.is_some() {
             let left = persist::count_outbox(&*self.shared.store).map_err(not_readable)?;
             metrics::set(&self.shared.counters.outbox_len, left);

@@ -20,8 +20,11 @@ use crate::{
     acknowledge::Spread,
     metrics::{self, Counters},
     random::Random,
+    recording::Recording,
     schema::SchemaTable,
+    telemetry::Telemetry,
     turns::Tasks,
+    wall_clock::WallClock,
 };
 
 /// How many conflicts [`MultiMasterManager::conflicts`](crate::MultiMasterManager::conflicts) gives.
@@ -39,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) tasks: Tasks,
     pub(crate) random: Random,
     pub(crate) counters: Counters,
+    pub(crate) telemetry: Telemetry,
     pub(crate) vector: watch::Sender<VersionVector>,
     pub(crate) link: watch::Sender<LinkState>,
     /// How far the writes of this master have come.
@@ -82,6 +86,7 @@ impl<S: Deref<Target = Shared>> Drop for HeldTombstones<S> {
 }
 
 impl Shared {
+    #[allow(clippy::too_many_arguments, reason = "the parts of a master, brought together in one place")]
     pub(crate) fn new(
         replica: ReplicaId,
         store: Arc<dyn Store>,
@@ -90,6 +95,8 @@ impl Shared {
         link: LinkState,
         tasks: Tasks,
         random: Random,
+        clock: Arc<dyn WallClock>,
+        recording: Recording,
     ) -> Self {
         let config = engine.config();
         Shared {
@@ -103,6 +110,7 @@ impl Shared {
             tasks,
             random,
             counters: Counters::default(),
+            telemetry: Telemetry::new(&config.namespace, clock, recording),
             vector: watch::Sender::new(engine.vector().clone()),
             link: watch::Sender::new(link),
             log_is_open: watch::Sender::new(false),
@@ -133,6 +141,7 @@ impl Shared {
 
     /// Tells whoever listens; nobody need to.
     pub(crate) fn notify(&self, notification: Notification) {
+        self.telemetry.notified(&notification);
         if let Some(notifications) = &*self.notifications.read().unwrap_or_else(PoisonError::into_inner) {
             let _ = notifications.send(notification);
         }

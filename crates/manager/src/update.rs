@@ -5,14 +5,14 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
 };
 
-use archipelago_clock::VersionVector;
 use archipelago_engine::{Change, LocalWrite};
 use archipelago_proto::EntityId;
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Expected, MultiMasterManager, UpdateError, WriteError, WriteOptions, WriteReceipt,
+    MultiMasterManager, UpdateError, WriteError, WriteOptions, WriteReceipt,
+    intent::Intent,
     replica::Command,
     schema::{LooksAt, Writing},
 };
@@ -60,10 +60,9 @@ impl MultiMasterManager {
         E: Send + 'static,
         F: FnOnce(&mut T) -> Result<(), E> + Send + 'static,
     {
-        let WriteOptions { ack, deadline, context, expected } = options;
-        let context = context.map(|token| token.0);
+        let (ack, deadline, intent) = options.into_parts();
         let edit = |writing: &Writing<'_>, standing: Option<&Bytes>| writing.update(standing, change);
-        let mut receipt = self.edit(entity_id.into(), (context, expected), LooksAt::Value, edit).await?;
+        let mut receipt = self.edit(entity_id.into(), intent, LooksAt::Value, edit).await?;
         receipt.reached = self.reach(&receipt.dot, ack, deadline).await;
         Ok(receipt)
     }
@@ -72,16 +71,16 @@ impl MultiMasterManager {
         &self,
         entity: EntityId,
         change: Change,
-        context: Option<VersionVector>,
-        expected: Expected,
+        intent: Intent,
     ) -> Result<WriteReceipt, WriteError> {
         let writing = Writing::new(&entity, self.shared());
         if let Some(looks_at) = writing.looks_at(&change) {
             let edit = |writing: &Writing<'_>, standing: Option<&Bytes>| writing.change(change, standing);
-            return self.edit(entity, (context, expected), looks_at, edit).await;
+            return self.edit(entity, intent, looks_at, edit).await;
         }
         let change = writing.change(change, None)?;
-        let write = LocalWrite { entity, change, context };
+        let Intent { context, expected, trace } = intent;
+        let write = LocalWrite { entity, change, context, trace };
         self.command(|reply| Command::Write { write, expected, reply }).await
     }
 
@@ -89,7 +88,7 @@ impl MultiMasterManager {
     async fn edit<E, F>(
         &self,
         entity: EntityId,
-        (context, expected): (Option<VersionVector>, Expected),
+        intent: Intent,
         looks_at: LooksAt,
         edit: F,
     ) -> Result<WriteReceipt, E>
@@ -112,7 +111,7 @@ impl MultiMasterManager {
             None
         };
         let edit = Box::new(edit);
-        let write = move |reply| Command::Update { entity, edit, looks_at, context, expected, reply };
+        let write = move |reply| Command::Update { entity, edit, looks_at, intent, reply };
         match (self.command(write).await?, refused.try_recv()) {
             (Some(receipt), _) => Ok(receipt),
             (None, Ok(Ok(error))) => Err(error),

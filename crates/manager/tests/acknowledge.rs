@@ -5,10 +5,11 @@ mod support;
 use std::time::Duration;
 
 use archipelago_conflict::Strategy;
-use archipelago_manager::{Ack, WriteOptions};
+use archipelago_manager::{Ack, Notification, WriteOptions};
 use archipelago_pipeline::{Fault, MemoryBroker, MemoryConfig};
+use archipelago_proto::TraceId;
 use archipelago_store::MemoryStore;
-use support::{DEADLINE, Island, broker, options};
+use support::{DEADLINE, Island, broker, notified, options};
 
 const SOON: Duration = Duration::from_millis(100);
 
@@ -87,4 +88,31 @@ async fn a_write_on_an_earlier_read_shows_what_came_between_as_a_conflict() {
     let seen = us.master.write_with("a", &4, WriteOptions::default().seen(view.token)).await.unwrap();
     assert!(seen.dot.sequence > late.dot.sequence);
     assert!(!us.master.entity("a").await.unwrap().unwrap().conflicted);
+}
+
+#[tokio::test]
+async fn what_a_write_is_a_part_of_is_told_wherever_it_is_applied() {
+    let broker = broker();
+    let us = island(&broker, "us-east", Strategy::FieldMerge).await;
+    let eu = island(&broker, "eu-west", Strategy::FieldMerge).await;
+    let mut notifications = eu.master.subscribe();
+    let trace: TraceId = "4bf92f3577b34da6a3ce929d0e0e4736".parse().unwrap();
+    // Those between have none, and travel in the same message if they can.
+    us.link.cut();
+    let traced = WriteOptions::default().traced(trace);
+    let first = us.master.write_with("user/7", "Alice", traced.clone()).await.unwrap().dot;
+    let without = us.master.write("user/8", "Bob").await.unwrap().dot;
+    let updated = us.master.update_with("user/9", traced, |name: &mut String| {
+        name.push_str("Carol");
+        Ok::<_, std::convert::Infallible>(())
+    });
+    let last = updated.await.unwrap().dot;
+    us.link.heal();
+    for (dot, expected) in [(first, Some(trace)), (without, None), (last, Some(trace))] {
+        let told = notified(&mut notifications, |what| match what {
+            Notification::EventApplied { dot: applied, trace, .. } if applied == dot => Some(trace),
+            _ => None,
+        });
+        assert_eq!(told.await, expected, "{dot}");
+    }
 }

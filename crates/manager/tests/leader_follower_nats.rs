@@ -1,12 +1,13 @@
 //! The leader-follower mode on a real nats-server.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use archipelago_manager::leader_follower::{LeaderFollowerManager, ReadConsistency, Write, WriteError};
 use archipelago_pipeline_nats::{NatsConfig, NatsPipeline, ReadFrom};
 use archipelago_store::MemoryStore;
 use archipelago_store_fjall::FjallStore;
 use archipelago_testkit::nats::NatsServer;
+use tokio::time::Instant;
 
 const NAMESPACE: &str = "orders";
 const DEADLINE: Duration = Duration::from_secs(60);

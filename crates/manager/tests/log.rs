@@ -291,6 +291,7 @@ fn event(name: &str, sequence: u64, entity: &str) -> Event {
         context: None,
         entity: entity.into(),
         op: Op::Put(encode_value(&sequence, &Limits::default()).expect("a number")),
+        trace: None,
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use archipelago_clock::Dot;
@@ -28,7 +28,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use support::{NAMESPACE, TestClock, broker, converge, notified};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 const BEAT: Duration = Duration::from_millis(20);
 const ANY: usize = usize::MAX;

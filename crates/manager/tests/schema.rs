@@ -268,6 +268,7 @@ async fn what_a_newer_program_wrote_is_seen_before_it_is_stored() {
         context: None,
         entity: "user/1".into(),
         op: archipelago_proto::Op::Put(newer),
+        trace: None,
     };
     for strategy in [Strategy::FieldMerge, Strategy::CrdtMerge] {
         let old = options("old", strategy).store(MemoryStore::new()).start().await.unwrap();

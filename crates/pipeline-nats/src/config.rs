@@ -51,6 +51,11 @@ pub enum ReadFrom {
     },
 }
 
+/// What the subjects begin with on which a replica is answered and nobody else.
+pub(crate) fn own_inbox(replica: &str) -> String {
+    format!("_INBOX.{replica}")
+}
+
 /// Where the broker is, who we are, and the limits of one [`NatsPipeline`](crate::NatsPipeline).
 ///
 /// Its `Debug` output shows no secrets.
@@ -75,6 +80,7 @@ pub struct NatsConfig {
     pub(crate) tls_client: Option<(PathBuf, PathBuf)>,
     pub(crate) domain: Option<String>,
     pub(crate) log_bytes_max: Option<u64>,
+    pub(crate) inbox_of: Option<String>,
 }
 
 /// Proof of who we are.
@@ -112,7 +118,21 @@ impl NatsConfig {
             tls_client: None,
             domain: None,
             log_bytes_max: None,
+            inbox_of: None,
         }
+    }
+
+    /// Has answers come on subjects that begin with `_INBOX.` and this name, 1 to 64 of `A-Z a-z 0-9 _ -`, and not on those
+    /// that all clients share. With permissions to match ([`NatsPermissions`](crate::NatsPermissions)) nobody else hears
+    /// what a replica is answered.
+    pub fn own_inbox(mut self, replica: impl Into<String>) -> NatsConfig {
+        self.inbox_of = Some(replica.into());
+        self
+    }
+
+    /// What the subjects of answers begin with.
+    pub(crate) fn inbox_prefix(&self) -> String {
+        self.inbox_of.as_ref().map_or("_INBOX".to_owned(), |replica| own_inbox(replica))
     }
 
     /// The certificate of the authority that signed those of the servers, a PEM file, besides those that the system trusts.
@@ -274,6 +294,7 @@ impl fmt::Debug for NatsConfig {
             .field("tls_client", &self.tls_client)
             .field("domain", &self.domain)
             .field("log_bytes_max", &self.log_bytes_max)
+            .field("inbox_of", &self.inbox_of)
             .finish()
     }
 }

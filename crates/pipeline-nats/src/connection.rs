@@ -37,19 +37,14 @@ pub(crate) async fn connect(
         .connection_timeout(config.connect_timeout)
         .request_timeout(Some(config.ack_timeout))
         .ping_interval(PING_INTERVAL)
+        .custom_inbox_prefix(config.inbox_prefix())
         .max_reconnects(None)
         .reconnect_delay_callback(reconnect_delay)
         .event_callback(move |event| {
             events.handle_event(role, event);
             std::future::ready(())
         });
-    options = identify(options, config, addresses).await?;
-    if let Some(certificate) = &config.tls_ca {
-        options = options.add_root_certificates(certificate.clone()).require_tls(true);
-    }
-    if let Some((certificate, key)) = &config.tls_client {
-        options = options.add_client_certificate(certificate.clone(), key.clone()).require_tls(true);
-    }
+    options = secured(identify(options, config, addresses).await?, config);
     if config.on_start == OnStart::Background {
         options = options.retry_on_initial_connect();
     }
@@ -65,7 +60,19 @@ fn reconnect_delay(attempt: usize) -> Duration {
     }
 }
 
-async fn identify(
+/// With TLS as it is configured.
+pub(crate) fn secured(mut options: ConnectOptions, config: &NatsConfig) -> ConnectOptions {
+    if let Some(certificate) = &config.tls_ca {
+        options = options.add_root_certificates(certificate.clone()).require_tls(true);
+    }
+    if let Some((certificate, key)) = &config.tls_client {
+        options = options.add_client_certificate(certificate.clone(), key.clone()).require_tls(true);
+    }
+    options
+}
+
+/// With who we are.
+pub(crate) async fn identify(
     options: ConnectOptions,
     config: &NatsConfig,
     addresses: &Addresses,

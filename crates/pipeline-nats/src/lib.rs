@@ -40,6 +40,7 @@
 //! | `address` | server addresses, and how they are shown without their secrets |
 //! | `link` | what is known of the two connections, from which the status follows |
 //! | `connection` | how a connection is made and its broker examined |
+//! | `examination` | [`Examination`]: what a broker is and lets us do, to say what is wrong with it |
 //! | `stream` | the stream behind a log: how it is made, checked and read out |
 //! | `mirror` | a mirror of that stream, which is read in its place |
 //! | `parts` | the headers by which a payload larger than a message travels in parts |
@@ -51,6 +52,7 @@
 //! | `lease` | the lease, in the JetStream key-value bucket `archipelago_orders_lease`, key `leader` |
 //! | `snapshots` | [`NatsSnapshots`]: snapshots in the JetStream object store |
 //! | `bucket` | the object store behind them |
+//! | `permissions` | [`NatsPermissions`]: what a replica must be allowed at the broker, and nothing more |
 //! | `error` | what the broker says, as a [`PipelineError`](archipelago_pipeline::PipelineError) |
 //!
 //! # Invariants
@@ -72,11 +74,13 @@ mod bucket;
 mod config;
 mod connection;
 mod error;
+mod examination;
 mod lease;
 mod link;
 mod mirror;
 mod parts;
 mod peers;
+mod permissions;
 mod pipeline;
 mod publisher;
 mod reader;
@@ -85,5 +89,7 @@ mod stream;
 mod subscription;
 
 pub use config::{NatsConfig, OnStart, ReadFrom, Storage};
+pub use examination::{AccountUse, Examination, MissingPermission, StreamSettings};
+pub use permissions::{LogPermissions, NatsPermissions, Permission};
 pub use pipeline::NatsPipeline;
 pub use snapshots::NatsSnapshots;

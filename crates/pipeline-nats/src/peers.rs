@@ -122,7 +122,8 @@ impl Peers {
         let said = subscribe(format!("{}*", self.said_by)).await?;
         let asked = subscribe(format!("{}{name}", self.asked_of)).await?;
         Ok(Box::new(NatsListener {
-            client: self.out.clone(),
+            // A server that limits on what we may publish lets an answer pass where its question came.
+            client: self.consume.clone(),
             said_by: self.said_by.clone(),
             sizes,
             parts: Assembler::new(sizes.payload_bytes_max, sizes.assembly_bytes_max),

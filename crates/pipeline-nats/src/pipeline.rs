@@ -63,6 +63,7 @@ impl NatsPipeline {
             origin_domain.as_deref().map_or(Ok(()), check_name)?;
         }
         config.domain.as_deref().map_or(Ok(()), check_name)?;
+        config.inbox_of.as_deref().map_or(Ok(()), check_name)?;
         let addresses = Addresses::parse(&config.urls)?;
         let links = Arc::new(Links::new(masked(&config.urls)));
         let publish = connection::connect(&config, &addresses, &links, Role::Publish).await?;

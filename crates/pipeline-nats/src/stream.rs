@@ -201,8 +201,17 @@ fn exists(error: &CreateStreamError) -> bool {
     error::answer(error).is_some_and(|answer| answer.error_code() == ErrorCode::STREAM_NAME_EXIST)
 }
 
-/// Operators may size and replicate a log as they like, but not change what it is.
 fn check_compatible(found: &Config, wanted: &Config) -> Result<(), PipelineError> {
+    let wrong = incompatible(found, wanted);
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let reason = format!("the stream {:?} exists with other settings: {}", found.name, wrong.join(", "));
+    Err(PipelineError::Misconfigured { reason })
+}
+
+/// What makes the stream no log. Operators may size and replicate one as they like, but not change what it is.
+pub(crate) fn incompatible(found: &Config, wanted: &Config) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut demand = |met: bool, what: String| {
         if !met {
@@ -223,11 +232,7 @@ fn check_compatible(found: &Config, wanted: &Config) -> Result<(), PipelineError
     }
     demand(found.sources.as_ref().is_none_or(Vec::is_empty), "the stream must have no sources".to_owned());
     demand(found.subject_transform.is_none(), "the stream must not transform subjects".to_owned());
-    if wrong.is_empty() {
-        return Ok(());
-    }
-    let reason = format!("the stream {:?} exists with other settings: {}", found.name, wrong.join(", "));
-    Err(PipelineError::Misconfigured { reason })
+    wrong
 }
 
 #[cfg(test)]

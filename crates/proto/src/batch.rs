@@ -6,7 +6,7 @@ use archipelago_clock::{Dot, Hlc, NAME_BYTES_MAX, ReplicaId, VersionVector};
 use bytes::Bytes;
 
 use crate::{
-    DecodeError, EncodeError, Event, Limits,
+    DecodeError, EncodeError, Event, Limits, TraceId,
     envelope::{self, EnvelopeKind},
     op,
     reader::{Reader, malformed, within},
@@ -119,7 +119,7 @@ impl<'a> BatchEncoder<'a> {
     }
 
     fn write(&mut self, event: &Event) {
-        self.events.array(6);
+        self.events.array(if event.trace.is_some() { 7 } else { 6 });
         self.events.signed(event.hlc.bits().wrapping_sub(self.last_hlc.bits()).cast_signed());
         self.last_hlc = event.hlc;
         self.write_deps(event);
@@ -137,6 +137,9 @@ impl<'a> BatchEncoder<'a> {
         }
         self.events.text(&event.entity);
         op::write(&mut self.events, &event.op);
+        if let Some(trace) = event.trace {
+            self.events.binary(&trace.bits().to_be_bytes());
+        }
     }
 
     fn write_deps(&mut self, event: &Event) {
@@ -301,12 +304,13 @@ fn read_event(
         return Err(malformed("entity id", "it is empty"));
     }
     let op = op::read(reader, limits)?;
-    for _ in 6..elements {
+    let trace = if elements > 6 { read_trace(reader)? } else { None };
+    for _ in 7..elements {
         reader.skip("event")?;
     }
     let dot = Dot::new(replicas[0].clone(), previous.sequence);
     *previous = Previous { hlc, deps: deps.clone(), sequence: previous.sequence + 1, ..*previous };
-    let mut event = Event { dot, hlc, deps, context: None, entity, op };
+    let mut event = Event { dot, hlc, deps, context: None, entity, op, trace };
     if let Some(behind) = behind {
         previous.unpack(event.deps.len() + 1, limits)?;
         let mut context = admitted(&event);
@@ -319,6 +323,15 @@ fn read_event(
         event.context = Some(Arc::new(context));
     }
     Ok(event)
+}
+
+/// What a write is a part of. Without one, in front of what a newer build adds, it is nil.
+fn read_trace(reader: &mut Reader) -> Result<Option<TraceId>, DecodeError> {
+    if reader.is_nil("trace id")? {
+        return Ok(None);
+    }
+    let trace = TraceId::from_bits(reader.u128("trace id")?);
+    Ok(Some(trace.ok_or_else(|| malformed("trace id", "it is zero"))?))
 }
 
 /// All that the admitting replica had applied, itself included.

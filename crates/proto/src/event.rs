@@ -3,7 +3,7 @@ use std::sync::Arc;
 use archipelago_clock::{Dot, Hlc, VersionVector};
 use bytes::Bytes;
 
-use crate::{EntityId, FieldName};
+use crate::{EntityId, FieldName, TraceId};
 
 /// One write, as it travels between replicas.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Event {
     pub entity: EntityId,
     /// What was done to it.
     pub op: Op,
+    /// What the write is a part of, if its author told.
+    pub trace: Option<TraceId>,
 }
 
 impl Event {

@@ -16,6 +16,7 @@
 //!     context: None,
 //!     entity: "user/7".into(),
 //!     op: Op::Put(encode_value("Alice", &limits)?),
+//!     trace: None,
 //! };
 //! let mut encoder = BatchEncoder::new("people", &limits);
 //! assert!(encoder.push(&event));
@@ -27,6 +28,7 @@
 //! | module | noun |
 //! |---|---|
 //! | `event` | [`Event`], [`Op`], [`Slot`]: one write |
+//! | `trace` | [`TraceId`]: what a write is a part of |
 //! | `batch` | [`EventBatch`], [`BatchEncoder`]: events of one origin as one message |
 //! | `heartbeat` | [`Heartbeat`]: what a replica says of itself |
 //! | `floor` | [`Floor`]: below which tombstones are reclaimed; [`LogMessage`]: what the log holds |
@@ -64,6 +66,7 @@ mod record;
 mod replica;
 mod snapshot;
 mod text;
+mod trace;
 mod value;
 mod vector;
 mod writer;
@@ -86,4 +89,5 @@ pub use member::{Member, MemberState, decode_members, encode_members};
 pub use record::{Body, Record, ReplicaTable, Version};
 pub use snapshot::{ChunkEntry, SnapshotChunk, SnapshotManifest};
 pub use text::{EntityId, FieldName, Text};
+pub use trace::{InvalidTraceId, TraceId};
 pub use value::{check_value, decode_value, encode_value, join_fields, split_fields};

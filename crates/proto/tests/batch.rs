@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use archipelago_clock::{Dot, Hlc, Incarnation, ReplicaId, VersionVector};
-use archipelago_proto::{BatchEncoder, DecodeError, Event, EventBatch, Limits, Op, Slot};
+use archipelago_proto::{BatchEncoder, DecodeError, Event, EventBatch, Limits, Op, Slot, TraceId};
 use bytes::Bytes;
 use proptest::prelude::*;
 
@@ -25,6 +25,7 @@ fn put(sequence: u64, value_bytes: usize) -> Event {
         context: None,
         entity: "user/12345".into(),
         op: Op::Put(Bytes::from(vec![7; value_bytes])),
+        trace: None,
     }
 }
 
@@ -142,6 +143,37 @@ fn elements_that_a_later_build_appends_are_skipped() {
     assert_eq!(EventBatch::decode(seal(&body), &Limits::default()).unwrap().events, [put(1, 3)]);
 }
 
+#[test]
+fn elements_behind_an_event_are_skipped_and_a_trace_of_nothing_is_refused() {
+    let limits = Limits::default();
+    let mut traced = put(1, 3);
+    traced.trace = TraceId::from_bits(7);
+    let body = body_of(&pack(&[traced.clone()], &limits));
+    let at =
+        body.windows(17).position(|bytes| bytes[..2] == [0xc4, 16] && bytes[2..].iter().all(|b| *b == 0));
+    let at = at.expect("16 bytes, of which the last is 7");
+    assert_eq!(at + 18, body.len(), "the trace ends the message");
+
+    // As a later build may write it: something behind the trace, or behind none.
+    let event = body.iter().rposition(|byte| *byte == 0x97).expect("an array of seven");
+    let mut more = body.clone();
+    more[event] = 0x98;
+    more.extend([0x81, 0xa1, b'x', 1]);
+    assert_eq!(EventBatch::decode(seal(&more), &limits).unwrap().events, [traced]);
+    let mut none = body[..at].to_vec();
+    none[event] = 0x98;
+    none.extend([0xc0, 0x81, 0xa1, b'x', 1]);
+    assert_eq!(EventBatch::decode(seal(&none), &limits).unwrap().events, [put(1, 3)]);
+
+    for wrong in [&[0u8; 16][..], &[7; 15]] {
+        let mut body = body[..at].to_vec();
+        body.extend([0xc4, u8::try_from(wrong.len()).unwrap()]);
+        body.extend(wrong);
+        let error = EventBatch::decode(seal(&body), &limits).unwrap_err();
+        assert!(error.to_string().contains("trace id"), "{error}");
+    }
+}
+
 /// What 4,000 replicas that each write between two events of one origin make of a batch.
 fn crowded(events: u64) -> Vec<Event> {
     let mut deps = VersionVector::new();
@@ -194,14 +226,14 @@ prop_compose! {
     fn histories()(
         first in 1u64..1_000_000,
         steps in proptest::collection::vec(
-            (any::<u64>(), proptest::collection::vec((0u8..5, 0u64..1_000), 0..3), any::<bool>(), 0u64..9, "\\PC{1,8}", ops()),
+            (any::<u64>(), proptest::collection::vec((0u8..5, 0u64..1_000), 0..3), any::<bool>(), 0u64..9, "\\PC{1,8}", (ops(), any::<Option<u128>>())),
             1..20,
         ),
     ) -> Vec<Event> {
         let origin = replica("m");
         let mut deps = VersionVector::new();
         let mut events = Vec::new();
-        for (at, (hlc, grown, stale, behind, entity, op)) in steps.into_iter().enumerate() {
+        for (at, (hlc, grown, stale, behind, entity, (op, trace))) in steps.into_iter().enumerate() {
             for (other, by) in grown {
                 let other = replica(&format!("o{other}"));
                 let sequence = deps.get(&other) + by;
@@ -219,6 +251,7 @@ prop_compose! {
                 context,
                 entity: entity.into(),
                 op,
+                trace: trace.and_then(TraceId::from_bits),
             });
         }
         events

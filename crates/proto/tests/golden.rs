@@ -8,7 +8,7 @@ use archipelago_proto::{
     BatchEncoder, Body, ChangesPart, ChunkEntry, DeltaPiece, DeltaRequest, Event, EventBatch, Floor,
     Heartbeat, HeldContent, Holding, Limits, LogMessage, LogPlace, Member, MemberState, Op, Record,
     ReplicaTable, Slot, SnapshotChunk, SnapshotManifest, StateAbout, StateAnswer, StateQuestion, StateTold,
-    Version, decode_members, encode_members, encode_value,
+    TraceId, Version, decode_members, encode_members, encode_value,
 };
 use bytes::Bytes;
 
@@ -38,6 +38,7 @@ fn events() -> Vec<Event> {
         context: None,
         entity: entity.into(),
         op,
+        trace: None,
     };
     let fields = vec![
         (Slot::Root, None),
@@ -94,6 +95,22 @@ fn version_1_event_batch() {
     let decoded = EventBatch::decode(golden.clone(), &limits).unwrap();
     assert_eq!(decoded, EventBatch { namespace: "people".into(), events: events() });
     assert_eq!(bytes, golden, "this build writes version 1 as it was frozen");
+}
+
+#[test]
+fn version_1_events_that_are_a_part_of_something() {
+    let limits = Limits::default();
+    let mut events = events();
+    for (event, trace) in events.iter_mut().zip([1, u128::MAX]) {
+        event.trace = TraceId::from_bits(trace);
+    }
+    let mut encoder = BatchEncoder::new("people", &limits);
+    assert!(events.iter().all(|event| encoder.push(event)));
+    let bytes = encoder.finish().unwrap().unwrap();
+    let golden = frozen("events-traced-v1.hex", &bytes);
+    let decoded = EventBatch::decode(golden.clone(), &limits).unwrap();
+    assert_eq!(decoded, EventBatch { namespace: "people".into(), events });
+    assert_eq!(bytes, golden);
 }
 
 fn heartbeat() -> Heartbeat {

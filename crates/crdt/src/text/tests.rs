@@ -396,7 +396,8 @@ fn a_long_text_of_many_pieces_decodes_and_joins_without_delay() {
     assert_eq!(joined.len(), len as usize / 2);
     let delta = joined.delta_since(&long).unwrap();
     assert_eq!(merged(&long, &delta), joined);
-    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+    // In steps that grow with the square of the length it takes minutes, on a machine with nothing else to do.
+    assert!(started.elapsed().as_secs() < 90, "{:?}", started.elapsed());
 }
 
 proptest! {

@@ -196,7 +196,7 @@ impl Replica {
         now: u64,
         context: Option<VersionVector>,
     ) -> Result<(Written, Event), WriteError> {
-        let write = LocalWrite { entity: entity.into(), change, context };
+        let write = LocalWrite { entity: entity.into(), change, context, trace: None };
         let written = self.engine.handle_write(write, now, &self.disk)?;
         let mut events = self.flush(now);
         assert_eq!(events.len(), 1, "one write, one event");

@@ -6,6 +6,7 @@ use std::{
 use archipelago_pipeline::{Pipeline, PipelineError, check_name};
 use archipelago_proto::Limits;
 use archipelago_store::{Durability, Store};
+use metrics::Recorder;
 use rand::RngExt;
 use tokio::sync::{mpsc, watch};
 
@@ -19,7 +20,7 @@ use super::{
     shared::Shared,
     state, voice,
 };
-use crate::{StartError, SystemClock, Turns, WallClock, turns::Tasks};
+use crate::{StartError, SystemClock, Turns, WallClock, recording::Recording, turns::Tasks};
 
 /// How many commands wait for the owner of the state before further ones wait to be taken.
 const COMMANDS_MAX: usize = 1_024;
@@ -38,6 +39,7 @@ pub struct LeaderFollowerBuilder {
     clock: Arc<dyn WallClock>,
     seed: Option<u64>,
     tasks: Tasks,
+    recording: Recording,
 }
 
 impl Default for LeaderFollowerBuilder {
@@ -51,6 +53,7 @@ impl Default for LeaderFollowerBuilder {
             clock: Arc::new(SystemClock),
             seed: None,
             tasks: Tasks::default(),
+            recording: Recording::default(),
         }
     }
 }
@@ -77,6 +80,13 @@ impl LeaderFollowerBuilder {
     /// What carries the log, and what the nodes say to one another, for this namespace. Required.
     pub fn pipeline(mut self, pipeline: impl Pipeline) -> Self {
         self.pipeline = Some(Arc::new(pipeline));
+        self
+    }
+
+    /// Who records what this node measures; docs/METRICS.md lists it. Default: the recorder of the process, if one is
+    /// installed before the start.
+    pub fn recorder(mut self, recorder: Arc<dyn Recorder + Send + Sync>) -> Self {
+        self.recording = Recording::of(recorder);
         self
     }
 
@@ -295,6 +305,7 @@ impl LeaderFollowerBuilder {
             loaded.applied,
             loaded.tail.clone(),
             elects.then(|| view.subscribe()),
+            self.recording,
         ));
         let lease = match elects {
             false => None,
@@ -331,7 +342,7 @@ impl LeaderFollowerBuilder {
         });
         let weak = Weak(Arc::downgrade(&running));
         let voices = vec![
-            shared.tasks.spawn(voice::tell(shared.clone())),
+            shared.tasks.spawn(voice::tell(shared.clone(), weak.clone())),
             shared.tasks.spawn(voice::hear(shared.clone(), weak, sender.downgrade())),
             shared.tasks.spawn(fresh::keep_fresh(shared.clone(), running.lease.clone())),
             shared.tasks.spawn(reach::watch_followers(shared.clone())),

@@ -82,6 +82,11 @@ impl LeaderFollowerManager {
         &self.running.shared
     }
 
+    /// For what runs where it keeps no other task waiting.
+    pub(super) fn running_shared(&self) -> Arc<Shared> {
+        self.running.shared.clone()
+    }
+
     pub(super) fn lease(&self) -> Option<&LeaseHandle> {
         self.running.lease.as_ref()
     }

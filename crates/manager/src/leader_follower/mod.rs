@@ -37,6 +37,7 @@
 //! | `write`, `read`, `session` | [`Write`], [`ReadConsistency`], [`SessionToken`] |
 //! | `router`, `client` | [`ReadRouter`]: reads over several nodes; [`SessionClient`]: one who reads what it wrote |
 //! | `routed`, `route` | [`RoutedNode`]: what both need of a node; in which order nodes are asked |
+//! | `feed` | what changes, for whoever follows from wherever it was: [`Feed`] |
 //! | `node` | the owner of the state; `follow`, `take_over`, `lead`: what it is at the moment. Of `lead`, `admit` takes writes in, and `append` brings them to the log and the store |
 //! | `state` | what is applied, and how it lies in the store |
 //! | `puller` | the messages of the log, whatever becomes of it |
@@ -60,6 +61,7 @@ mod builder;
 mod client;
 mod command;
 mod error;
+mod feed;
 mod follow;
 mod fresh;
 mod give;
@@ -83,6 +85,7 @@ mod session;
 mod shared;
 mod state;
 mod take_over;
+mod telemetry;
 mod views;
 mod voice;
 mod write;
@@ -91,6 +94,7 @@ pub use archipelago_proto::NodeRole;
 pub use builder::LeaderFollowerBuilder;
 pub use client::SessionClient;
 pub use error::{CloseError, LeaderInfo, ReadError, RoleError, WriteError};
+pub use feed::{Feed, FeedChange};
 pub use manager::LeaderFollowerManager;
 pub use metrics::Metrics;
 pub use notification::{Notification, Notifications};
@@ -100,7 +104,7 @@ pub use routed::{NodeStatus, RoutedNode};
 pub use router::{LeaderReads, ReadRouter, RouteError, RouterMetrics, Routing};
 pub use session::{InvalidToken, SessionToken};
 pub(crate) use state::META_PREFIX;
-pub use views::{FollowerLag, FollowerState, FollowerView, Health, LeaderState};
+pub use views::{FollowerLag, FollowerState, FollowerView, Health, HeardNode, LeaderState};
 pub use write::{Ack, Operation, Write, WriteReceipt};
 
 /// The greatest [priority](LeaderFollowerBuilder::priority) of a node.

@@ -1,10 +1,10 @@
 //! Reads, and how they get the consistency that they ask for.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{ops::Bound, sync::atomic::Ordering, time::Duration};
 
 use archipelago_engine::mutated;
 use archipelago_proto::{DecodeError, EntityId, Limits, NodeAnswer, NodeQuestion, Operation, decode_value};
-use archipelago_store::Table;
+use archipelago_store::{Store, StoreError, Table};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{
@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{LeaderFollowerManager, ReadError, SessionToken, command::Command};
+use super::{LeaderFollowerManager, ReadError, SessionToken, command::Command, state};
 
 /// How new what a read shows must be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,21 +111,25 @@ impl LeaderFollowerManager {
         limit: usize,
         consistency: ReadConsistency,
     ) -> Result<Vec<EntityId>, ReadError> {
-        use std::ops::Bound;
         self.reach(consistency, self.shared().options.read_timeout).await?;
-        let after = after.filter(|after| *after >= prefix);
-        let from = match after {
-            Some(after) => Bound::Excluded(after.as_bytes()),
-            None if prefix.is_empty() => Bound::Unbounded,
-            None => Bound::Included(prefix.as_bytes()),
-        };
-        let rows = self.shared().store.scan(Table::Entities, from, Bound::Unbounded, limit)?;
-        let keys = rows.into_iter().filter_map(|row| EntityId::from_utf8(row.key));
-        Ok(keys.take_while(|key| key.starts_with(prefix)).collect())
+        let (store, prefix) = (self.shared().store.clone(), prefix.to_owned());
+        let after = after.map(str::to_owned);
+        let scanned =
+            state::aside(&*self.shared().store, move || scan(&*store, &prefix, after.as_deref(), limit));
+        let scanned = scanned.await.map_err(|error| ReadError::Store { reason: error.to_string() })?;
+        // Between the two it may have begun to take the state anew.
+        match self.shared().applied.borrow().is_whole {
+            true => Ok(scanned?),
+            false => Err(ReadError::Desynced),
+        }
     }
 
-    /// Waits until this node has what such a read takes.
-    async fn reach(&self, consistency: ReadConsistency, patience: Duration) -> Result<(), ReadError> {
+    /// Waits until this node has what such a read takes, for so long at most: whatever is read
+    /// [eventually](ReadConsistency::Eventual) from then on shows at least that. For reads of several keys.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn reach(&self, consistency: ReadConsistency, patience: Duration) -> Result<(), ReadError> {
         let shared = self.shared();
         if self.is_closed() {
             return Err(ReadError::Closed);
@@ -251,4 +255,21 @@ impl LeaderFollowerManager {
             || if mutated!(ReadAppliedOnly) { applied() } else { shared.sent.load(Ordering::Acquire) };
         is_certain.then(|| SessionToken { index: index(), term })
     }
+}
+
+/// The keys that begin with `prefix`, behind `after`.
+fn scan(
+    store: &dyn Store,
+    prefix: &str,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Vec<EntityId>, StoreError> {
+    let from = match after.filter(|after| *after >= prefix) {
+        Some(after) => Bound::Excluded(after.as_bytes()),
+        None if prefix.is_empty() => Bound::Unbounded,
+        None => Bound::Included(prefix.as_bytes()),
+    };
+    let rows = store.scan(Table::Entities, from, Bound::Unbounded, limit)?;
+    let keys = rows.into_iter().filter_map(|row| EntityId::from_utf8(row.key));
+    Ok(keys.take_while(|key| key.starts_with(prefix)).collect())
 }

@@ -24,8 +24,9 @@ use super::{
     options::Options,
     peers::Peers,
     reach::Reach,
+    telemetry::Telemetry,
 };
-use crate::turns::Tasks;
+use crate::{recording::Recording, turns::Tasks};
 
 /// How many bytes an answer of another node may have: a page of the state is one row at least, however large.
 pub(super) const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -72,6 +73,7 @@ pub(crate) struct Shared {
     /// The furthest sequence that this node knows of in any log of the namespace.
     furthest_sequence: AtomicU64,
     pub(super) counters: Counters,
+    pub(super) telemetry: Telemetry,
     /// `None` once the node is closed, so that listeners learn of it.
     notifications: RwLock<Option<broadcast::Sender<Notification>>>,
     /// The node is to stop.
@@ -133,6 +135,7 @@ impl Shared {
         applied: AppliedUpTo,
         tail: VecDeque<TailSpan>,
         lease: Option<watch::Receiver<LeaseView>>,
+        recording: Recording,
     ) -> Self {
         let leader = options.leader_id.clone().map(|id| LeaderInfo { id, address: None });
         let standing = Standing {
@@ -145,6 +148,7 @@ impl Shared {
             failed: None,
         };
         let peers = Peers::new(node, options.last_applied_sequence);
+        let telemetry = Telemetry::new(&namespace, recording);
         Shared {
             node: node.into(),
             session,
@@ -169,6 +173,7 @@ impl Shared {
             log_end: AtomicU64::new(0),
             furthest_sequence: AtomicU64::new(0),
             counters: Counters::default(),
+            telemetry,
             notifications: RwLock::new(Some(broadcast::Sender::new(crate::NOTIFICATIONS_MAX))),
             closing: CancellationToken::new(),
         }

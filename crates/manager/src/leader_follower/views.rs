@@ -7,6 +7,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{LeaderFollowerManager, LeaderInfo, Metrics, Role, shared::Shared};
+use crate::LinkState;
 
 /// How a node is at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -50,6 +51,26 @@ pub struct FollowerLag {
     pub entries: u64,
     /// For how long it has been lacking the first of them; as of its last heartbeat it may have less by now.
     pub time: Duration,
+}
+
+/// What a node has heard of another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct HeardNode {
+    /// The node.
+    pub id: String,
+    /// Where clients reach it, if it told.
+    pub address: Option<String>,
+    /// What it said it is.
+    pub role: NodeRole,
+    /// The newest term that it knew of.
+    pub term: u64,
+    /// The last entry that it had applied.
+    pub applied_sequence: u64,
+    /// It took the state of another one.
+    pub is_desynced: bool,
+    /// How long ago it was heard.
+    pub silent_for: Duration,
 }
 
 /// What a leader says of itself.
@@ -186,6 +207,47 @@ impl LeaderFollowerManager {
             health: self.health(),
             trouble: standing.trouble.or(standing.failed),
         })
+    }
+
+    /// The other nodes that were heard since the start, by name.
+    pub fn heard_nodes(&self) -> Vec<HeardNode> {
+        let peers = self.shared().peers();
+        let heard = peers.iter().map(|peer| HeardNode {
+            id: peer.beat.node.clone(),
+            address: peer.beat.address.clone(),
+            role: peer.beat.role,
+            term: peer.beat.term,
+            applied_sequence: peer.beat.index,
+            is_desynced: peer.beat.is_desynced,
+            silent_for: peer.heard_at.elapsed(),
+        });
+        heard.collect()
+    }
+
+    /// The nodes that count for majorities beside the leader, as of the last entry that is applied here.
+    pub fn registered_followers(&self) -> Vec<String> {
+        self.shared().standing.borrow().followers.clone()
+    }
+
+    /// How many entries this node lacks of those that the leader has told of; nothing on the leader. `None` if the leader
+    /// was not heard within the heartbeat timeout.
+    pub fn lag_entries(&self) -> Option<u64> {
+        let shared = self.shared();
+        if shared.is_leading() {
+            return Some(0);
+        }
+        let head = shared.peers().leader(shared.options.heartbeat_timeout).map(|peer| peer.beat.index)?;
+        Some(head.saturating_sub(shared.index()))
+    }
+
+    /// How this node stands with the broker.
+    pub fn link_state(&self) -> LinkState {
+        self.shared().pipeline.status().borrow().clone().into()
+    }
+
+    /// Why its store failed, if it did: it does nothing more until it is started again.
+    pub fn failure(&self) -> Option<String> {
+        self.shared().standing.borrow().failed.clone()
     }
 
     /// How this node is.

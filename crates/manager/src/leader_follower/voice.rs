@@ -24,7 +24,7 @@ const LISTEN_PAUSE: Duration = Duration::from_millis(100);
 const BEAT_PAUSE: Duration = Duration::from_millis(5);
 
 /// Says how the node is, again and again, and at once when that changes.
-pub(super) async fn tell(shared: Arc<Shared>) {
+pub(super) async fn tell(shared: Arc<Shared>, manager: Weak) {
     let mut interval = tokio::time::interval(shared.options.heartbeat_interval);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -35,7 +35,11 @@ pub(super) async fn tell(shared: Arc<Shared>) {
                 say(&shared).await;
                 return;
             }
-            _ = interval.tick() => {}
+            _ = interval.tick() => {
+                if let Some(manager) = manager.upgrade() {
+                    manager.measure();
+                }
+            }
             () = shared.tell.notified() => tokio::time::sleep(BEAT_PAUSE).await,
         }
         say(&shared).await;

@@ -1,12 +1,12 @@
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use archipelago_clock::ReplicaId;
 use archipelago_engine::Round;
 use archipelago_pipeline::Pipeline;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
 use super::{
     RepairError, Wanted,
@@ -116,7 +116,9 @@ impl Repairer {
         let fetched = fetch.run(staged).await;
         self.remember(&fetched, had, memory).await?;
         let entities = self.take(fetched?, memory).await?;
-        tracing::info!(%from, entities, elapsed = ?started.elapsed(), "repaired");
+        let elapsed = started.elapsed();
+        self.shared.telemetry.repair.record(elapsed);
+        tracing::info!(%from, entities, ?elapsed, "repaired");
         Ok(())
     }
 

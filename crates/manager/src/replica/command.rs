@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 
 use super::Examine;
 use crate::{
-    ApplyError, Expected, NotTaken, PeerView, WriteError, WriteReceipt, repair::Fetched, schema::LooksAt,
-    snapshot::Neighbourhood,
+    ApplyError, Expected, NotTaken, PeerView, WriteError, WriteReceipt, intent::Intent, repair::Fetched,
+    schema::LooksAt, snapshot::Neighbourhood,
 };
 
 /// Gives the change that follows from the visible value, or `None` to leave it. Where only marks are looked at, a value
@@ -30,8 +30,7 @@ pub(crate) enum Command {
         entity: EntityId,
         edit: Edit,
         looks_at: LooksAt,
-        context: Option<VersionVector>,
-        expected: Expected,
+        intent: Intent,
         reply: oneshot::Sender<Result<Option<WriteReceipt>, WriteError>>,
     },
     Apply {

@@ -25,8 +25,17 @@ impl Replica {
 
     pub(super) fn notify(&self, notice: Notice) {
         let notification = match notice {
-            Notice::Applied { dot, entity, hlc } => {
-                Notification::EventApplied { master_id: dot.actor.clone(), dot, entity_id: entity, hlc }
+            Notice::Applied { dot, entity, hlc, trace } => {
+                if let Some(trace) = &trace {
+                    tracing::info!(%dot, %trace, "applied");
+                }
+                Notification::EventApplied {
+                    master_id: dot.actor.clone(),
+                    dot,
+                    entity_id: entity,
+                    hlc,
+                    trace,
+                }
             }
             Notice::Quarantined { dot, ahead } => {
                 tracing::warn!(%dot, ?ahead, "an event is stamped too far ahead and waits");

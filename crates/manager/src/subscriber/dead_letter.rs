@@ -216,6 +216,7 @@ mod tests {
                 context: None,
                 entity: "user/7".into(),
                 op: Op::Delete,
+                trace: None,
             },
             log: LogId { name: "people".into(), created_unix_ns: 7 },
             stored_at: UNIX_EPOCH + Duration::from_nanos(99),

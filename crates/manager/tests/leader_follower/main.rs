@@ -4,6 +4,7 @@ mod lossy;
 mod support;
 
 mod election;
+mod feed;
 mod folders;
 mod log_loss;
 mod partition;

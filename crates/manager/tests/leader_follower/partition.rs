@@ -170,7 +170,7 @@ async fn with_a_lease_of_a_second_another_node_takes_writes_within_one_and_a_hal
 /// A clock that is wrong by years, and runs backwards.
 #[derive(Debug)]
 struct WrongClock {
-    began: std::time::Instant,
+    began: Instant,
     years: u64,
 }
 
@@ -187,7 +187,7 @@ async fn the_time_of_day_decides_nothing() {
     let (mut nodes, mut switches) = (Vec::new(), Vec::new());
     for (name, years) in [("a", 0), ("b", 30), ("c", 400)] {
         let switch = Switch::new(std::sync::Arc::new(broker.pipeline(NAMESPACE)));
-        let clock = WrongClock { began: std::time::Instant::now(), years };
+        let clock = WrongClock { began: Instant::now(), years };
         let options = builder(&broker, name).pipeline(switch.clone()).clock(clock);
         nodes.push(options.start().await.expect("a node"));
         switches.push(switch);

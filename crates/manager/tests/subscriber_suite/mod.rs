@@ -168,6 +168,7 @@ pub(crate) fn event(origin: &str, sequence: u64) -> Event {
         context: None,
         entity: name(origin, sequence).as_str().into(),
         op: Op::Put(encode_value(&sequence, &Limits::default()).expect("a number")),
+        trace: None,
     }
 }
 

@@ -250,7 +250,15 @@ impl Voyage {
         let dot = Dot::new(own.clone(), self.master.vector_clock().get(&own) + 1);
         let op = Op::Put(encode_value(&1, &Limits::default()).expect("a small value"));
         let hlc = Hlc::new(self.now_unix_ms, 0);
-        let event = Event { dot, hlc, deps: Arc::default(), context: None, entity: "foreign".into(), op };
+        let event = Event {
+            dot,
+            hlc,
+            deps: Arc::default(),
+            context: None,
+            entity: "foreign".into(),
+            op,
+            trace: None,
+        };
         match self.master.apply_remote_event(event).await {
             Err(ApplyError::ForeignIdentity) => {
                 assert_ne!(self.master.master_id(), own, "another identity");

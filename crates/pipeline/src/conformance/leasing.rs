@@ -1,6 +1,5 @@
-use std::time::Instant;
-
 use futures::{FutureExt, future::join};
+use tokio::time::Instant;
 
 use super::*;
 use crate::{Lease, LeaseEntry, LeaseWatch};

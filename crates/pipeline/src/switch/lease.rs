@@ -2,9 +2,11 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::watch;
 
-use super::{LinkState, Switch};
+use super::{
+    Switch,
+    link::{LinkState, LinkView},
+};
 use crate::{Lease, LeaseEntry, LeaseWatch, PipelineError};
 
 /// A lease as it is seen through a link that may be cut.
@@ -38,13 +40,13 @@ impl Lease for SwitchLease {
 
     async fn watch(&self) -> Result<Box<dyn LeaseWatch>, PipelineError> {
         let inner = self.switch.unless_cut(self.inner.watch()).await?;
-        Ok(Box::new(SwitchLeaseWatch { inner, link: self.switch.link.state.subscribe() }))
+        Ok(Box::new(SwitchLeaseWatch { inner, link: self.switch.line.link.subscribe() }))
     }
 }
 
 struct SwitchLeaseWatch {
     inner: Box<dyn LeaseWatch>,
-    link: watch::Receiver<LinkState>,
+    link: LinkView,
 }
 
 #[async_trait]
@@ -52,12 +54,12 @@ impl LeaseWatch for SwitchLeaseWatch {
     async fn next(&mut self) -> Result<Option<LeaseEntry>, PipelineError> {
         loop {
             // A dropped switch leaves its watches as they are.
-            if self.link.wait_for(LinkState::is_open).await.is_err() && self.link.borrow().cut {
+            if self.link.wait_for(LinkState::is_open).await.is_err() && self.link.state().cut {
                 return Err(PipelineError::Closed);
             }
             tokio::select! {
                 biased;
-                Ok(_) = self.link.wait_for(|link| !link.is_open()) => {}
+                Ok(()) = self.link.wait_for(|link| !link.is_open()) => {}
                 entry = self.inner.next() => return entry,
             }
         }

@@ -1,4 +1,5 @@
 mod lease;
+mod link;
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
@@ -11,7 +12,10 @@ use tokio::{
     time::Instant,
 };
 
-use self::lease::SwitchLease;
+use self::{
+    lease::SwitchLease,
+    link::{Link, LinkState, LinkView},
+};
 use crate::{
     Appending, ExpectedEnd, Heard, Incoming, Lease, Listener, LogState, Outgoing, PendingAck, Pipeline,
     PipelineError, PipelineStatus, Subscription,
@@ -31,33 +35,19 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Switch {
     inner: Arc<dyn Pipeline>,
-    link: Arc<Link>,
+    line: Arc<Line>,
 }
 
 #[derive(Debug)]
-struct Link {
-    state: watch::Sender<LinkState>,
+struct Line {
+    link: Link,
     status: watch::Sender<PipelineStatus>,
     forwarding: AbortHandle,
     /// Appends that were sent while the link was held take it one after the other.
     late: Arc<Mutex<()>>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct LinkState {
-    cut: bool,
-    held: bool,
-    /// How many cuts there were: an acknowledgement does not survive one.
-    cuts: u64,
-}
-
-impl LinkState {
-    fn is_open(&self) -> bool {
-        !self.cut && !self.held
-    }
-}
-
-impl Drop for Link {
+impl Drop for Line {
     fn drop(&mut self) {
         self.forwarding.abort();
     }
@@ -70,16 +60,16 @@ impl Switch {
     ///
     /// If called outside of a tokio runtime: a task passes on the inner status.
     pub fn new(inner: Arc<dyn Pipeline>) -> Switch {
-        let state = watch::Sender::new(LinkState { cut: false, held: false, cuts: 0 });
+        let link = Link::default();
         let mut inner_status = inner.status();
         let status = watch::Sender::new(inner_status.borrow_and_update().clone());
-        let (links, statuses) = (state.subscribe(), status.clone());
+        let (links, statuses) = (link.subscribe(), status.clone());
         let forwarding = tokio::spawn(async move {
             while inner_status.changed().await.is_ok() {
                 let current = inner_status.borrow_and_update().clone();
                 // The link's state is read with the status locked, so that a cut made meanwhile has the last word.
                 statuses.send_if_modified(|shown| {
-                    let pass_on = !links.borrow().cut && *shown != current;
+                    let pass_on = !links.state().cut && *shown != current;
                     if pass_on {
                         *shown = current;
                     }
@@ -88,12 +78,12 @@ impl Switch {
             }
         })
         .abort_handle();
-        Switch { inner, link: Arc::new(Link { state, status, forwarding, late: Arc::default() }) }
+        Switch { inner, line: Arc::new(Line { link, status, forwarding, late: Arc::default() }) }
     }
 
     /// Cuts the link. Does nothing if it is cut.
     pub fn cut(&self) {
-        let was_whole = self.link.state.send_if_modified(|link| {
+        let was_whole = self.line.link.change(|link| {
             let was_whole = !link.cut;
             if was_whole {
                 *link = LinkState { cut: true, cuts: link.cuts + 1, ..*link };
@@ -101,42 +91,42 @@ impl Switch {
             was_whole
         });
         if was_whole {
-            self.link.status.send_replace(PipelineStatus::Down { reason: CUT_OFF.to_owned() });
+            self.line.status.send_replace(PipelineStatus::Down { reason: CUT_OFF.to_owned() });
         }
     }
 
     /// Heals the link. Does nothing if it is whole.
     pub fn heal(&self) {
-        let was_cut = self.link.state.send_if_modified(|link| std::mem::replace(&mut link.cut, false));
+        let was_cut = self.line.link.change(|link| std::mem::replace(&mut link.cut, false));
         if was_cut {
-            self.link.status.send_modify(|status| *status = self.inner.status().borrow().clone());
+            self.line.status.send_modify(|status| *status = self.inner.status().borrow().clone());
         }
     }
 
     /// True while the link is cut.
     pub fn is_cut(&self) -> bool {
-        self.link.state.borrow().cut
+        self.line.link.state().cut
     }
 
     /// Holds back all that travels from now on. Does nothing if it is held.
     pub fn hold(&self) {
-        self.link.state.send_modify(|link| link.held = true);
+        self.line.link.change(|link| !std::mem::replace(&mut link.held, true));
     }
 
     /// Lets all that was held back arrive. Does nothing if nothing is.
     pub fn release(&self) {
-        self.link.state.send_modify(|link| link.held = false);
+        self.line.link.change(|link| std::mem::replace(&mut link.held, false));
     }
 
     /// True while all that travels is held back.
     pub fn is_held(&self) -> bool {
-        self.link.state.borrow().held
+        self.line.link.state().held
     }
 
     /// The next cut, if the link is whole.
     fn next_cut(&self) -> Result<NextCut, PipelineError> {
-        let link = self.link.state.subscribe();
-        let LinkState { cut, cuts, .. } = *link.borrow();
+        let link = self.line.link.subscribe();
+        let LinkState { cut, cuts, .. } = link.state();
         match cut {
             true => Err(PipelineError::Unavailable { reason: CUT_OFF.to_owned() }),
             false => Ok(NextCut { link, cuts, since: Instant::now() }),
@@ -148,7 +138,7 @@ impl Switch {
         &self,
         call: impl Future<Output = Result<T, PipelineError>>,
     ) -> Result<T, PipelineError> {
-        let mut link = self.link.state.subscribe();
+        let link = self.line.link.subscribe();
         tokio::select! {
             biased;
             _ = link.wait_for(|link| link.cut) => Err(PipelineError::Unavailable { reason: CUT_OFF.to_owned() }),
@@ -158,22 +148,22 @@ impl Switch {
 
     /// Has a call sent and its answer arrive while nothing is held back.
     async fn both_ways<T>(&self, call: impl Future<Output = T>) -> T {
-        released(self.link.state.subscribe()).await;
+        released(self.line.link.subscribe()).await;
         let answer = call.await;
-        released(self.link.state.subscribe()).await;
+        released(self.line.link.subscribe()).await;
         answer
     }
 
     /// Sends an append that arrives once the link is released, even if nobody waits for its answer; not if the link is cut
     /// before.
     fn append_late(&self, origin: &str, payload: Bytes, expected: ExpectedEnd) -> PendingAck {
-        let (inner, late) = (self.inner.clone(), self.link.late.clone());
-        let (mut link, since) = (self.link.state.subscribe(), Instant::now());
-        let (origin, cuts) = (origin.to_owned(), link.borrow().cuts);
+        let (inner, late) = (self.inner.clone(), self.line.late.clone());
+        let (link, since) = (self.line.link.subscribe(), Instant::now());
+        let (origin, cuts) = (origin.to_owned(), link.state().cuts);
         let task = tokio::spawn(async move {
             let _turn = late.lock().await;
             let may_go = link.wait_for(|link| !link.held || link.cuts > cuts).await.is_ok();
-            let is_cut = link.borrow().cuts > cuts;
+            let is_cut = link.state().cuts > cuts;
             if !may_go || is_cut {
                 return Err(PipelineError::AckTimeout { deadline: since.elapsed() });
             }
@@ -190,28 +180,25 @@ impl Switch {
 }
 
 /// Waits until nothing is held back.
-async fn released(mut link: watch::Receiver<LinkState>) {
+async fn released(link: LinkView) {
     // A dropped switch leaves what it had as it is.
     let _ = link.wait_for(|link| !link.held).await;
 }
 
 /// A cut that may come. What is asked before it is not answered any more, even if the link is healed at once.
 struct NextCut {
-    link: watch::Receiver<LinkState>,
+    link: LinkView,
     cuts: u64,
     since: Instant,
 }
 
 impl NextCut {
     /// The answer to what may have had an effect, unless the cut comes first.
-    async fn or<T>(
-        mut self,
-        answer: impl Future<Output = Result<T, PipelineError>>,
-    ) -> Result<T, PipelineError> {
+    async fn or<T>(self, answer: impl Future<Output = Result<T, PipelineError>>) -> Result<T, PipelineError> {
         let link = self.link.clone();
         tokio::select! {
             biased;
-            Ok(_) = self.link.wait_for(|link| link.cuts > self.cuts) => {
+            Ok(()) = self.link.wait_for(|link| link.cuts > self.cuts) => {
                 Err(PipelineError::AckTimeout { deadline: self.since.elapsed() })
             }
             answer = async {
@@ -250,7 +237,7 @@ impl Pipeline for Switch {
     ) -> Result<Appending, PipelineError> {
         let cut = self.next_cut()?;
         let is_one_message = self.payload_bytes_good().is_some_and(|bytes| payload.len() <= bytes);
-        if is_one_message && (self.is_held() || self.link.late.try_lock().is_err()) {
+        if is_one_message && (self.is_held() || self.line.late.try_lock().is_err()) {
             let ack = self.append_late(origin, payload, expected);
             return Ok(Appending { sequence: expected.sequence() + 1, ack: cut.or(ack).boxed() });
         }
@@ -266,7 +253,7 @@ impl Pipeline for Switch {
 
     async fn subscribe(&self, after: u64) -> Result<Box<dyn Subscription>, PipelineError> {
         let inner = self.unless_cut(self.inner.subscribe(after)).await?;
-        Ok(Box::new(SwitchSubscription { inner, link: self.link.state.subscribe() }))
+        Ok(Box::new(SwitchSubscription { inner, link: self.line.link.subscribe() }))
     }
 
     async fn trim(&self, up_to: u64) -> Result<(), PipelineError> {
@@ -283,11 +270,11 @@ impl Pipeline for Switch {
 
     async fn listen(&self, name: &str) -> Result<Box<dyn Listener>, PipelineError> {
         let inner = self.unless_cut(self.inner.listen(name)).await?;
-        Ok(Box::new(SwitchListener { inner, link: self.link.state.subscribe() }))
+        Ok(Box::new(SwitchListener { inner, link: self.line.link.subscribe() }))
     }
 
     fn status(&self) -> watch::Receiver<PipelineStatus> {
-        self.link.status.subscribe()
+        self.line.status.subscribe()
     }
 
     fn payload_bytes_max(&self) -> Option<usize> {
@@ -301,7 +288,7 @@ impl Pipeline for Switch {
 
 struct SwitchSubscription {
     inner: Box<dyn Subscription>,
-    link: watch::Receiver<LinkState>,
+    link: LinkView,
 }
 
 #[async_trait]
@@ -309,13 +296,13 @@ impl Subscription for SwitchSubscription {
     async fn next(&mut self) -> Result<Incoming, PipelineError> {
         loop {
             // A dropped switch leaves its subscriptions as they are.
-            if self.link.wait_for(LinkState::is_open).await.is_err() && self.link.borrow().cut {
+            if self.link.wait_for(LinkState::is_open).await.is_err() && self.link.state().cut {
                 return Err(PipelineError::Closed);
             }
             tokio::select! {
                 biased;
                 // `next` is cancel safe, so the message that a cut keeps from being seen comes after the heal.
-                Ok(_) = self.link.wait_for(|link| !link.is_open()) => {}
+                Ok(()) = self.link.wait_for(|link| !link.is_open()) => {}
                 message = self.inner.next() => return message,
             }
         }
@@ -324,7 +311,7 @@ impl Subscription for SwitchSubscription {
 
 struct SwitchListener {
     inner: Box<dyn Listener>,
-    link: watch::Receiver<LinkState>,
+    link: LinkView,
 }
 
 #[async_trait]
@@ -332,14 +319,13 @@ impl Listener for SwitchListener {
     async fn next(&mut self) -> Result<Heard, PipelineError> {
         loop {
             let _ = self.link.wait_for(|link| !link.held).await;
-            let link = self.link.clone();
             tokio::select! {
                 biased;
-                Ok(_) = self.link.wait_for(|link| link.held) => {}
+                Ok(()) = self.link.wait_for(|link| link.held) => {}
                 heard = self.inner.next() => {
                     let heard = heard?;
                     // Heard through a cut link, it is as if it had never been said.
-                    if !link.borrow().cut {
+                    if !self.link.state().cut {
                         return Ok(heard);
                     }
                 }

@@ -78,7 +78,7 @@ impl Island {
         change: Change,
         now_unix_ms: u64,
     ) -> Result<Vec<Event>, WriteError> {
-        let write = LocalWrite { entity: entity.clone(), change, context: None };
+        let write = LocalWrite { entity: entity.clone(), change, context: None, trace: None };
         self.engine.handle_write(write, now_unix_ms, &self.disk)?;
         Ok(self.flush(now_unix_ms))
     }

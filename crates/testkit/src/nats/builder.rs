@@ -10,6 +10,8 @@ pub struct NatsServerBuilder {
     pub(crate) max_payload_bytes: Option<u32>,
     pub(crate) store_dir: Option<PathBuf>,
     pub(crate) membership: Option<Membership>,
+    pub(crate) settings: String,
+    pub(crate) jetstream: String,
 }
 
 #[derive(Debug, Clone)]
@@ -35,6 +37,18 @@ impl NatsServerBuilder {
     /// temporary folder that is removed then.
     pub fn store_dir(mut self, store_dir: impl Into<PathBuf>) -> Self {
         self.store_dir = Some(store_dir.into());
+        self
+    }
+
+    /// Adds lines to the server's configuration file, such as `http: "127.0.0.1:-1"`. Default: none.
+    pub fn settings(mut self, settings: impl Into<String>) -> Self {
+        self.settings = settings.into();
+        self
+    }
+
+    /// Adds settings to the section `jetstream` of that file, such as `sync_interval: always`. Default: none.
+    pub fn jetstream(mut self, settings: impl Into<String>) -> Self {
+        self.jetstream = settings.into();
         self
     }
 

@@ -8,9 +8,11 @@ use super::{builder::NatsServerBuilder, cluster::Hearsay};
 pub(crate) fn render(settings: &NatsServerBuilder, port: u16, store_dir: &Path, ports_dir: &Path) -> String {
     let port = if port == 0 { "-1".to_owned() } else { port.to_string() };
     let mut config = format!(
-        "host: \"127.0.0.1\"\nport: {port}\nports_file_dir: {}\njetstream {{ store_dir: {} }}\n",
+        "host: \"127.0.0.1\"\nport: {port}\nports_file_dir: {}\njetstream {{ store_dir: {}, {} }}\n{}\n",
         quote(&ports_dir.to_string_lossy()),
         quote(&store_dir.to_string_lossy()),
+        settings.jetstream,
+        settings.settings,
     );
     if let Some(bytes) = settings.max_payload_bytes {
         config.push_str(&format!("max_payload: {bytes}\n"));

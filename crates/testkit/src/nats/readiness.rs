@@ -50,11 +50,17 @@ pub(crate) async fn wait_for_port(port: u16, within: Duration) -> Result<(), Nat
 
 /// Reads `{"nats":["nats://127.0.0.1:40451"]}` from `<program>_<process id>.ports`; none while it is not whole.
 fn read_port(ports_dir: &Path, process_id: u32) -> Option<u16> {
+    let url = read_url(ports_dir, process_id, "nats")?;
+    url.rsplit(':').next()?.parse().ok()
+}
+
+/// The first URL of a kind in that file.
+pub(crate) fn read_url(ports_dir: &Path, process_id: u32, kind: &str) -> Option<String> {
     let suffix = format!("_{process_id}.ports");
     let mut entries = std::fs::read_dir(ports_dir).ok()?.flatten();
     let path = entries.find(|entry| has_suffix(&entry.file_name(), &suffix))?.path();
     let ports: serde_json::Value = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
-    ports["nats"][0].as_str()?.rsplit(':').next()?.parse().ok()
+    Some(ports[kind][0].as_str()?.to_owned())
 }
 
 fn has_suffix(name: &OsStr, suffix: &str) -> bool {

@@ -72,6 +72,12 @@ impl NatsServer {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
+    /// Where its monitoring is, `http://127.0.0.1:<port>`, if it runs and its [settings](NatsServerBuilder::settings) have one
+    /// (`http: "127.0.0.1:-1"`). Another one after each restart.
+    pub fn monitor_url(&self) -> Option<String> {
+        readiness::read_url(self.home.path(), self.process.as_ref()?.id(), "monitoring")
+    }
+
     /// The port that the server listens on, the same through its restarts.
     pub fn port(&self) -> u16 {
         self.port

@@ -44,9 +44,13 @@ fn whatever_breaks_what_is_promised_of_masters_holds() {
     assert!(sums.failed.is_empty(), "these seeds break what is promised: {:?}", sums.failed);
 }
 
+/// Seeds that were not the same run twice: several acknowledgements came at one moment, or a repair was refused again and
+/// again and rested by another clock.
+const DIFFERED_ONCE: [u64; 6] = [1545, 1585, 1761, 1771, 1999, 2075];
+
 #[test]
 fn one_seed_decides_everything_of_masters() {
-    for seed in 0..6 {
+    for seed in (0..6).chain(DIFFERED_ONCE) {
         let (one, other) = (masters::run(seed), masters::run(seed));
         assert_eq!(one.trace, other.trace, "seed {seed}");
     }

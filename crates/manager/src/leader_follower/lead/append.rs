@@ -4,7 +4,7 @@ use archipelago_engine::mutated;
 use archipelago_pipeline::ExpectedEnd;
 use archipelago_proto::EntryBatch;
 use archipelago_store::StoreError;
-use futures::{FutureExt, stream::FuturesOrdered};
+use futures::{FutureExt, TryFutureExt, stream::FuturesOrdered};
 use tokio::time::Instant;
 
 use super::{
@@ -45,7 +45,9 @@ impl Node {
             Some(appending) => {
                 add(&self.shared.counters.messages_appended, 1);
                 leading.expected = ExpectedEnd::Own(appending.sequence);
-                leading.acks.push_back(appending.ack);
+                let (began, took) = (Instant::now(), self.shared.telemetry.append.clone());
+                let ack = appending.ack.inspect_ok(move |_| took.record(began.elapsed()));
+                leading.acks.push_back(ack.boxed());
                 leading.flights.push_back(Flight { batch, encoded, sequence: appending.sequence });
             }
             None => {

@@ -38,6 +38,10 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) json: bool,
 
+    /// Run each seed twice, and compare what happens, line by line
+    #[arg(long, conflicts_with_all = ["seed", "replay", "mutations"])]
+    pub(crate) twice: bool,
+
     /// Leave failing seeds as they are
     #[arg(long)]
     pub(crate) no_minimise: bool,

@@ -9,7 +9,9 @@ use archipelago_testkit::simulation::{Injected, Survey};
 use serde::Serialize;
 
 use crate::{
-    Done, Interrupt, Options, command, interrupt, kept, silence_panics, subject::Subject, sweep::Sweep,
+    Done, Interrupt, Options, command, interrupt, kept, silence_panics,
+    subject::Subject,
+    sweep::{Runs, Sweep},
 };
 
 /// How many seeds are run if nobody says.
@@ -62,10 +64,12 @@ pub(crate) fn of(options: &Options) -> Done {
         to: options.from.saturating_add(seeds),
         deadline: options.minutes.map(deadline).transpose()?,
         threads: options.threads(),
+        runs: if options.twice { Runs::Twice } else { Runs::Once },
     };
     let survey = sweep.run(&interrupt);
     let elapsed = began.elapsed();
-    let kept = match options.no_minimise {
+    // A seed that is not the same run twice cannot be made small.
+    let kept = match options.no_minimise || options.twice {
         true => BTreeMap::new(),
         false => kept::keep(&survey, &subject, options, &interrupt)?,
     };

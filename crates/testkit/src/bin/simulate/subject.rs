@@ -12,6 +12,9 @@ pub(crate) enum Subject {
     Managers { name: &'static str, what: &'static str, run: fn(u64) -> rehearsal::Outcome },
 }
 
+/// The checker by which a seed is found not to decide everything.
+const DETERMINISM: &str = "determinism";
+
 /// The checker by which whole managers are found to be wrong. The detail says which promise is broken.
 const MANAGERS: &str = "rehearsal";
 
@@ -70,6 +73,24 @@ impl Subject {
             Subject::Managers { run, .. } => Outcome::of(seed, || outcome(run(seed))),
         }
     }
+
+    /// Runs a seed twice. That they differ is told as a violation, with the first line that does.
+    pub(crate) fn run_twice(&self, seed: u64) -> Outcome {
+        let (one, other) = (self.run(seed, Detail::Traced), self.run(seed, Detail::Traced));
+        let differs = difference(&one.trace, &other.trace);
+        let violation =
+            differs.map(|detail| Violation { checker: DETERMINISM, at_ms: one.virtual_ms, detail });
+        Outcome { violation: violation.or(other.violation), ..one }
+    }
+}
+
+/// The first line in which two traces differ.
+fn difference(one: &[String], other: &[String]) -> Option<String> {
+    let lines = one.len().max(other.len());
+    let (one, other) =
+        (0..lines).map(|line| (one.get(line), other.get(line))).find(|(one, other)| one != other)?;
+    let told = |line: Option<&String>| line.map_or("nothing more", String::as_str).to_owned();
+    Some(format!("one run has {:?}, and the other one {:?}", told(one), told(other)))
 }
 
 fn outcome(found: rehearsal::Outcome) -> Outcome {
@@ -88,5 +109,33 @@ fn outcome(found: rehearsal::Outcome) -> Outcome {
         tally: Tally { faults: faults.collect(), ..Tally::default() },
         violation,
         trace: found.trace,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_traces_differ_in_a_line_or_in_their_length() {
+        let lines = |text: &str| text.split(' ').map(String::from).collect::<Vec<_>>();
+        assert_eq!(difference(&lines("a b"), &lines("a b")), None);
+        assert_eq!(
+            difference(&lines("a b c"), &lines("a x y")).unwrap(),
+            r#"one run has "b", and the other one "x""#
+        );
+        assert_eq!(
+            difference(&lines("a"), &lines("a b")).unwrap(),
+            r#"one run has "nothing more", and the other one "b""#
+        );
+    }
+
+    #[test]
+    fn each_subject_is_the_same_run_twice() {
+        for subject in Subject::all() {
+            let outcome = subject.run_twice(3);
+            assert_eq!(outcome.violation, None, "{}", subject.name());
+            assert!(!outcome.trace.is_empty(), "{}", subject.name());
+        }
     }
 }

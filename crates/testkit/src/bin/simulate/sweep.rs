@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use archipelago_testkit::simulation::{Detail, Survey};
+use archipelago_testkit::simulation::{Detail, Outcome, Survey};
 
 use crate::{interrupt::Interrupt, progress::Progress, subject::Subject};
 
@@ -22,6 +22,15 @@ pub(crate) struct Sweep<'a> {
     /// No seed begins after this.
     pub(crate) deadline: Option<Instant>,
     pub(crate) threads: usize,
+    pub(crate) runs: Runs,
+}
+
+/// How often each seed is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Runs {
+    Once,
+    /// Both are to be the same.
+    Twice,
 }
 
 impl Sweep<'_> {
@@ -37,7 +46,7 @@ impl Sweep<'_> {
                 scope.spawn(move || {
                     while !self.is_over(interrupt) {
                         let seed = next.fetch_add(1, Ordering::Relaxed);
-                        if seed >= self.to || tell.send(self.subject.run(seed, Detail::Untraced)).is_err() {
+                        if seed >= self.to || tell.send(self.run_seed(seed)).is_err() {
                             break;
                         }
                     }
@@ -62,6 +71,13 @@ impl Sweep<'_> {
         });
         progress.ends();
         survey
+    }
+
+    fn run_seed(&self, seed: u64) -> Outcome {
+        match self.runs {
+            Runs::Once => self.subject.run(seed, Detail::Untraced),
+            Runs::Twice => self.subject.run_twice(seed),
+        }
     }
 
     fn is_over(&self, interrupt: &Interrupt) -> bool {

@@ -128,7 +128,7 @@ impl World<'_> {
         }
         let (lineage, is_shared) = (self.islands[at].lineage, self.islands[at].shares_identity);
         let Some((engine, rows, now)) = self.process(at) else { return };
-        let write = LocalWrite { entity: entity.clone(), change, context: context.clone() };
+        let write = LocalWrite { entity: entity.clone(), change, context: context.clone(), trace: None };
         let written = match engine.handle_write(write, now, rows) {
             Ok(written) => written,
             Err(WriteError::ContextAhead) => return self.tally.effect("tokens_ahead", 1),

@@ -1,0 +1,129 @@
+//! What is measured through the facade `metrics`, as Prometheus reads it.
+
+mod support;
+
+use std::{sync::Arc, time::Duration};
+
+use archipelago_conflict::Strategy;
+use archipelago_manager::{LeaderFollowerManager, Notification, PEERS_MEASURED_MAX, leader_follower::Write};
+use archipelago_store::MemoryStore;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use support::{DEADLINE, Island, TestClock, broker, converge, notified, options};
+
+const NOW_UNIX_MS: u64 = 1_800_000_000_000;
+const HOUR_MS: u64 = 3_600_000;
+const BEAT: Duration = Duration::from_millis(20);
+
+fn recorder() -> (Arc<PrometheusRecorder>, PrometheusHandle) {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    (Arc::new(recorder), handle)
+}
+
+/// The value of a series, which is named as Prometheus writes it.
+fn value(measures: &PrometheusHandle, series: &str) -> f64 {
+    let text = measures.render();
+    let found = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    found.unwrap_or_else(|| panic!("no {series} in:\n{text}")).parse().expect("a number")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_events_conflicts_and_delays_are_measured() {
+    let (broker, there, here) = (broker(), TestClock::at(NOW_UNIX_MS), TestClock::at(NOW_UNIX_MS));
+    let us = options("us-east", Strategy::FieldMerge).clock(there.clone());
+    let us = Island::on(&broker, us, MemoryStore::new()).await;
+    let (recorder, measures) = recorder();
+    let eu = options("eu-west", Strategy::FieldMerge)
+        .clock(here.clone())
+        .heartbeat_interval(BEAT)
+        .recorder(recorder);
+    let eu = Island::on(&broker, eu, MemoryStore::new()).await;
+    converge(&[&us.master, &eu.master]).await;
+
+    // Two that do not know of each other, and one that comes a day late.
+    eu.link.cut();
+    us.master.write("user/7", &("name", "Alice")).await.unwrap();
+    eu.master.write("user/7", &("name", "Bob")).await.unwrap();
+    here.set(NOW_UNIX_MS + 25 * HOUR_MS);
+    there.set(NOW_UNIX_MS + 25 * HOUR_MS);
+    eu.link.heal();
+    converge(&[&us.master, &eu.master]).await;
+    eu.master.measure().await.unwrap();
+
+    let of = |name: &str| value(&measures, &format!("{name}{{namespace=\"people\"}}"));
+    assert_eq!(of("archipelago_writes_local_total"), 3.0, "one, and two of the fences");
+    assert_eq!(of("archipelago_events_applied_total"), 3.0);
+    assert_eq!(of("archipelago_events_emitted_total"), 3.0);
+    assert_eq!(of("archipelago_events_old_total"), 1.0, "what was written before the clocks went on");
+    assert!(of("archipelago_last_sync_timestamp_seconds") >= (NOW_UNIX_MS / 1_000) as f64);
+    assert!(of("archipelago_replication_delay_seconds_sum") >= 25.0 * 3_600.0);
+    assert_eq!(of("archipelago_replication_delay_seconds_count"), 3.0);
+    assert!(of("archipelago_store_commit_duration_seconds_count") > 0.0);
+    assert!(of("archipelago_publish_duration_seconds_count") > 0.0);
+    assert!(of("archipelago_publish_batch_events_sum") >= 3.0);
+    let conflicts = of("archipelago_conflicts_detected_total");
+    let by_strategy =
+        value(&measures, "archipelago_conflicts_total{namespace=\"people\",strategy=\"field-merge\"}");
+    assert!(conflicts > 0.0 && by_strategy == conflicts, "{conflicts} {by_strategy}");
+    let of_lww = value(&measures, "archipelago_conflicts_total{namespace=\"people\",strategy=\"lww\"}");
+    assert_eq!(of_lww, 0.0);
+    let down = value(&measures, "archipelago_sync_errors_total{namespace=\"people\",kind=\"link\"}");
+    assert_eq!(down, 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_known_of_a_peer_is_measured_and_told_up_to_now() {
+    let broker = broker();
+    let us = options("us-east", Strategy::Lww).clock(TestClock::at(NOW_UNIX_MS + 2_000));
+    let us = Island::on(&broker, us.heartbeat_interval(BEAT), MemoryStore::new()).await;
+    let (recorder, measures) = recorder();
+    let eu = options("eu-west", Strategy::FieldMerge).clock(TestClock::at(NOW_UNIX_MS)).recorder(recorder);
+    let eu = Island::on(&broker, eu.heartbeat_interval(BEAT), MemoryStore::new()).await;
+    let mut notifications = eu.master.subscribe();
+    notified(&mut notifications, |what| matches!(what, Notification::StrategyMismatch { .. }).then_some(()))
+        .await;
+    let token = us.master.write("user/7", "Alice").await.unwrap().token;
+    assert!(eu.master.wait_for(&token, DEADLINE).await);
+    eu.master.measure().await.unwrap();
+
+    let of = |name: &str| value(&measures, &format!("{name}{{namespace=\"people\",peer=\"us-east\"}}"));
+    assert_eq!(of("archipelago_peer_strategy_mismatch"), 1.0);
+    assert_eq!(of("archipelago_peer_diverged"), 0.0);
+    assert_eq!(of("archipelago_replication_lag_events"), 0.0);
+    assert!(of("archipelago_peer_clock_offset_seconds") >= 1.9, "what us-east says of its clock");
+    let until_it_has_all = async {
+        while of("archipelago_peer_lag_events") > 0.0 {
+            // Without asking: every heartbeat tells.
+            tokio::time::sleep(BEAT).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, until_it_has_all).await.expect("the peer has all");
+    const { assert!(PEERS_MEASURED_MAX >= 16) };
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_of_a_namespace_with_a_leader_measures_whether_it_leads() {
+    let (recorder, measures) = recorder();
+    let node = LeaderFollowerManager::builder()
+        .node_id("a")
+        .namespace("orders")
+        .store(MemoryStore::new())
+        .pipeline(broker().pipeline("orders"))
+        .recorder(recorder)
+        .start()
+        .await
+        .unwrap();
+    let (mut leads, name) = (node.subscribe(), "archipelago_leader{namespace=\"orders\"}");
+    let until_it_leads = async {
+        while !node.is_leader() {
+            leads.next().await.expect("it is open");
+        }
+    };
+    tokio::time::timeout(DEADLINE, until_it_leads).await.expect("it leads");
+    node.write(Write::upsert("user/7", &"Alice")).await.unwrap();
+    node.measure();
+    assert_eq!(value(&measures, name), 1.0);
+    assert_eq!(value(&measures, "archipelago_log_writes_total{namespace=\"orders\"}"), 1.0);
+    assert_eq!(value(&measures, "archipelago_keys{namespace=\"orders\"}"), 1.0);
+    assert!(value(&measures, "archipelago_append_duration_seconds_count{namespace=\"orders\"}") >= 1.0);
+}
