@@ -13,6 +13,7 @@ use crate::{
     measures::Measures,
     namespace::Namespace,
     problem::{Problem, ProblemType},
+    refusals::Refusals,
 };
 
 /// What all requests share. A handle.
@@ -22,9 +23,12 @@ pub(crate) struct App(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     name: String,
+    /// Where clients reach the node, if it is known.
+    address: Option<String>,
     namespaces: BTreeMap<String, Namespace>,
     limits: HttpSection,
     measures: Measures,
+    refusals: Refusals,
     streams: Arc<Semaphore>,
     /// Ends what would never end by itself.
     drain: CancellationToken,
@@ -32,11 +36,19 @@ struct Shared {
 }
 
 impl App {
-    pub(crate) fn new(name: String, namespaces: BTreeMap<String, Namespace>, limits: HttpSection) -> App {
+    pub(crate) fn new(
+        name: String,
+        address: Option<String>,
+        namespaces: BTreeMap<String, Namespace>,
+        limits: HttpSection,
+        measures: Measures,
+    ) -> App {
         App(Arc::new(Shared {
             name,
+            address,
             namespaces,
-            measures: Measures::new(),
+            measures,
+            refusals: Refusals::default(),
             streams: Arc::new(Semaphore::new(limits.streams_max)),
             limits,
             drain: CancellationToken::new(),
@@ -49,12 +61,21 @@ impl App {
         &self.0.name
     }
 
+    /// Where clients reach the node, if it is known.
+    pub(crate) fn address(&self) -> Option<&str> {
+        self.0.address.as_deref()
+    }
+
     pub(crate) fn limits(&self) -> &HttpSection {
         &self.0.limits
     }
 
     pub(crate) fn measures(&self) -> &Measures {
         &self.0.measures
+    }
+
+    pub(crate) fn refusals(&self) -> &Refusals {
+        &self.0.refusals
     }
 
     pub(crate) fn namespaces(&self) -> &BTreeMap<String, Namespace> {

@@ -23,12 +23,15 @@
 //! |---|---|
 //! | `config` | [`Config`]: options from defaults, a file, variables and flags |
 //! | `node` | [`Node`]: starts and ends |
-//! | `namespace`, `nats` | a namespace that runs, by mode; the broker behind it |
-//! | `listener`, `stall`, `tls` | connections: how many, how slow, how secret |
+//! | `namespace`, `nats`, `watching` | a namespace that runs, by mode; the broker behind it; what it tells by itself |
+//! | `listener`, `places`, `stall`, `tls` | connections: how many, whose turn it is, how slow, how secret |
+//! | `refusals` | what clients were refused for |
 //! | `router`, `openapi` | paths, and their description |
 //! | `access` | roles, tokens, and the guard before the paths |
 //! | `app` | what all requests share |
+//! | `dashboard` | the page for people |
 //! | `routes` | what each path does |
+//! | `writing`, `freshness` | writes, as each mode does them; how new what a read shows must be |
 //! | `media`, `session`, `receipt`, `crdts` | what travels: forms, what a client has seen, what was written, CRDTs in JSON |
 //! | `problem` | what went wrong: [`ProblemType`] |
 //! | `measures` | what is counted |
@@ -43,6 +46,8 @@ mod access;
 mod app;
 pub mod config;
 mod crdts;
+mod dashboard;
+mod freshness;
 mod listener;
 mod measures;
 mod media;
@@ -50,17 +55,22 @@ mod namespace;
 mod nats;
 mod node;
 mod openapi;
+mod places;
 mod problem;
 mod receipt;
+mod refusals;
 mod router;
 mod routes;
 mod session;
 mod stall;
 mod tls;
+mod watching;
+mod writing;
 
 pub use access::{ApiToken, Role, TokenHash};
 pub use config::{Config, ConfigError, Sources};
+pub use nats::nats_config;
 pub use node::{Drained, Node, NodeError};
 pub use openapi::describe;
-pub use problem::{PROBLEM_TYPE_PREFIX, ProblemType};
+pub use problem::{LEADER_HEADER, PROBLEM_TYPE_PREFIX, ProblemType};
 pub use session::{CONTEXT_HEADER, SESSION_HEADER};

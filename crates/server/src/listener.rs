@@ -1,24 +1,26 @@
 //! Connections: how many, how slow they may be, and how they end.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{convert::Infallible, error::Error, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     task::JoinSet,
     time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 
-use crate::{config::HttpSection, stall::Stalling};
+use crate::{
+    config::HttpSection,
+    places::{Place, Places},
+    refusals::{Refusal, Refusals},
+    stall::Stalling,
+};
 
 /// The largest head of a request, in bytes; what is read ahead of a body counts, too.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -32,9 +34,14 @@ pub(crate) struct Listener {
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) limits: HttpSection,
     pub(crate) router: Router,
+    pub(crate) refusals: Refusals,
     /// No more connections are taken, and those that there are end after the request that they are at.
     pub(crate) stop: CancellationToken,
 }
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
 
 /// What each connection needs.
 #[derive(Clone)]
@@ -43,18 +50,20 @@ struct Serving {
     header_timeout: Duration,
     stall_timeout: Duration,
     router: Router,
+    refusals: Refusals,
     stop: CancellationToken,
 }
 
 impl Listener {
     /// Serves until it is stopped and every connection has ended.
     pub(crate) async fn run(self) {
-        let places = Arc::new(Semaphore::new(self.limits.connections_max));
+        let places = Places::new(self.limits.connections_max);
         let serving = Serving {
             tls: self.tls,
             header_timeout: Duration::from_millis(self.limits.header_timeout_ms),
             stall_timeout: Duration::from_millis(self.limits.stream_stall_timeout_ms),
             router: self.router,
+            refusals: self.refusals,
             stop: self.stop.clone(),
         };
         let mut connections = JoinSet::new();
@@ -64,19 +73,23 @@ impl Listener {
                 () = self.stop.cancelled() => break,
                 // What is done is let go of.
                 Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-                // Whoever finds no place waits in the queue of the system.
-                accepted = accept(&self.socket, &places) => accepted,
+                accepted = self.socket.accept() => accepted,
             };
             match accepted {
-                Ok((stream, place)) => {
-                    let serving = serving.clone();
-                    connections.spawn(async move {
-                        serving.serve(stream).await;
-                        drop(place);
-                    });
+                Ok((stream, peer)) => {
+                    // Further ones wait in the queue of the system as long as this one has no place.
+                    let place = tokio::select! {
+                        biased;
+                        () = self.stop.cancelled() => break,
+                        place = places.take() => place,
+                    };
+                    connections.spawn(serving.clone().serve(stream, peer, place));
                 }
+                // It was gone before it was accepted.
+                Err(error) if is_of_client(&error) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "no connection can be accepted");
+                    tracing::debug!(%error, "no connection can be accepted");
+                    serving.refusals.note(Refusal::NotAccepted, None);
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -86,29 +99,46 @@ impl Listener {
     }
 }
 
-async fn accept(
-    socket: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = socket.accept().await?;
-    stream.set_nodelay(true)?;
-    Ok((stream, place))
+fn is_of_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
 impl Serving {
-    async fn serve(self, stream: TcpStream) {
+    async fn serve(self, stream: TcpStream, peer: SocketAddr, place: Arc<Place>) {
+        // What is wrong with the connection shows when it is read.
+        let _ = stream.set_nodelay(true);
         let stream = Stalling::new(stream, self.stall_timeout);
-        let Some(tls) = self.tls.clone() else { return self.speak(stream).await };
-        match timeout(self.header_timeout, tls.accept(stream)).await {
-            Ok(Ok(stream)) => self.speak(stream).await,
-            Ok(Err(error)) => tracing::debug!(%error, "a client did not shake hands"),
-            Err(_) => tracing::debug!("a client was too slow to shake hands"),
+        let (refusals, waiting) = (self.refusals.clone(), place.clone());
+        tokio::select! {
+            biased;
+            // First, as a request may have come meanwhile.
+            () = self.shake_hands(stream, peer, place) => {}
+            () = waiting.crowded_out() => refusals.note(Refusal::CrowdedOut, Some(peer)),
         }
     }
 
-    async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin) {
-        let service = TowerToHyperService::new(self.router);
+    async fn shake_hands(self, stream: Stalling<TcpStream>, peer: SocketAddr, place: Arc<Place>) {
+        let Some(tls) = self.tls.clone() else { return self.speak(stream, peer, place).await };
+        match timeout(self.header_timeout, tls.accept(stream)).await {
+            Ok(Ok(stream)) => return self.speak(stream, peer, place).await,
+            Ok(Err(error)) => tracing::debug!(%error, "a client did not shake hands"),
+            Err(_) => tracing::debug!("a client was too slow to shake hands"),
+        }
+        self.refusals.note(Refusal::Handshake, Some(peer));
+    }
+
+    async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: SocketAddr, place: Arc<Place>) {
+        let router = self.router;
+        let service = service_fn(|mut request: hyper::Request<Incoming>| {
+            let at_work = place.work();
+            request.extensions_mut().insert(Peer(peer));
+            let answering = router.clone().oneshot(request);
+            async move {
+                let response = answering.await?;
+                Ok::<_, Infallible>(response.map(|body| at_work.until_sent(body)))
+            }
+        });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.header_timeout)
@@ -125,6 +155,24 @@ impl Serving {
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "a connection ended early");
+            if let Some(refusal) = refusal_of(&error, &place) {
+                self.refusals.note(refusal, Some(peer));
+            }
         }
+    }
+}
+
+/// Whether a connection ended early because its client is slow or sends what it should not.
+fn refusal_of(error: &hyper::Error, place: &Place) -> Option<Refusal> {
+    let is_stalled = || {
+        let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+        source.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+    };
+    match error {
+        // A client that has nothing more to ask is no slow one.
+        _ if error.is_timeout() => (!place.was_asked()).then_some(Refusal::SlowHead),
+        _ if error.is_parse() => Some(Refusal::WrongHead),
+        _ if is_stalled() => Some(Refusal::Stalled),
+        _ => None,
     }
 }

@@ -2,20 +2,23 @@
 
 use archipelago::{NatsConfig, NatsPipeline, OnStart, pipeline::PipelineError, pipeline_nats::Storage};
 
-use crate::config::{NatsSection, StorageName};
+use crate::config::{Config, StorageName};
 
 /// The pipeline of a namespace; `None` if the node works for itself. The broker need not be there.
 pub(crate) async fn pipeline(
-    nats: &NatsSection,
+    config: &Config,
     namespace: &str,
 ) -> Result<Option<NatsPipeline>, PipelineError> {
-    if nats.servers.is_empty() {
+    if config.nats.servers.is_empty() {
         return Ok(None);
     }
-    NatsPipeline::connect(config(nats, namespace)).await.map(Some)
+    NatsPipeline::connect(nats_config(config, namespace)).await.map(Some)
 }
 
-fn config(nats: &NatsSection, namespace: &str) -> NatsConfig {
+/// How a node connects to the broker of a namespace, for those who look at the broker as it does. The broker need not be there.
+pub fn nats_config(config: &Config, namespace: &str) -> NatsConfig {
+    let nats = &config.nats;
+    let node = config.node.name.clone();
     let mut config = NatsConfig::new(nats.servers.join(","), namespace)
         .on_start(OnStart::Background)
         .replicas(nats.replicas)
@@ -47,5 +50,9 @@ fn config(nats: &NatsSection, namespace: &str) -> NatsConfig {
     if let Some(bytes) = nats.log_bytes_max {
         config = config.log_bytes_max(bytes);
     }
-    config
+    match node {
+        // Nobody else is to hear what this node is answered.
+        Some(node) => config.own_inbox(node),
+        None => config,
+    }
 }

@@ -10,6 +10,7 @@ use crate::{
     app::App,
     config::{Config, ConfigError, NamespaceSection},
     listener::Listener,
+    measures::Measures,
     namespace::Namespace,
     router, tls,
 };
@@ -84,9 +85,11 @@ impl Node {
         let failed = |source| NodeError::Listen { listen, source };
         let socket = TcpListener::bind(listen).await.map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
-        let namespaces = start_all(&config).await?;
+        let advertised = advertised(&config, address);
+        let measures = Measures::new();
+        let namespaces = start_all(&config, advertised.as_deref(), &measures).await?;
         let name = config.node.name.clone().unwrap_or_default();
-        let app = App::new(name, namespaces, config.http.clone());
+        let app = App::new(name, advertised, namespaces, config.http.clone(), measures);
         let access = Arc::new(Access::new(&config, address));
         let stop = CancellationToken::new();
         let listener = Listener {
@@ -94,6 +97,7 @@ impl Node {
             tls,
             limits: config.http.clone(),
             router: router::router(&app, &access),
+            refusals: app.refusals().clone(),
             stop: stop.clone(),
         };
         let serving = tokio::spawn(listener.run());
@@ -133,12 +137,23 @@ impl Drop for Node {
     }
 }
 
-async fn start_all(config: &Config) -> Result<BTreeMap<String, Namespace>, NodeError> {
+/// Where clients reach the node: as configured, or where it listens, unless that is every address of the machine.
+fn advertised(config: &Config, listening: SocketAddr) -> Option<String> {
+    let scheme = if config.http.tls_certificate.is_some() { "https" } else { "http" };
+    let own = (!listening.ip().is_unspecified()).then(|| format!("{scheme}://{listening}"));
+    config.http.advertise.as_ref().map(|address| address.trim_end_matches('/').to_owned()).or(own)
+}
+
+async fn start_all(
+    config: &Config,
+    address: Option<&str>,
+    measures: &Measures,
+) -> Result<BTreeMap<String, Namespace>, NodeError> {
     let alone = BTreeMap::from([(NAMESPACE_DEFAULT.to_owned(), NamespaceSection::default())]);
     let wanted = if config.namespaces.is_empty() { &alone } else { &config.namespaces };
     let mut started = BTreeMap::new();
     for (name, options) in wanted {
-        match Namespace::start(name, options, config).await {
+        match Namespace::start(name, options, config, address, measures).await {
             Ok(namespace) => drop(started.insert(name.clone(), namespace)),
             Err(error) => {
                 futures::future::join_all(started.values().map(Namespace::close)).await;

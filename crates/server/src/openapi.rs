@@ -19,7 +19,10 @@ use crate::{
 const SCHEME: &str = "bearer";
 
 /// This document.
-#[utoipa::path(get, path = "/v1/openapi.json", tag = "operations", responses((status = 200, body = serde_json::Value)))]
+#[utoipa::path(
+    get, operation_id = "describe_api", path = "/v1/openapi.json", tag = "operations",
+    responses((status = 200, body = serde_json::Value)),
+)]
 pub(crate) async fn document(State(_): State<App>) -> Response {
     Json(describe()).into_response()
 }

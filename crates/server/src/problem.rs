@@ -1,19 +1,25 @@
 //! What went wrong, as RFC 9457 has it: `application/problem+json` with a type that programs can rely on.
 
+mod leader;
+
 use archipelago::engine::MemberError;
 use archipelago::proto::{DecodeError, EncodeError};
 use archipelago::{
-    UpdateError,
-    manager::{ReadError, RetireError, WriteError},
+    SnapshotStoreError, UpdateError,
+    leader_follower::LeaderInfo,
+    manager::{DiffError, ReadError, RetireError, SnapshotError, WriteError},
 };
 use axum::{
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
 
 /// What the type of each problem begins with.
 pub const PROBLEM_TYPE_PREFIX: &str = "urn:archipelago:problem:";
+
+/// Where the leader is reached, with a refusal of a follower: the same request goes to the same path there.
+pub const LEADER_HEADER: HeaderName = HeaderName::from_static("archipelago-leader");
 
 /// After how many seconds what may pass by itself may be tried again.
 const RETRY_AFTER_S: u32 = 1;
@@ -64,6 +70,8 @@ problem_types! {
     NoSuchField = "no-such-field", NOT_FOUND, "The entity has no such field";
     /// No member of that name is known.
     NoSuchMember = "no-such-member", NOT_FOUND, "No such member is known";
+    /// There is no such snapshot.
+    NoSuchSnapshot = "no-such-snapshot", NOT_FOUND, "There is no such snapshot";
     /// The path is not for this method.
     MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "The path is not for this method";
     /// The response cannot be given in a form that is asked for.
@@ -74,6 +82,12 @@ problem_types! {
     CrdtField = "crdt-field", CONFLICT, "The field is a CRDT, or is not one of that kind";
     /// The strategy of the entity has no CRDTs.
     WrongStrategy = "wrong-strategy", CONFLICT, "The strategy of the entity does not do this";
+    /// The namespace is of a mode that does not do this.
+    WrongMode = "wrong-mode", CONFLICT, "The mode of the namespace does not do this";
+    /// The node was not configured for this.
+    NotConfigured = "not-configured", CONFLICT, "The node is not configured for this";
+    /// The node must not lead: it is not eligible, or lacks entries.
+    NotEligible = "not-eligible", CONFLICT, "The node cannot lead";
     /// The entity is in a form that only newer programs know.
     NewerSchema = "newer-schema", CONFLICT, "The entity is in a newer form";
     /// The entity is not in the state that `If-Match` or `If-None-Match` names.
@@ -90,6 +104,20 @@ problem_types! {
     StoreFailed = "store-failed", INTERNAL_SERVER_ERROR, "The store failed";
     /// A fault of the node itself.
     Internal = "internal", INTERNAL_SERVER_ERROR, "The node failed";
+    /// What was asked for may have been done, or may be done yet: look before trying again.
+    OutcomeUnknown = "outcome-unknown", GATEWAY_TIMEOUT, "It is not known whether it was done";
+    /// This node follows, and the leader writes.
+    NotLeader = "not-leader", SERVICE_UNAVAILABLE, "This node does not lead";
+    /// Nothing was written, and the same may succeed now.
+    NotWritten = "not-written", SERVICE_UNAVAILABLE, "Nothing was written";
+    /// Nobody could show in time that it leads.
+    NoLeader = "no-leader", SERVICE_UNAVAILABLE, "No leader could confirm the read";
+    /// This node could not make sure in time that it is as fresh as was asked.
+    TooStale = "too-stale", SERVICE_UNAVAILABLE, "This node is not as fresh as was asked";
+    /// This node takes the state of another one, and shows nothing until it has it.
+    Resyncing = "resyncing", SERVICE_UNAVAILABLE, "This node takes the state anew";
+    /// Another node that was asked did not do it.
+    NoAnswer = "no-answer", SERVICE_UNAVAILABLE, "Another node did not answer";
     /// This node has not applied yet what the session or the context has seen.
     NotCaughtUp = "not-caught-up", SERVICE_UNAVAILABLE, "This node has not seen that yet";
     /// Too many writes wait for the broker.
@@ -109,6 +137,24 @@ pub(crate) struct Problem {
     pub(crate) detail: String,
     /// It may pass by itself.
     may_pass: bool,
+    /// Who leads, if that is what the client should know.
+    leader: Option<LeaderInfo>,
+}
+
+/// Who leads a namespace.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct Leader {
+    /// The name of the node.
+    node: String,
+    /// Where clients reach it, if it told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+}
+
+impl From<LeaderInfo> for Leader {
+    fn from(leader: LeaderInfo) -> Self {
+        Leader { node: leader.id, address: leader.address }
+    }
 }
 
 /// The body of a problem.
@@ -123,6 +169,9 @@ pub(crate) struct ProblemBody {
     status: u16,
     /// What it is this time, for a person to read.
     detail: String,
+    /// Who leads, with `not-leader`, if somebody does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leader: Option<Leader>,
 }
 
 impl Problem {
@@ -134,12 +183,22 @@ impl Problem {
                 | ProblemType::Fenced
                 | ProblemType::Busy
                 | ProblemType::Draining
+                | ProblemType::NotLeader
+                | ProblemType::NotWritten
+                | ProblemType::NoLeader
+                | ProblemType::TooStale
+                | ProblemType::Resyncing
+                | ProblemType::NoAnswer
         );
-        Problem { kind, detail: detail.into(), may_pass }
+        Problem { kind, detail: detail.into(), may_pass, leader: None }
     }
 
     pub(crate) fn invalid(detail: impl Into<String>) -> Self {
         Problem::new(ProblemType::InvalidRequest, detail)
+    }
+
+    pub(crate) fn no_fields() -> Self {
+        Problem::invalid("a patch is a map from names of fields to values")
     }
 
     pub(crate) fn no_such_entity(id: &str) -> Self {
@@ -152,6 +211,7 @@ impl Problem {
             title: self.kind.title(),
             status: self.kind.status().as_u16(),
             detail: self.detail.clone(),
+            leader: self.leader.clone().map(Leader::from),
         }
     }
 }
@@ -160,10 +220,15 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let body = serde_json::to_vec(&self.body()).unwrap_or_default();
         let mut response = (self.kind.status(), body).into_response();
+        response.extensions_mut().insert(self.kind);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if self.may_pass {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+        }
+        let address = self.leader.as_ref().and_then(|leader| leader.address.as_deref());
+        if let Some(address) = address.and_then(|address| HeaderValue::try_from(address).ok()) {
+            headers.insert(LEADER_HEADER, address);
         }
         if self.kind == ProblemType::Unauthorized {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -233,6 +298,39 @@ impl From<RetireError> for Problem {
             RetireError::Closed => ProblemType::Draining,
             RetireError::Member(MemberError::Unknown { .. }) => ProblemType::NoSuchMember,
             RetireError::Member(MemberError::Own { .. }) => ProblemType::InvalidRequest,
+            _ => ProblemType::Internal,
+        };
+        Problem::new(kind, error.to_string())
+    }
+}
+
+impl From<DiffError> for Problem {
+    fn from(error: DiffError) -> Self {
+        let kind = match &error {
+            DiffError::Unknown { .. } => ProblemType::NoSuchMember,
+            DiffError::NoPipeline => ProblemType::NotConfigured,
+            DiffError::StrategyMismatch { .. } => ProblemType::WrongStrategy,
+            DiffError::Closed => ProblemType::Draining,
+            DiffError::Pipeline(_) | DiffError::Stranger | DiffError::Timeout { .. } => ProblemType::NoAnswer,
+            _ => ProblemType::Internal,
+        };
+        Problem::new(kind, error.to_string())
+    }
+}
+
+impl From<SnapshotError> for Problem {
+    fn from(error: SnapshotError) -> Self {
+        let kind = match &error {
+            SnapshotError::Snapshots(
+                SnapshotStoreError::NotFound { .. } | SnapshotStoreError::InvalidName { .. },
+            )
+            | SnapshotError::ForeignNamespace { .. } => ProblemType::NoSuchSnapshot,
+            SnapshotError::Damaged { .. } | SnapshotError::Snapshots(SnapshotStoreError::Damaged { .. }) => {
+                ProblemType::Damaged
+            }
+            SnapshotError::Endless => ProblemType::Busy,
+            SnapshotError::Closed => ProblemType::Draining,
+            SnapshotError::Store(_) => ProblemType::StoreFailed,
             _ => ProblemType::Internal,
         };
         Problem::new(kind, error.to_string())

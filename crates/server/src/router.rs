@@ -17,9 +17,15 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     access::{Access, Guard, Role, guard},
     app::App,
+    dashboard,
+    listener::Peer,
     openapi,
     problem::{Problem, ProblemType},
-    routes::{batch, changes, cluster, conflicts, entities, fields, health, listing, measures, members},
+    refusals::Refusal,
+    routes::{
+        self, batch, changes, cluster, conflicts, entities, fields, health, leadership, listing, measures,
+        members, quarantine, resync, snapshots,
+    },
 };
 
 /// The route of requests that none takes.
@@ -30,6 +36,7 @@ pub(crate) fn paths(role: Role) -> OpenApiRouter<App> {
     match role {
         Role::Read => OpenApiRouter::new()
             .routes(routes!(openapi::document))
+            .routes(routes!(routes::access::held))
             .routes(routes!(listing::namespaces))
             .routes(routes!(listing::list))
             .routes(routes!(entities::get))
@@ -44,6 +51,10 @@ pub(crate) fn paths(role: Role) -> OpenApiRouter<App> {
             .routes(routes!(cluster::status))
             .routes(routes!(cluster::nodes))
             .routes(routes!(cluster::sync))
+            .routes(routes!(resync::statistics))
+            .routes(routes!(snapshots::list))
+            .routes(routes!(snapshots::show))
+            .routes(routes!(quarantine::list))
             .routes(routes!(measures::metrics)),
         Role::Write => OpenApiRouter::new()
             .routes(routes!(entities::put, entities::patch, entities::delete))
@@ -51,7 +62,13 @@ pub(crate) fn paths(role: Role) -> OpenApiRouter<App> {
             .routes(routes!(conflicts::resolve))
             .routes(routes!(fields::count))
             .routes(routes!(fields::change_set)),
-        Role::Admin => OpenApiRouter::new().routes(routes!(members::retire)),
+        Role::Admin => OpenApiRouter::new()
+            .routes(routes!(members::retire))
+            .routes(routes!(leadership::promote))
+            .routes(routes!(leadership::demote))
+            .routes(routes!(resync::force))
+            .routes(routes!(snapshots::make))
+            .routes(routes!(snapshots::verify)),
     }
 }
 
@@ -61,6 +78,9 @@ pub(crate) fn open_paths() -> OpenApiRouter<App> {
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(health::replica))
+        .routes(routes!(health::leader))
+        .routes(routes!(dashboard::page))
+        .routes(routes!(dashboard::file))
 }
 
 /// All of it.
@@ -115,7 +135,11 @@ async fn measured(State(app): State<App>, request: Request, next: Next) -> Respo
     let began = Instant::now();
     let method = method_name(request.method());
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let peer = request.extensions().get::<Peer>().map(|Peer(peer)| *peer);
     let mut response = next.run(request).await;
+    if let Some(refusal) = response.extensions().get().copied().and_then(Refusal::of) {
+        app.refusals().note(refusal, peer);
+    }
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
@@ -152,18 +176,18 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::{config::Config, openapi::describe};
+    use crate::{config::Config, measures::Measures, openapi::describe};
 
     /// What a router knows it shows only in its `Debug` output: texts that begin with a slash are its paths.
     #[test]
     fn the_document_has_the_paths_of_the_router_and_no_others() {
         let config = Config::default();
-        let app = App::new("a".into(), Default::default(), config.http.clone());
+        let app = App::new("a".into(), None, Default::default(), config.http.clone(), Measures::new());
         let access = Arc::new(Access::new(&config, config.http.listen));
         let shown = format!("{:?}", router(&app, &access));
         let routed: BTreeSet<&str> = shown
             .split('"')
-            .filter(|text| text.starts_with('/') && text.len() > 1 && !text.contains("__private__axum"))
+            .filter(|text| text.starts_with('/') && !text.contains("__private__axum"))
             .collect();
         let document = describe();
         let described: BTreeSet<&str> = document.paths.paths.keys().map(String::as_str).collect();

@@ -37,13 +37,14 @@ impl Access {
         Access { tokens, is_open }
     }
 
-    fn check(&self, headers: &HeaderMap, uri: &Uri, role: Role) -> Result<(), Problem> {
+    /// The role of the one who asks.
+    fn check(&self, headers: &HeaderMap, uri: &Uri, role: Role) -> Result<Role, Problem> {
         let refused = |detail| Problem::new(ProblemType::Unauthorized, detail);
         let Some(given) = headers.get(header::AUTHORIZATION) else {
             if !self.is_open {
                 return Err(refused("send `Authorization: Bearer <token>`"));
             }
-            return refuse_foreign_pages(headers, uri);
+            return refuse_foreign_pages(headers, uri).map(|()| Role::Admin);
         };
         let given = given.to_str().ok().and_then(|value| {
             let (scheme, token) = value.split_once(' ')?;
@@ -57,7 +58,7 @@ impl Access {
             let detail = format!("the token has the role {held}, and this needs {role}");
             return Err(Problem::new(ProblemType::Forbidden, detail));
         }
-        Ok(())
+        Ok(held)
     }
 }
 
@@ -89,10 +90,13 @@ fn is_loopback_host(host: &str) -> bool {
         || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Lets a request pass whose token has the role.
-pub(crate) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+/// Lets a request pass whose token has the role, and says which role it has.
+pub(crate) async fn guard(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
     match guard.access.check(request.headers(), request.uri(), guard.role) {
-        Ok(()) => next.run(request).await,
+        Ok(held) => {
+            request.extensions_mut().insert(held);
+            next.run(request).await
+        }
         Err(problem) => problem.into_response(),
     }
 }

@@ -1,6 +1,12 @@
 //! What the types of a configuration do not say.
 
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, Mode, NamespaceSection, RoleName};
+
+/// The longest address of a node, in bytes: it travels in heartbeats.
+const ADVERTISE_BYTES_MAX: usize = 1_024;
+
+/// The shortest lease.
+const LEASE_MS_MIN: u64 = 100;
 
 impl Config {
     /// Whether the values can be used together.
@@ -22,9 +28,22 @@ impl Config {
             if namespace.event_buffer_events_max == 0 {
                 return Err(wrong(&format!("namespaces.{name}.event_buffer_events_max"), "it is at least 1"));
             }
+            if let Some(option) = namespace.of_other_mode().first() {
+                let reason = format!("it is not for the mode {}", namespace.mode.name());
+                return Err(wrong(&format!("namespaces.{name}.{option}"), &reason));
+            }
+            if namespace.mode == Mode::LeaderFollower {
+                self.check_leader_follower(name, namespace)?;
+            }
         }
         self.check_http()?;
         self.check_nats()?;
+        if self.snapshots.folder.is_none() && self.snapshots.every_ms.is_some() {
+            return Err(wrong("snapshots.every_ms", "it needs snapshots.folder"));
+        }
+        if self.snapshots.every_ms == Some(0) || self.snapshots.keep == 0 {
+            return Err(wrong("snapshots", "every_ms and keep are at least 1"));
+        }
         for (name, token) in &self.tokens {
             if token.sha256.is_none() {
                 return Err(wrong(
@@ -46,10 +65,46 @@ impl Config {
         Ok(())
     }
 
+    fn check_leader_follower(&self, name: &str, options: &NamespaceSection) -> Result<(), ConfigError> {
+        let wrong = |option: &str, reason: &str| {
+            Err(ConfigError::value(format!("namespaces.{name}.{option}"), reason))
+        };
+        if self.nats.servers.is_empty() {
+            return wrong(
+                "mode",
+                "leader-follower needs nats.servers: the log there decides who leads; for a node alone, \
+                 multi-master does",
+            );
+        }
+        if options.lease_ms < LEASE_MS_MIN {
+            return wrong("lease_ms", &format!("it is at least {LEASE_MS_MIN}"));
+        }
+        if options.heartbeat_timeout_ms <= options.heartbeat_interval_ms {
+            return wrong("heartbeat_timeout_ms", "it is longer than heartbeat_interval_ms");
+        }
+        if options.priority > u16::from(archipelago::leader_follower::PRIORITY_MAX) {
+            return wrong("priority", "it is 0 to 100");
+        }
+        if options.leader.is_some() && options.role != RoleName::Follower {
+            return wrong("leader", "it is for role = \"follower\", where there is no election");
+        }
+        Ok(())
+    }
+
     fn check_http(&self) -> Result<(), ConfigError> {
         let http = &self.http;
         if http.tls_certificate.is_some() != http.tls_key.is_some() {
             return Err(ConfigError::value("http.tls_certificate", "it and http.tls_key are given together"));
+        }
+        if let Some(advertise) = &http.advertise {
+            let rest = advertise.strip_prefix("http://").or_else(|| advertise.strip_prefix("https://"));
+            let is_visible = advertise.bytes().all(|byte| byte.is_ascii_graphic());
+            if rest.is_none_or(str::is_empty) || !is_visible || advertise.len() > ADVERTISE_BYTES_MAX {
+                let reason = format!(
+                    "{advertise:?} is not http:// or https:// and a host, in at most {ADVERTISE_BYTES_MAX} bytes"
+                );
+                return Err(ConfigError::value("http.advertise", reason));
+            }
         }
         let bounds = [
             ("connections_max", http.connections_max),

@@ -2,7 +2,9 @@ use std::fmt::Write;
 
 use toml::{Table, Value};
 
-use super::{Config, HttpSection, NamespaceSection, NatsSection, NodeSection, Opt, TokenSection};
+use super::{
+    Config, HttpSection, NamespaceSection, NatsSection, NodeSection, Opt, SnapshotsSection, TokenSection,
+};
 
 const HEAD: &str = "\
 ## A node of Archipelago: archipelago serve --config node.toml
@@ -19,6 +21,7 @@ pub fn example() -> String {
         ("node", NodeSection::DOC, NodeSection::OPTIONS),
         ("http", HttpSection::DOC, HttpSection::OPTIONS),
         ("nats", NatsSection::DOC, NatsSection::OPTIONS),
+        ("snapshots", SnapshotsSection::DOC, SnapshotsSection::OPTIONS),
     ];
     for (name, doc, options) in sections {
         let values = defaults.get(name).and_then(Value::as_table);

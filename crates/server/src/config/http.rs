@@ -11,6 +11,9 @@ section! {
         /// The address and port to listen at. On a loopback address nobody needs a token, unless there are some; on any
         /// other one, everything but the health of the node does.
         listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 7070)), "\"0.0.0.0:7070\"";
+        /// Where clients reach this node, http:// or https://; a follower names the address of the leader when it refuses a
+        /// write. If it is not given: where the node listens, unless that is every address of the machine.
+        advertise: Option<String> = None, "\"https://us-east.example.com:7070\"";
         /// The certificate chain of the node, PEM. With it and its key the node speaks TLS only.
         tls_certificate: Option<PathBuf> = None, "\"/etc/archipelago/node.pem\"";
         /// The private key of the certificate, PEM.

@@ -10,6 +10,7 @@ mod nats;
 mod node;
 mod secret;
 mod section;
+mod snapshots;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -20,12 +21,13 @@ pub use error::ConfigError;
 pub use example::example;
 pub use http::HttpSection;
 pub use layers::{Sources, flag, variable};
-pub use namespace::{ConflictStrategyName, Mode, NamespaceSection};
+pub use namespace::{ConflictStrategyName, LeaderAckName, Mode, NamespaceSection, RoleName};
 pub use nats::{NatsSection, StorageName};
 pub use node::{DurabilityName, NodeSection};
 pub use secret::Secret;
 pub(crate) use section::Setting;
 pub use section::{Kind, Opt};
+pub use snapshots::SnapshotsSection;
 pub use tokens::TokenSection;
 
 /// The configuration of a node.
@@ -39,6 +41,8 @@ pub struct Config {
     pub http: HttpSection,
     /// The broker between the nodes.
     pub nats: NatsSection,
+    /// Where snapshots are kept.
+    pub snapshots: SnapshotsSection,
     /// The data sets, by name. Without any, there is one with the name `default`.
     pub namespaces: BTreeMap<String, NamespaceSection>,
     /// Who may use the node, by a name for people.
@@ -59,8 +63,12 @@ pub struct ConfigOption {
 impl Config {
     /// Every option, in the order of the example.
     pub fn options() -> Vec<ConfigOption> {
-        let sections =
-            [("node", NodeSection::OPTIONS), ("http", HttpSection::OPTIONS), ("nats", NatsSection::OPTIONS)];
+        let sections = [
+            ("node", NodeSection::OPTIONS),
+            ("http", HttpSection::OPTIONS),
+            ("nats", NatsSection::OPTIONS),
+            ("snapshots", SnapshotsSection::OPTIONS),
+        ];
         let mut options = Vec::new();
         for (section, own) in sections {
             options.extend(own.iter().map(|option| ConfigOption {

@@ -2,24 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use archipelago::{Expected, Value, WriteOptions, WriteReceipt, manager::EntityTag};
+use archipelago::Value;
 use axum::{extract::State, http::HeaderMap, response::Response};
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{
-    InPath, InQuery,
-    entities::{delete_entity, patch_value, prepare, put_value},
-    listing::NamespacePath,
-};
+use super::{InPath, InQuery, listing::NamespacePath};
 use crate::{
     app::App,
     media::{Accepted, Body},
-    namespace::Namespace,
     problem::{Problem, ProblemBody},
     receipt::Receipt,
     session::Consistency,
+    writing::Writer,
 };
 
 /// Writes of different entities. Each happens by itself, or does not: a batch is no transaction.
@@ -81,33 +77,23 @@ impl Operation {
         }
     }
 
-    async fn perform(self, namespace: &Namespace, options: WriteOptions) -> Result<WriteReceipt, Problem> {
+    async fn perform(self, writer: Writer<'_>) -> Result<Receipt, Problem> {
+        let expecting = |if_match: Option<String>| match if_match {
+            Some(tag) => writer.expecting(&tag),
+            None => writer,
+        };
         match self {
-            Operation::Put { id, value, if_match } => {
-                put_value(namespace, id, value, expecting(options, if_match)?).await
-            }
-            Operation::Patch { id, value, if_match } => {
-                patch_value(namespace, id, value, expecting(options, if_match)?).await
-            }
-            Operation::Delete { id, if_match } => {
-                delete_entity(namespace, id, expecting(options, if_match)?).await
-            }
+            Operation::Put { id, value, if_match } => expecting(if_match).put(id, value).await,
+            Operation::Patch { id, value, if_match } => expecting(if_match).patch(id, value).await,
+            Operation::Delete { id, if_match } => expecting(if_match).delete(id).await,
         }
     }
 }
 
-fn expecting(options: WriteOptions, if_match: Option<String>) -> Result<WriteOptions, Problem> {
-    let Some(text) = if_match else { return Ok(options) };
-    let tag: EntityTag =
-        text.parse().map_err(|_| Problem::invalid("if_match is the ETag of an entity, without quotes"))?;
-    Ok(options.expecting(Expected::OneOf(vec![tag])))
-}
-
-impl From<Result<WriteReceipt, Problem>> for OperationResult {
-    fn from(outcome: Result<WriteReceipt, Problem>) -> Self {
+impl From<Result<Receipt, Problem>> for OperationResult {
+    fn from(outcome: Result<Receipt, Problem>) -> Self {
         match outcome {
             Ok(receipt) => {
-                let receipt = Receipt::new(&receipt);
                 OperationResult { status: receipt.status().as_u16(), receipt: Some(receipt), problem: None }
             }
             Err(problem) => OperationResult {
@@ -121,7 +107,8 @@ impl From<Result<WriteReceipt, Problem>> for OperationResult {
 
 /// Many writes at once, of different entities. They share what one write costs; each succeeds or fails by itself.
 #[utoipa::path(
-    post, path = "/v1/namespaces/{namespace}/batch", tag = "entities", params(NamespacePath, Consistency),
+    post, operation_id = "write_batch", path = "/v1/namespaces/{namespace}/batch", tag = "entities",
+    params(NamespacePath, Consistency),
     request_body = Batch,
     responses(
         (status = 200, body = BatchResult),
@@ -151,8 +138,8 @@ pub(crate) async fn write(
             "an entity stands twice in the batch: there is no order between operations",
         ));
     }
-    let options = prepare(&app, namespace, &headers, &consistency).await?;
-    let writes = batch.operations.into_iter().map(|operation| operation.perform(namespace, options.clone()));
+    let writer = Writer::prepare(&app, namespace, &headers, &consistency).await?;
+    let writes = batch.operations.into_iter().map(|operation| operation.perform(writer.clone()));
     let results = join_all(writes).await.into_iter().map(OperationResult::from).collect();
     Ok(format.response(&BatchResult { results }))
 }

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use archipelago::{Feed, FeedChange, SessionToken, Value};
+use archipelago::{Feed, FeedChange, SessionToken, Value, leader_follower};
 use axum::{
     extract::State,
     http::{HeaderMap, HeaderName},
@@ -69,7 +69,7 @@ pub(crate) struct ChangeData {
 
 /// One client that follows.
 struct Follower {
-    feed: Feed,
+    source: Source,
     following: Following,
     app: App,
     _place: OwnedSemaphorePermit,
@@ -81,7 +81,8 @@ struct Follower {
 /// there and misses nothing. Events: `change`; `reset`, forget everything, all that there is follows; `position`, nothing of
 /// what is asked for changed up to here. Of changes that come faster than they are read, only the last is sent.
 #[utoipa::path(
-    get, path = "/v1/namespaces/{namespace}/changes", tag = "changes", params(NamespacePath, Following),
+    get, operation_id = "follow_changes", path = "/v1/namespaces/{namespace}/changes", tag = "changes",
+    params(NamespacePath, Following),
     responses(
         (status = 200, description = "The data of the events `change`", body = ChangeData, content_type = "text/event-stream"),
         (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
@@ -94,20 +95,19 @@ pub(crate) async fn follow(
     InPath(path): InPath<NamespacePath>,
     InQuery(following): InQuery<Following>,
 ) -> Result<Response, Problem> {
-    let Running::MultiMaster(master) = &app.namespace(&path.namespace)?.running;
-    let since = match headers.get(&LAST_EVENT_ID) {
-        Some(id) => session::decoded(id.to_str().unwrap_or_default(), "the header last-event-id")?,
-        None => match following.since.as_deref() {
-            None => master.session_token(),
-            Some("0") => SessionToken::default(),
-            Some(since) => session::decoded(since, "since")?,
-        },
+    let namespace = app.namespace(&path.namespace)?;
+    let last = headers.get(&LAST_EVENT_ID).map(|id| id.to_str().unwrap_or_default());
+    let (since, what) = match last {
+        Some(id) => (Some(id), "the header last-event-id"),
+        None => (following.since.as_deref(), "since"),
     };
+    let source = Source::open(&namespace.running, since, what)?;
     let place = app.stream_place()?;
-    let follower = Follower { feed: master.feed(&since), following, app: app.clone(), _place: place };
+    let begin = position(source.token());
+    let follower = Follower { source, following, app: app.clone(), _place: place };
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     // The first event says from where on, so that who is cut off before anything changes misses nothing.
-    let begin = stream::iter([Ok(position(&since))]);
+    let begin = stream::iter([Ok(begin)]);
     let events = futures::StreamExt::chain(begin, follower.events());
     Ok(Sse::new(events).keep_alive(keep_alive).into_response())
 }
@@ -126,40 +126,108 @@ impl Follower {
             let change = tokio::select! {
                 biased;
                 () = self.app.drained() => return None,
-                change = self.feed.next() => change,
+                change = self.source.next() => change,
             };
             match change {
-                Ok(FeedChange::Reset) => {
-                    return Some(
-                        Event::default()
-                            .event("reset")
-                            .id(session::encoded(&SessionToken::default()))
-                            .data("{}"),
-                    );
+                Ok(Next::Reset { token }) => {
+                    return Some(Event::default().event("reset").id(token).data("{}"));
                 }
-                Ok(FeedChange::Entity { entity, token }) if entity.id.starts_with(&self.following.prefix) => {
-                    let data = ChangeData {
-                        id: entity.id.to_string(),
-                        is_removed: entity.value.is_none(),
-                        is_conflicted: entity.conflicted,
-                        etag: entity.tag().to_string(),
-                        value: entity.value.map(|value| self.following.form.of(value)),
-                    };
-                    let event = Event::default().event("change").id(session::encoded(&token));
+                Ok(Next::Entity { data, token }) if data.id.starts_with(&self.following.prefix) => {
+                    let value = data.value.map(|value| self.following.form.of(value));
+                    let event = Event::default().event("change").id(token);
                     // What is stored can be shown as JSON.
-                    return event.json_data(data).ok();
+                    return event.json_data(ChangeData { value, ..data }).ok();
                 }
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::debug!(%error, "a stream of changes ends");
+                Ok(Next::Entity { .. }) => {}
+                Err(problem) => {
+                    tracing::debug!(reason = problem.detail, "a stream of changes ends");
                     return None;
                 }
             }
         }
-        Some(position(self.feed.token()))
+        Some(position(self.source.token()))
     }
 }
 
-fn position(token: &SessionToken) -> Event {
-    Event::default().event("position").id(session::encoded(token)).data("{}")
+/// What changed, in either mode, with the token from which to go on.
+enum Next {
+    Reset { token: String },
+    Entity { data: ChangeData, token: String },
+}
+
+/// From where changes come.
+enum Source {
+    MultiMaster(Box<Feed>),
+    LeaderFollower(leader_follower::Feed),
+}
+
+impl Source {
+    fn open(running: &Running, since: Option<&str>, what: &str) -> Result<Source, Problem> {
+        Ok(match running {
+            Running::MultiMaster(master) => Source::MultiMaster(Box::new(master.feed(&match since {
+                None => master.session_token(),
+                Some("0") => SessionToken::default(),
+                Some(since) => session::decoded(since, what)?,
+            }))),
+            Running::LeaderFollower(node) => Source::LeaderFollower(node.feed(match since {
+                None => node.session_token(),
+                Some("0") => leader_follower::SessionToken::default(),
+                Some(since) => session::leader_token(since, what)?,
+            })),
+        })
+    }
+
+    fn token(&self) -> String {
+        match self {
+            Source::MultiMaster(feed) => session::encoded(feed.token()),
+            Source::LeaderFollower(feed) => feed.token().to_string(),
+        }
+    }
+
+    /// Cancel safe.
+    async fn next(&mut self) -> Result<Next, Problem> {
+        match self {
+            Source::MultiMaster(feed) => loop {
+                match feed.next().await? {
+                    FeedChange::Reset => {
+                        return Ok(Next::Reset { token: session::encoded(&SessionToken::default()) });
+                    }
+                    FeedChange::Entity { entity, token } => {
+                        let data = ChangeData {
+                            id: entity.id.to_string(),
+                            is_removed: entity.value.is_none(),
+                            is_conflicted: entity.conflicted,
+                            etag: entity.tag().to_string(),
+                            value: entity.value,
+                        };
+                        return Ok(Next::Entity { data, token: session::encoded(&token) });
+                    }
+                    _ => {}
+                }
+            },
+            Source::LeaderFollower(feed) => loop {
+                match feed.next::<Value>().await? {
+                    leader_follower::FeedChange::Reset => {
+                        let token = leader_follower::SessionToken::default().to_string();
+                        return Ok(Next::Reset { token });
+                    }
+                    leader_follower::FeedChange::Key { key, found, token } => {
+                        let data = ChangeData {
+                            id: key.to_string(),
+                            is_removed: found.value.is_none(),
+                            is_conflicted: false,
+                            etag: found.version.to_string(),
+                            value: found.value,
+                        };
+                        return Ok(Next::Entity { data, token: token.to_string() });
+                    }
+                    _ => {}
+                }
+            },
+        }
+    }
+}
+
+fn position(token: String) -> Event {
+    Event::default().event("position").id(token).data("{}")
 }

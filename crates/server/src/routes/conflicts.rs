@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use archipelago::{ConflictReport, EntityView, Value, manager::VersionContent};
+use archipelago::{ConflictReport, EntityView, Value, WriteOptions, manager::VersionContent};
 use axum::{extract::State, response::Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -15,10 +15,10 @@ use super::{
 use crate::{
     app::App,
     media::{Accepted, Body},
-    namespace::Running,
     problem::{Problem, ProblemBody},
     receipt::{Receipt, written},
     session,
+    writing::MasterWriter,
 };
 
 /// Which page.
@@ -183,7 +183,8 @@ impl From<&ConflictReport> for Past {
 
 /// Entities that wait for someone to resolve a conflict.
 #[utoipa::path(
-    get, path = "/v1/namespaces/{namespace}/conflicts", tag = "conflicts", params(NamespacePath, Paging),
+    get, operation_id = "list_conflicts", path = "/v1/namespaces/{namespace}/conflicts", tag = "conflicts",
+    params(NamespacePath, Paging),
     responses(
         (status = 200, body = ConflictPage),
         (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
@@ -197,7 +198,7 @@ pub(crate) async fn pending(
     InQuery(paging): InQuery<Paging>,
 ) -> Result<Response, Problem> {
     let format = accepted.format()?;
-    let Running::MultiMaster(master) = &app.namespace(&path.namespace)?.running;
+    let master = app.namespace(&path.namespace)?.master("conflicts")?;
     let limit = page_limit(&app, paging.limit)?;
     let after = paging.cursor.as_deref().map(parse_cursor).transpose()?;
     let mut pending = master.pending_conflicts(after.as_deref(), limit + 1).await?;
@@ -210,7 +211,8 @@ pub(crate) async fn pending(
 
 /// The conflicts that this node remembers, with the values that lost.
 #[utoipa::path(
-    get, path = "/v1/namespaces/{namespace}/conflicts/past", tag = "conflicts", params(NamespacePath),
+    get, operation_id = "list_past_conflicts", path = "/v1/namespaces/{namespace}/conflicts/past", tag = "conflicts",
+    params(NamespacePath),
     responses(
         (status = 200, body = PastConflicts),
         (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
@@ -223,7 +225,7 @@ pub(crate) async fn past(
     InPath(path): InPath<NamespacePath>,
 ) -> Result<Response, Problem> {
     let format = accepted.format()?;
-    let Running::MultiMaster(master) = &app.namespace(&path.namespace)?.running;
+    let master = app.namespace(&path.namespace)?.master("conflicts")?;
     let reports: Vec<Arc<ConflictReport>> = master.conflicts();
     Ok(format
         .response(&PastConflicts { conflicts: reports.iter().map(|report| Past::from(&**report)).collect() }))
@@ -231,7 +233,8 @@ pub(crate) async fn past(
 
 /// An entity with all that is live of it.
 #[utoipa::path(
-    get, path = "/v1/namespaces/{namespace}/entities/{id}/versions", tag = "conflicts", params(EntityPath),
+    get, operation_id = "show_versions", path = "/v1/namespaces/{namespace}/entities/{id}/versions", tag = "conflicts",
+    params(EntityPath),
     responses(
         (status = 200, body = Siblings),
         (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
@@ -244,14 +247,15 @@ pub(crate) async fn show(
     InPath(path): InPath<EntityPath>,
 ) -> Result<Response, Problem> {
     let format = accepted.format()?;
-    let Running::MultiMaster(master) = &app.namespace(&path.namespace)?.running;
+    let master = app.namespace(&path.namespace)?.master("conflicts")?;
     let entity = master.entity(&path.id).await?.ok_or_else(|| Problem::no_such_entity(&path.id))?;
     Ok(format.response(&Siblings::from(entity)))
 }
 
 /// Resolves a conflict: the value takes the place of exactly what was seen.
 #[utoipa::path(
-    post, path = "/v1/namespaces/{namespace}/entities/{id}/resolve", tag = "conflicts", params(EntityPath),
+    post, operation_id = "resolve_conflict", path = "/v1/namespaces/{namespace}/entities/{id}/resolve", tag = "conflicts",
+    params(EntityPath),
     request_body = Resolution,
     responses(
         (status = 200, body = Receipt),
@@ -266,19 +270,21 @@ pub(crate) async fn resolve(
     body: Body,
 ) -> Result<Response, Problem> {
     let (format, resolution) = (accepted.format()?, body.parse::<Resolution>()?);
-    let Running::MultiMaster(master) = &app.namespace(&path.namespace)?.running;
+    let namespace = app.namespace(&path.namespace)?;
+    let master = namespace.master("conflicts")?;
     let seen = session::decoded(&resolution.context, "context")?;
-    let options = archipelago::WriteOptions::default().seen(seen);
-    let receipt = match &resolution.value {
-        Some(value) => master.write_with(path.id, value, options).await?,
-        None => master.delete_with(path.id, options).await?,
+    let writer = MasterWriter { namespace, master, options: WriteOptions::default().seen(seen) };
+    let receipt = match resolution.value {
+        Some(value) => writer.put(path.id, value).await?,
+        None => writer.delete(path.id).await?,
     };
     Ok(written(format, &receipt))
 }
 
 /// Why an entity has the value that it has: what is live, the rule, and what lost.
 #[utoipa::path(
-    get, path = "/v1/namespaces/{namespace}/entities/{id}/explain", tag = "conflicts", params(EntityPath),
+    get, operation_id = "explain_entity", path = "/v1/namespaces/{namespace}/entities/{id}/explain", tag = "conflicts",
+    params(EntityPath),
     responses(
         (status = 200, body = Why),
         (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
@@ -291,7 +297,7 @@ pub(crate) async fn explain(
     InPath(path): InPath<EntityPath>,
 ) -> Result<Response, Problem> {
     let format = accepted.format()?;
-    let Running::MultiMaster(master) = &app.namespace(&path.namespace)?.running;
+    let master = app.namespace(&path.namespace)?.master("conflicts")?;
     let explained = master.explain(&path.id).await?.ok_or_else(|| Problem::no_such_entity(&path.id))?;
     Ok(format.response(&Why {
         entity: Siblings::from(explained.entity),

@@ -1,9 +1,12 @@
 //! One entity: `/v1/namespaces/{namespace}/entities/{id}`.
 
-use archipelago::{UpdateError, Value, WriteOptions, WriteReceipt};
+use archipelago::{
+    Value,
+    leader_follower::{Found, ReadConsistency},
+};
 use axum::{
     extract::State,
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
@@ -12,13 +15,13 @@ use utoipa::{IntoParams, ToSchema};
 use super::{InPath, InQuery};
 use crate::{
     app::App,
-    config::ConflictStrategyName,
-    crdts,
+    freshness::{ConsistencyName, Freshness},
     media::{Accepted, Body},
-    namespace::{Namespace, Running},
+    namespace::Running,
     problem::{Problem, ProblemBody},
     receipt::{Receipt, written},
     session::{self, Consistency},
+    writing::Writer,
 };
 
 /// Which entity.
@@ -49,6 +52,11 @@ pub(crate) enum Form {
 pub(crate) struct Showing {
     /// How long to wait until this node has applied what the session has seen, in milliseconds. Default 1000.
     wait_ms: Option<u64>,
+    /// How new it must be. Default `session` with the header `Archipelago-Session`, or else `eventual`.
+    #[param(inline)]
+    consistency: Option<ConsistencyName>,
+    /// With `bounded`: how old what is shown may be, in milliseconds.
+    max_staleness_ms: Option<u64>,
     /// How CRDTs are shown: `readable` (default) or `stored`.
     #[serde(default)]
     #[param(inline)]
@@ -68,7 +76,8 @@ impl Form {
 ///
 /// The header `ETag` names its state, and `Archipelago-Session` what the reader has seen with it.
 #[utoipa::path(
-    get, path = "/v1/namespaces/{namespace}/entities/{id}", tag = "entities", params(EntityPath, Showing),
+    get, operation_id = "read_entity", path = "/v1/namespaces/{namespace}/entities/{id}", tag = "entities",
+    params(EntityPath, Showing),
     responses(
         (status = 200, description = "The value", body = serde_json::Value),
         (status = 304, description = "It is still as `If-None-Match` says"),
@@ -84,32 +93,54 @@ pub(crate) async fn get(
     InQuery(showing): InQuery<Showing>,
 ) -> Result<Response, Problem> {
     let format = accepted.format()?;
-    let Running::MultiMaster(master) = &app.namespace(&path.namespace)?.running;
-    let consistency = Consistency { wait_ms: showing.wait_ms, ack: None };
-    consistency.settle(&headers, master, app.wait_max()).await?;
-    let entity = master.entity(&path.id).await?;
-    let Some((entity, value)) = entity.and_then(|mut entity| {
-        let value = entity.value.take()?;
-        Some((entity, value))
-    }) else {
-        return Err(Problem::no_such_entity(&path.id));
-    };
-    let mut response = if session::is_known(&headers, entity.tag()) {
+    let running = &app.namespace(&path.namespace)?.running;
+    let Showing { wait_ms, consistency, max_staleness_ms, form } = showing;
+    Freshness { wait_ms, consistency, max_staleness_ms }.settle(&headers, running, app.wait_max()).await?;
+    let shown = show(running, &path.id).await?.ok_or_else(|| Problem::no_such_entity(&path.id))?;
+    let mut response = if session::is_known(&headers, &shown.tag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        format.response(&showing.form.of(value))
+        format.response(&form.of(shown.value))
     };
     let headers = response.headers_mut();
-    headers.insert(axum::http::header::ETAG, session::etag(entity.tag()));
-    headers.insert(session::SESSION_HEADER, session::header_value(&entity.token));
+    headers.insert(header::ETAG, session::etag(&shown.tag));
+    if let Ok(seen) = HeaderValue::try_from(shown.session) {
+        headers.insert(session::SESSION_HEADER, seen);
+    }
     Ok(response)
+}
+
+/// The value of an entity, as this node has it.
+pub(crate) struct Shown {
+    pub(crate) value: Value,
+    pub(crate) tag: String,
+    /// What was seen with it.
+    session: String,
+}
+
+/// What this node has of an entity, if it has a value.
+pub(crate) async fn show(running: &Running, id: &str) -> Result<Option<Shown>, Problem> {
+    match running {
+        Running::MultiMaster(master) => {
+            let Some(mut entity) = master.entity(id).await? else { return Ok(None) };
+            let Some(value) = entity.value.take() else { return Ok(None) };
+            let (tag, session) = (entity.tag().to_string(), session::encoded(&entity.token));
+            Ok(Some(Shown { value, tag, session }))
+        }
+        Running::LeaderFollower(node) => {
+            let found: Found<Value> = node.read(id, ReadConsistency::Eventual).await?;
+            let (tag, session) = (found.version.to_string(), found.token.to_string());
+            Ok(found.value.map(|value| Shown { value, tag, session }))
+        }
+    }
 }
 
 /// Gives an entity a value.
 ///
 /// A CRDT in it stays if its field has the value that reading gives, and is never replaced by a plain value.
 #[utoipa::path(
-    put, path = "/v1/namespaces/{namespace}/entities/{id}", tag = "entities", params(EntityPath, Consistency),
+    put, operation_id = "put_entity", path = "/v1/namespaces/{namespace}/entities/{id}", tag = "entities",
+    params(EntityPath, Consistency),
     request_body = serde_json::Value,
     responses(
         (status = 200, description = "Written, and as far as was asked", body = Receipt),
@@ -128,14 +159,14 @@ pub(crate) async fn put(
 ) -> Result<Response, Problem> {
     let (format, value) = (accepted.format()?, body.value()?);
     let namespace = app.namespace(&path.namespace)?;
-    let options = prepare(&app, namespace, &headers, &consistency).await?;
-    let receipt = put_value(namespace, path.id, value, options).await?;
-    Ok(written(format, &receipt))
+    let writer = Writer::prepare(&app, namespace, &headers, &consistency).await?;
+    Ok(written(format, &writer.put(path.id, value).await?))
 }
 
 /// Sets the fields of an entity that the body has; the others stay.
 #[utoipa::path(
-    patch, path = "/v1/namespaces/{namespace}/entities/{id}", tag = "entities", params(EntityPath, Consistency),
+    patch, operation_id = "patch_entity", path = "/v1/namespaces/{namespace}/entities/{id}", tag = "entities",
+    params(EntityPath, Consistency),
     request_body = serde_json::Value,
     responses(
         (status = 200, description = "Written, and as far as was asked", body = Receipt),
@@ -154,14 +185,14 @@ pub(crate) async fn patch(
 ) -> Result<Response, Problem> {
     let (format, value) = (accepted.format()?, body.value()?);
     let namespace = app.namespace(&path.namespace)?;
-    let options = prepare(&app, namespace, &headers, &consistency).await?;
-    let receipt = patch_value(namespace, path.id, value, options).await?;
-    Ok(written(format, &receipt))
+    let writer = Writer::prepare(&app, namespace, &headers, &consistency).await?;
+    Ok(written(format, &writer.patch(path.id, value).await?))
 }
 
-/// Removes an entity. No error if there is none.
+/// Removes an entity. If there is none, that is no error in multi-master mode, and 404 in leader-follower mode.
 #[utoipa::path(
-    delete, path = "/v1/namespaces/{namespace}/entities/{id}", tag = "entities", params(EntityPath, Consistency),
+    delete, operation_id = "delete_entity", path = "/v1/namespaces/{namespace}/entities/{id}", tag = "entities",
+    params(EntityPath, Consistency),
     responses(
         (status = 200, description = "Removed, and as far as was asked", body = Receipt),
         (status = 202, description = "Removed, and not yet as far as was asked", body = Receipt),
@@ -178,73 +209,6 @@ pub(crate) async fn delete(
 ) -> Result<Response, Problem> {
     let format = accepted.format()?;
     let namespace = app.namespace(&path.namespace)?;
-    let options = prepare(&app, namespace, &headers, &consistency).await?;
-    let receipt = delete_entity(namespace, path.id, options).await?;
-    Ok(written(format, &receipt))
-}
-
-/// Waits for what the session has seen, and reads what else the request asks for.
-pub(crate) async fn prepare(
-    app: &App,
-    namespace: &Namespace,
-    headers: &HeaderMap,
-    consistency: &Consistency,
-) -> Result<WriteOptions, Problem> {
-    let Running::MultiMaster(master) = &namespace.running;
-    let options = consistency.options(headers, app.wait_max())?;
-    consistency.settle(headers, master, app.wait_max()).await?;
-    Ok(options)
-}
-
-pub(crate) async fn put_value(
-    namespace: &Namespace,
-    id: String,
-    value: Value,
-    options: WriteOptions,
-) -> Result<WriteReceipt, Problem> {
-    let Running::MultiMaster(master) = &namespace.running;
-    if namespace.options.strategy_of(&id) != ConflictStrategyName::CrdtMerge {
-        return Ok(master.write_with(id, &value, options).await?);
-    }
-    let put = move |standing: &mut Value| {
-        *standing = crdts::kept(standing, value)?;
-        Ok(())
-    };
-    let updated: Result<_, UpdateError<Problem>> = master.update_with(id, options, put).await;
-    Ok(updated?)
-}
-
-pub(crate) async fn patch_value(
-    namespace: &Namespace,
-    id: String,
-    fields: Value,
-    options: WriteOptions,
-) -> Result<WriteReceipt, Problem> {
-    let Running::MultiMaster(master) = &namespace.running;
-    if namespace.options.strategy_of(&id) != ConflictStrategyName::CrdtMerge {
-        return Ok(master.patch_with(id, &fields, options).await?);
-    }
-    let Value::Map(fields) = fields else {
-        return Err(Problem::invalid("a patch is a map from names of fields to values"));
-    };
-    let patch = move |standing: &mut Value| {
-        let mut whole = standing.as_map().cloned().unwrap_or_default();
-        for (name, value) in fields {
-            let stands = whole.get(&name).cloned().unwrap_or_default();
-            whole.insert(name, crdts::kept(&stands, value)?);
-        }
-        *standing = Value::Map(whole);
-        Ok(())
-    };
-    let updated: Result<_, UpdateError<Problem>> = master.update_with(id, options, patch).await;
-    Ok(updated?)
-}
-
-pub(crate) async fn delete_entity(
-    namespace: &Namespace,
-    id: String,
-    options: WriteOptions,
-) -> Result<WriteReceipt, Problem> {
-    let Running::MultiMaster(master) = &namespace.running;
-    Ok(master.delete_with(id, options).await?)
+    let writer = Writer::prepare(&app, namespace, &headers, &consistency).await?;
+    Ok(written(format, &writer.delete(path.id).await?))
 }

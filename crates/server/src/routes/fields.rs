@@ -1,22 +1,23 @@
 //! Counters and sets within an entity, under CRDT merge.
 
 use archipelago::{
-    UpdateError, Value, WriteReceipt,
+    UpdateError, Value,
     crdt::{Kind, OrSet, PnCounter, dynamic::DynamicCrdt},
 };
 use axum::{extract::State, http::HeaderMap, response::Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{InPath, InQuery, entities::prepare};
+use super::{InPath, InQuery};
 use crate::{
     app::App,
     config::ConflictStrategyName,
     media::{Accepted, Body},
-    namespace::{Namespace, Running},
+    namespace::Namespace,
     problem::{Problem, ProblemBody, ProblemType},
     receipt::{Receipt, written},
-    session::Consistency,
+    session::{self, Consistency, WAIT_DEFAULT},
+    writing::receipt,
 };
 
 /// Which field of which entity.
@@ -63,7 +64,8 @@ pub(crate) struct FieldValue {
 
 /// The value of a counter.
 #[utoipa::path(
-    get, path = "/v1/namespaces/{namespace}/entities/{id}/counters/{field}", tag = "counters and sets", params(FieldPath),
+    get, operation_id = "read_counter", path = "/v1/namespaces/{namespace}/entities/{id}/counters/{field}", tag = "counters and sets",
+    params(FieldPath),
     responses(
         (status = 200, body = FieldValue),
         (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
@@ -80,7 +82,8 @@ pub(crate) async fn counter(
 
 /// The elements of a set.
 #[utoipa::path(
-    get, path = "/v1/namespaces/{namespace}/entities/{id}/sets/{field}", tag = "counters and sets", params(FieldPath),
+    get, operation_id = "read_set", path = "/v1/namespaces/{namespace}/entities/{id}/sets/{field}", tag = "counters and sets",
+    params(FieldPath),
     responses(
         (status = 200, body = FieldValue),
         (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
@@ -97,7 +100,7 @@ pub(crate) async fn set(
 
 async fn show(app: &App, accepted: Accepted, path: &FieldPath, kind: Kind) -> Result<Response, Problem> {
     let format = accepted.format()?;
-    let Running::MultiMaster(master) = &app.namespace(&path.namespace)?.running;
+    let master = app.namespace(&path.namespace)?.master("counters and sets")?;
     let entity = master.entity(&path.id).await?.and_then(|entity| entity.value);
     let entity = entity.ok_or_else(|| Problem::no_such_entity(&path.id))?;
     let field = entity.get(&path.field).ok_or_else(|| {
@@ -111,7 +114,7 @@ async fn show(app: &App, accepted: Accepted, path: &FieldPath, kind: Kind) -> Re
 
 /// Counts up or down. Counts of several nodes at the same time add up. A counter that is not there begins at 0.
 #[utoipa::path(
-    post, path = "/v1/namespaces/{namespace}/entities/{id}/counters/{field}", tag = "counters and sets",
+    post, operation_id = "change_counter", path = "/v1/namespaces/{namespace}/entities/{id}/counters/{field}", tag = "counters and sets",
     params(FieldPath, Consistency), request_body = CounterChange,
     responses(
         (status = 200, body = Receipt),
@@ -130,7 +133,7 @@ pub(crate) async fn count(
 ) -> Result<Response, Problem> {
     let (format, change) = (accepted.format()?, body.parse::<CounterChange>()?);
     let namespace = app.namespace(&path.namespace)?;
-    let Running::MultiMaster(master) = &namespace.running;
+    let master = namespace.master("counters and sets")?;
     let me = master.master_id();
     let change = move |standing: Option<&DynamicCrdt>| {
         let mut counter: PnCounter = typed(standing, Kind::PnCounter)?;
@@ -148,7 +151,7 @@ pub(crate) async fn count(
 /// Adds elements to a set and removes others. What is added at one node and removed at another at the same time stays. A set
 /// that is not there begins empty.
 #[utoipa::path(
-    post, path = "/v1/namespaces/{namespace}/entities/{id}/sets/{field}", tag = "counters and sets",
+    post, operation_id = "change_set", path = "/v1/namespaces/{namespace}/entities/{id}/sets/{field}", tag = "counters and sets",
     params(FieldPath, Consistency), request_body = SetChange,
     responses(
         (status = 200, body = Receipt),
@@ -167,7 +170,7 @@ pub(crate) async fn change_set(
 ) -> Result<Response, Problem> {
     let (format, change) = (accepted.format()?, body.parse::<SetChange>()?);
     let namespace = app.namespace(&path.namespace)?;
-    let Running::MultiMaster(master) = &namespace.running;
+    let master = namespace.master("counters and sets")?;
     let me = master.master_id();
     let change = move |standing: Option<&DynamicCrdt>| {
         let mut set: OrSet<Value> = typed(standing, Kind::OrSet)?;
@@ -192,14 +195,16 @@ async fn update(
     consistency: &Consistency,
     path: FieldPath,
     change: impl FnOnce(Option<&DynamicCrdt>) -> Result<DynamicCrdt, Problem> + Send + 'static,
-) -> Result<WriteReceipt, Problem> {
+) -> Result<Receipt, Problem> {
+    let master = namespace.master("counters and sets")?;
     if namespace.options.strategy_of(&path.id) != ConflictStrategyName::CrdtMerge {
         let detail =
             format!("counters and sets need the strategy crdt-merge, which {:?} does not have", path.id);
         return Err(Problem::new(ProblemType::WrongStrategy, detail));
     }
-    let options = prepare(app, namespace, headers, consistency).await?;
-    let Running::MultiMaster(master) = &namespace.running;
+    let options = consistency.options(headers, app.wait_max())?;
+    let wait = session::wait(consistency.wait_ms, WAIT_DEFAULT, app.wait_max())?;
+    session::settle(headers, master, wait).await?;
     let FieldPath { id, field, .. } = path;
     let change = move |entity: &mut Value| {
         if entity.is_null() {
@@ -220,7 +225,7 @@ async fn update(
         Ok(())
     };
     let updated: Result<_, UpdateError<Problem>> = master.update_with(id, options, change).await;
-    Ok(updated?)
+    receipt(master, &updated?).await
 }
 
 /// The CRDT that stands, or an empty one.

@@ -1,18 +1,21 @@
 //! Many entities: `/v1/namespaces/{namespace}/entities`, and the namespaces themselves.
 
-use archipelago::Value;
+use archipelago::{Value, leader_follower::ReadConsistency};
 use axum::{extract::State, http::HeaderMap, response::Response};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{InPath, InQuery, entities::Form};
+use super::{
+    InPath, InQuery,
+    entities::{Form, show},
+};
 use crate::{
     app::App,
+    freshness::{ConsistencyName, Freshness},
     media::Accepted,
     namespace::Running,
     problem::{Problem, ProblemBody},
-    session::Consistency,
 };
 
 /// How many entities a page has unless the request says so.
@@ -50,6 +53,11 @@ pub(crate) struct Listing {
     form: Form,
     /// How long to wait until this node has applied what the session has seen, in milliseconds. Default 1000.
     wait_ms: Option<u64>,
+    /// How new it must be. Default `session` with the header `Archipelago-Session`, or else `eventual`.
+    #[param(inline)]
+    consistency: Option<ConsistencyName>,
+    /// With `bounded`: how old what is shown may be, in milliseconds.
+    max_staleness_ms: Option<u64>,
 }
 
 /// A page of entities, in the order of their ids.
@@ -80,7 +88,7 @@ pub(crate) struct NamespaceNames {
 
 /// The namespaces of this node.
 #[utoipa::path(
-    get, path = "/v1/namespaces", tag = "entities",
+    get, operation_id = "list_namespaces", path = "/v1/namespaces", tag = "entities",
     responses((status = 200, body = NamespaceNames), (status = "4XX", body = ProblemBody, content_type = "application/problem+json")),
 )]
 pub(crate) async fn namespaces(State(app): State<App>, accepted: Accepted) -> Result<Response, Problem> {
@@ -90,7 +98,8 @@ pub(crate) async fn namespaces(State(app): State<App>, accepted: Accepted) -> Re
 
 /// Entities in the order of their ids, page by page.
 #[utoipa::path(
-    get, path = "/v1/namespaces/{namespace}/entities", tag = "entities", params(NamespacePath, Listing),
+    get, operation_id = "list_entities", path = "/v1/namespaces/{namespace}/entities", tag = "entities",
+    params(NamespacePath, Listing),
     responses(
         (status = 200, body = EntityPage),
         (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
@@ -105,12 +114,20 @@ pub(crate) async fn list(
     InQuery(listing): InQuery<Listing>,
 ) -> Result<Response, Problem> {
     let format = accepted.format()?;
-    let Running::MultiMaster(master) = &app.namespace(&path.namespace)?.running;
+    let running = &app.namespace(&path.namespace)?.running;
     let limit = page_limit(&app, listing.limit)?;
     let after = listing.cursor.as_deref().map(parse_cursor).transpose()?;
-    let consistency = Consistency { wait_ms: listing.wait_ms, ack: None };
-    consistency.settle(&headers, master, app.wait_max()).await?;
-    let mut ids = master.entity_ids(&listing.prefix, after.as_deref(), limit + 1).await?;
+    let Listing { wait_ms, consistency, max_staleness_ms, .. } = listing;
+    Freshness { wait_ms, consistency, max_staleness_ms }.settle(&headers, running, app.wait_max()).await?;
+    let mut ids = match running {
+        Running::MultiMaster(master) => {
+            master.entity_ids(&listing.prefix, after.as_deref(), limit + 1).await?
+        }
+        Running::LeaderFollower(node) => {
+            let consistency = ReadConsistency::Eventual;
+            node.keys(&listing.prefix, after.as_deref(), limit + 1, consistency).await?
+        }
+    };
     let mut has_more = ids.len() > limit;
     ids.truncate(limit);
     let (mut entities, mut last, mut bytes) = (Vec::with_capacity(ids.len()), None, 0);
@@ -125,13 +142,10 @@ pub(crate) async fn list(
             continue;
         }
         // What was removed in between is not listed.
-        let Some(entity) = master.entity(&id).await? else { continue };
-        let etag = Some(entity.tag().to_string());
-        if let Some(value) = entity.value {
-            let value = listing.form.of(value);
-            bytes += rmp_serde::to_vec(&value).map_or(0, |encoded| encoded.len());
-            entities.push(ListedEntity { id: id.to_string(), value: Some(value), etag });
-        }
+        let Some(shown) = show(running, &id).await? else { continue };
+        let value = listing.form.of(shown.value);
+        bytes += rmp_serde::to_vec(&value).map_or(0, |encoded| encoded.len());
+        entities.push(ListedEntity { id: id.to_string(), value: Some(value), etag: Some(shown.tag) });
     }
     let next_cursor = last.filter(|_| has_more).map(|last| cursor(&last));
     Ok(format.response(&EntityPage { entities, next_cursor }))

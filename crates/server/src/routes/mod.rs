@@ -1,5 +1,6 @@
 //! What each path does.
 
+pub(crate) mod access;
 pub(crate) mod batch;
 pub(crate) mod changes;
 pub(crate) mod cluster;
@@ -7,9 +8,13 @@ pub(crate) mod conflicts;
 pub(crate) mod entities;
 pub(crate) mod fields;
 pub(crate) mod health;
+pub(crate) mod leadership;
 pub(crate) mod listing;
 pub(crate) mod measures;
 pub(crate) mod members;
+pub(crate) mod quarantine;
+pub(crate) mod resync;
+pub(crate) mod snapshots;
 
 use axum::{
     extract::{FromRequestParts, Path, Query},

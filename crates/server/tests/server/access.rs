@@ -1,19 +1,8 @@
-use archipelago_server::{
-    ApiToken, Config, Role,
-    config::{ConflictStrategyName, TokenSection},
-};
+use archipelago_server::{ApiToken, Role, config::ConflictStrategyName};
 use reqwest::{Method, StatusCode};
 use serde_json::json as value;
 
-use crate::support::{NAMESPACE, Served, config, is_problem};
-
-fn admit(config: &mut Config, name: &str, role: Role) -> ApiToken {
-    let token = ApiToken::mint();
-    let mut section = TokenSection::default();
-    (section.role, section.sha256) = (role, Some(token.hash()));
-    config.tokens.insert(name.to_owned(), section);
-    token
-}
+use crate::support::{NAMESPACE, Served, admit, config, is_problem};
 
 #[tokio::test]
 async fn each_role_may_do_what_it_is_for_and_nobody_else_anything() {

@@ -70,6 +70,10 @@ fn what_is_wrong_is_named_by_its_path() {
         ("[node]\nname = \"a\"\n[namespaces.\"a b\"]", "namespaces.a b"),
         ("[node]\nname = \"a\"\n[tokens.shop]\nrole = \"read\"", "tokens.shop.sha256"),
         ("[node]\nname = \"a\"\n[nats]\nuser = \"a\"", "nats.user"),
+        ("[node]\nname = \"a\"\n[namespaces.x]\nmode = \"leader-follower\"", "namespaces.x.mode"),
+        ("[node]\nname = \"a\"\n[namespaces.x]\nforward_writes = true", "namespaces.x.forward_writes"),
+        ("[node]\nname = \"a\"\n[http]\nadvertise = \"us-east:7070\"", "http.advertise"),
+        ("[node]\nname = \"a\"\n[snapshots]\nevery_ms = 5", "snapshots.every_ms"),
         ("[http]\n", "node.name"),
         ("[http", "TOML"),
     ];
@@ -81,6 +85,29 @@ fn what_is_wrong_is_named_by_its_path() {
     sources.variables.insert("ARCHIPELAGO_HTTP_STREAMS_MAX".into(), "many".into());
     let error = Config::load(&sources).unwrap_err().to_string();
     assert!(error.starts_with("ARCHIPELAGO_HTTP_STREAMS_MAX: http.streams_max: "), "{error}");
+}
+
+#[test]
+fn a_namespace_with_a_leader_has_the_options_of_its_mode_and_no_others() {
+    let with = |options: &str| {
+        load(&format!(
+            "[node]\nname = \"a\"\n[nats]\nservers = [\"nats://a\"]\n[namespaces.x]\nmode = \"leader-follower\"\n{options}"
+        ))
+    };
+    with("role = \"follower\"\nleader = \"b\"\nlease_ms = 500\nack = \"majority\"\npriority = 0").unwrap();
+    let wrong = [
+        ("strategy = \"manual\"", "strategy"),
+        ("outbox_events_max = 5", "outbox_events_max"),
+        ("lease_ms = 99", "lease_ms"),
+        ("heartbeat_timeout_ms = 1000", "heartbeat_timeout_ms"),
+        ("priority = 101", "priority"),
+        ("leader = \"b\"", "leader"),
+        ("role = \"king\"", "role"),
+    ];
+    for (options, path) in wrong {
+        let error = with(options).unwrap_err().to_string();
+        assert!(error.contains(&format!("namespaces.x.{path}: ")), "{options:?}: {error}");
+    }
 }
 
 #[test]

@@ -43,6 +43,22 @@ async fn who_reads_an_entity_and_writes_it_back_does_not_flatten_its_crdts() {
 }
 
 #[tokio::test]
+async fn who_resolves_an_entity_does_not_flatten_its_crdts() {
+    let served = Served::with(ConflictStrategyName::CrdtMerge, |_| {}).await;
+    let count = || served.client.post(served.entity("a/counters/views")).json(&value!({ "by": 7 })).send();
+    count().await.unwrap();
+    let shown = served.json(&format!("/v1/namespaces/{NAMESPACE}/entities/a/versions")).await;
+    let resolve = async |whole: serde_json::Value| {
+        let resolution = value!({ "context": shown["context"], "value": whole });
+        served.client.post(served.entity("a/resolve")).json(&resolution).send().await.unwrap()
+    };
+    is_problem(resolve(value!({ "views": 0 })).await, StatusCode::CONFLICT, "crdt-field").await;
+    assert_eq!(resolve(value!({ "views": 7, "title": "Hello" })).await.status(), StatusCode::OK);
+    count().await.unwrap();
+    assert_eq!(json(served.get("a").await).await, value!({ "title": "Hello", "views": 14 }));
+}
+
+#[tokio::test]
 async fn other_strategies_have_no_counters() {
     let served = Served::alone().await;
     let wrong =

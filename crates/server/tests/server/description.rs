@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use reqwest::{Method, StatusCode};
 
 use crate::support::Served;
@@ -17,7 +19,9 @@ async fn the_document_names_every_method_of_its_paths_and_no_other() {
             .replace("{namespace}", "none")
             .replace("{id}", "a")
             .replace("{field}", "f")
-            .replace("{member}", "m");
+            .replace("{member}", "m")
+            .replace("{snapshot}", "s")
+            .replace("{file}", "app.js");
         for method in &methods {
             let is_described = item.get(method.as_str().to_lowercase()).is_some();
             let answer = served.request(method.clone(), &real).send().await.unwrap();
@@ -26,7 +30,12 @@ async fn the_document_names_every_method_of_its_paths_and_no_other() {
             assert!(!body.contains("no-such-path"), "{method} {path}: {body}");
         }
     }
-    for (path, item) in paths.iter().filter(|(path, _)| !path.starts_with("/health")) {
+    let operations = paths.values().flat_map(|item| item.as_object().unwrap().values());
+    let names: Vec<_> = operations.map(|operation| operation["operationId"].as_str().unwrap()).collect();
+    let unique: BTreeSet<_> = names.iter().collect();
+    assert_eq!(names.len(), unique.len(), "programs are made of these names: {names:?}");
+    let is_open = |path: &str| path == "/" || path.starts_with("/health") || path.starts_with("/dashboard");
+    for (path, item) in paths.iter().filter(|(path, _)| !is_open(path)) {
         for (method, operation) in item.as_object().unwrap() {
             assert!(operation["security"][0]["bearer"].is_array(), "{method} {path} has no role");
         }

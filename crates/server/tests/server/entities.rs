@@ -43,6 +43,32 @@ async fn a_write_with_a_stale_tag_changes_nothing() {
 }
 
 #[tokio::test]
+async fn the_answer_to_a_write_has_the_tag_that_a_read_shows() {
+    for strategy in
+        [ConflictStrategyName::Lww, ConflictStrategyName::FieldMerge, ConflictStrategyName::Manual]
+    {
+        let served = Served::with(strategy, |_| {}).await;
+        let put = served.put("a", &value!({ "n": 1 })).await;
+        let tag = header(&put, "etag");
+        assert_eq!(format!("\"{}\"", json(put).await["etag"].as_str().unwrap()), tag);
+        assert_eq!(header(&served.get("a").await, "etag"), tag);
+        let patch =
+            served.client.patch(served.entity("a")).header("if-match", &tag).json(&value!({ "m": 2 }));
+        let patch = patch.send().await.unwrap();
+        assert_eq!(patch.status(), StatusCode::OK);
+        assert_eq!(header(&patch, "etag"), header(&served.get("a").await, "etag"));
+        // Who writes without having seen the newest value makes a sibling, or loses.
+        let context = header(&patch, "archipelago-session");
+        served.put("a", &value!({ "n": 3 })).await;
+        let stale = served.client.put(served.entity("a")).header("archipelago-context", context);
+        let stale = stale.json(&value!({ "n": 4 })).send().await.unwrap();
+        assert_eq!(header(&stale, "etag"), header(&served.get("a").await, "etag"), "{strategy:?}");
+        let removed = served.client.delete(served.entity("a")).send().await.unwrap();
+        assert!(removed.headers().get("etag").is_none());
+    }
+}
+
+#[tokio::test]
 async fn of_concurrent_writes_with_one_tag_one_happens() {
     let served = Served::alone().await;
     served.put("a", &value!(0)).await;

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use archipelago_server::{
-    Config, Node,
-    config::{ConflictStrategyName, DurabilityName, NamespaceSection},
+    ApiToken, Config, Node, Role,
+    config::{ConflictStrategyName, DurabilityName, NamespaceSection, TokenSection},
 };
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 /// Longer than anything here takes, so that only a hang runs into it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
@@ -34,6 +35,15 @@ pub(crate) fn config(folder: &TempDir, strategy: ConflictStrategyName) -> Config
     namespace.heartbeat_interval_ms = 50;
     config.namespaces.insert(NAMESPACE.to_owned(), namespace);
     config
+}
+
+/// A token of that role, which the node knows.
+pub(crate) fn admit(config: &mut Config, name: &str, role: Role) -> ApiToken {
+    let token = ApiToken::mint();
+    let mut section = TokenSection::default();
+    (section.role, section.sha256) = (role, Some(token.hash()));
+    config.tokens.insert(name.to_owned(), section);
+    token
 }
 
 impl Served {
@@ -76,6 +86,19 @@ impl Served {
         let response = self.request(Method::GET, path).send().await.expect("an answer");
         response.json().await.expect("JSON")
     }
+}
+
+/// Looks again and again until there is something to be seen.
+pub(crate) async fn until<T>(what: &str, mut looked: impl AsyncFnMut() -> Option<T>) -> T {
+    let found = async {
+        loop {
+            if let Some(found) = looked().await {
+                return found;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, found).await.unwrap_or_else(|_| panic!("not in time: {what}"))
 }
 
 pub(crate) async fn json(response: Response) -> Value {
