@@ -1,20 +1,11 @@
 //! The node as a program: it serves, the session of `docs/NODE.md` works as it stands there, and a signal ends it.
 
-use std::{
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
-};
+use std::process::Command;
 
-use rustix::process::{Pid, Signal, kill_process};
+#[path = "support/node.rs"]
+mod node;
 
-/// The program, with no variable of ours in its environment.
-fn archipelago() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_archipelago"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ARCHIPELAGO_")) {
-        command.env_remove(name);
-    }
-    command
-}
+use node::{Node, archipelago};
 
 fn session() -> String {
     let page = include_str!("../../../docs/NODE.md");
@@ -22,34 +13,17 @@ fn session() -> String {
     from.split_once("```").expect("its end").0.to_owned()
 }
 
-fn serve(folder: &std::path::Path) -> (Child, String) {
-    let mut node = archipelago()
-        .args(["serve", "--node-name", "us-east", "--http-listen", "127.0.0.1:0", "--node-data"])
-        .arg(folder.join("data"))
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the program");
-    let mut line = String::new();
-    BufReader::new(node.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
-    let url = line.trim().strip_prefix("listening at ").expect("where it listens").to_owned();
-    (node, url)
-}
-
 #[test]
 fn the_session_in_the_docs_works_and_a_signal_ends_the_node() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (mut node, url) = serve(folder.path());
+    let node = Node::start();
     let session = Command::new("sh")
         .args(["-euc", &session()])
-        .env("NODE", url)
-        .current_dir(folder.path())
+        .env("NODE", &node.url)
+        .current_dir(node.folder.path())
         .status()
         .expect("a shell");
-    let pid = Pid::from_child(&node);
-    kill_process(pid, Signal::TERM).expect("it runs");
-    let ended = node.wait().expect("an end");
     assert!(session.success(), "the session failed: {session}");
-    assert!(ended.success(), "{ended}");
+    node.end();
 }
 
 #[test]
@@ -68,6 +42,12 @@ fn a_configuration_is_checked_and_an_example_of_one_is_usable() {
     let error = String::from_utf8(nameless.stderr).expect("text");
     assert!(error.starts_with("error: node.name: "), "{error}");
     assert!(check(&["--node-name", "us-east"]).status.success());
+    let told = check(&["--node-name", "us-east", "--nats-token", "hunter2", "--json"]);
+    let told: serde_json::Value = serde_json::from_slice(&told.stdout).expect("JSON");
+    assert_eq!((&told["is_ok"], &told["config"]["node"]["name"]), (&true.into(), &"us-east".into()));
+    assert_eq!(told["config"]["nats"]["token"], "***");
+    let told: serde_json::Value = serde_json::from_slice(&check(&["--json"]).stdout).expect("JSON");
+    assert_eq!((&told["is_ok"], told["error"].is_string()), (&false.into(), true));
 }
 
 #[test]

@@ -34,6 +34,11 @@ pub(crate) enum BenchError {
     LogEnds { at: u64, end: u64 },
     #[error("no write was acknowledged; raise --seconds, or look at the server and the network")]
     NothingWritten,
+    #[error(
+        "{missed} writes that were due were not acknowledged: {}; lower --rate, or look at the node's machine",
+        if .errors.is_empty() { "all connections were busy".to_owned() } else { .errors.join(", ") }
+    )]
+    Missed { missed: u64, errors: Vec<String> },
     #[error("not all is well: {findings}; please report this as a bug, with the JSON of this run")]
     Broken { findings: String },
     #[error("interrupted; the nodes were stopped")]

@@ -1,4 +1,5 @@
-//! `archipelago bench`: what a leader and its followers do when the leader is killed, and how fast they are.
+//! `archipelago bench`: what a leader and its followers do when the leader is killed, how fast they are, and what a
+//! node takes over HTTP.
 //!
 //! | module | noun |
 //! |---|---|
@@ -16,6 +17,7 @@
 //! | `audit` | what the log and the nodes hold, against what was acknowledged |
 //! | `leader` | `bench leader`: writes at a rate, and how far followers lag |
 //! | `lag` | when followers had what was acknowledged |
+//! | `http` | `bench http`: writes at a rate to a node |
 //! | `samples`, `memory` | percentiles; what this process occupies |
 //! | `report` | what a person and a program get to see |
 //!
@@ -27,6 +29,7 @@ mod broker;
 mod cluster;
 mod error;
 mod failover;
+mod http;
 mod lag;
 mod leader;
 mod ledger;

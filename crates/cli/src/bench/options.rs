@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::server::Server;
 
-/// Measure how a leader and its followers do on your machine and your NATS server
+/// Measure how nodes do on your machine and your NATS server
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
     #[command(subcommand)]
@@ -16,6 +16,7 @@ pub(crate) struct Options {
 pub(crate) enum Bench {
     Failover(Failover),
     Leader(Leader),
+    Http(Http),
 }
 
 /// Kill the leader under load, again and again: how long until another one acknowledges writes, and is anything lost?
@@ -113,6 +114,80 @@ pub(crate) struct Leader {
     pub(crate) store: StoreKind,
 }
 
+/// Write over HTTP at a rate: how long does a node take to answer, and what does it occupy?
+///
+/// Starts `archipelago serve` as a process of its own, with defaults, an empty folder and no broker. Clients PUT values of --size
+/// bytes at random ones of --keys ids, at --rate writes a second over --connections connections that are kept. The latency of
+/// a write counts from the moment that it was due, also if all connections were busy then: what a stall holds up shows.
+/// `rss_mb` is what the process of the node occupies.
+///
+/// Exit status: 0 if every write that was due was acknowledged, 130 after Ctrl-C, else 1.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Http {
+    /// Writes a second
+    #[arg(long, value_name = "N", default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) rate: u32,
+
+    /// For how long
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub(crate) seconds: u32,
+
+    /// The bytes of a value, about
+    #[arg(long, value_name = "BYTES", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) size: u32,
+
+    /// How many different ids are written
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    pub(crate) keys: u32,
+
+    /// How many connections there are, and so how many writes may be under way at a time
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) connections: u32,
+
+    /// What a write waits for at the node
+    #[arg(long, value_enum, default_value_t = Synced::Fsync)]
+    pub(crate) durability: Synced,
+
+    /// Keep the store in this folder [default: a temporary folder, removed at the end]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) folder: Option<PathBuf>,
+
+    /// The same seed gives the same ids and values
+    #[arg(long, value_name = "N", default_value_t = 42)]
+    pub(crate) seed: u64,
+
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// What a node syncs before it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Synced {
+    /// The disk: the default of a node
+    Fsync,
+    /// Nothing beyond the operating system
+    Os,
+}
+
+impl Synced {
+    /// As the node calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Synced::Fsync => "fsync",
+            Synced::Os => "os",
+        }
+    }
+}
+
+/// How it is told.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Output {
+    /// End standard output with one line of JSON; all other output goes to standard error
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Common {
     /// Use the NATS server (2.10 or newer, with JetStream) at this URL, which may hold user and password, or a token:
@@ -140,9 +215,8 @@ pub(crate) struct Common {
     #[arg(long, value_name = "N", default_value_t = 42)]
     pub(crate) seed: u64,
 
-    /// End standard output with one line of JSON; all other output goes to standard error
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 impl Common {

@@ -1,8 +1,14 @@
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
-use super::{BenchError, failover::Measured, lag::Seen, options::StoreKind, samples::Samples};
+use super::{
+    BenchError,
+    failover::Measured,
+    lag::Seen,
+    options::{StoreKind, Synced},
+    samples::Samples,
+};
 use crate::progress::millis;
 
 /// The outcome of `bench failover`, as `--json` prints it.
@@ -175,9 +181,7 @@ impl LeaderReport {
     pub(crate) fn written(&mut self, took: Duration, latencies: &Samples, failed: u64) {
         self.acknowledged = latencies.len() as u64;
         self.failed = failed;
-        #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
-        let per_s = self.acknowledged as f64 * 1_000.0 / millis(took).max(1) as f64;
-        self.writes_per_s = (per_s * 10.0).round() / 10.0;
+        self.writes_per_s = per_second(self.acknowledged, took);
         self.write_p50_ms = latencies.percentile_ms(50.0);
         self.write_p99_ms = latencies.percentile_ms(99.0);
         self.write_max_ms = latencies.percentile_ms(100.0);
@@ -240,4 +244,90 @@ impl LeaderReport {
             self.keys_stored,
         )
     }
+}
+
+/// The outcome of `bench http`, as `--json` prints it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct HttpReport {
+    pub(crate) bench: &'static str,
+    pub(crate) rate: u32,
+    pub(crate) seconds: u32,
+    pub(crate) size: u32,
+    pub(crate) keys: u32,
+    pub(crate) connections: u32,
+    pub(crate) durability: Synced,
+    pub(crate) seed: u64,
+    /// Writes that the node has answered with success.
+    pub(crate) acknowledged: u64,
+    /// Those that failed, by what was said.
+    pub(crate) errors: BTreeMap<String, u64>,
+    /// Those that were due and were never sent, as all connections were busy for too long.
+    pub(crate) not_sent: u64,
+    pub(crate) writes_per_s: f64,
+    /// From the moment that a write was due to its answer.
+    pub(crate) write_p50_ms: Option<f64>,
+    pub(crate) write_p99_ms: Option<f64>,
+    pub(crate) write_p999_ms: Option<f64>,
+    pub(crate) write_max_ms: Option<f64>,
+    /// Of the node's process.
+    pub(crate) rss_mb: Rss,
+    pub(crate) elapsed_ms: u64,
+    pub(crate) error: Option<String>,
+}
+
+impl HttpReport {
+    pub(crate) fn written(&mut self, took: Duration, latencies: &Samples, errors: BTreeMap<String, u64>) {
+        self.acknowledged = latencies.len() as u64;
+        self.errors = errors;
+        let due = u64::from(self.rate) * u64::from(self.seconds);
+        self.not_sent = due.saturating_sub(self.acknowledged + self.failed());
+        self.writes_per_s = per_second(self.acknowledged, took);
+        self.write_p50_ms = latencies.percentile_ms(50.0);
+        self.write_p99_ms = latencies.percentile_ms(99.0);
+        self.write_p999_ms = latencies.percentile_ms(99.9);
+        self.write_max_ms = latencies.percentile_ms(100.0);
+    }
+
+    fn failed(&self) -> u64 {
+        self.errors.values().sum()
+    }
+
+    /// Whether all that was due is acknowledged.
+    pub(crate) fn verdict(&self) -> Result<(), BenchError> {
+        match (self.acknowledged, self.failed() + self.not_sent) {
+            (0, _) => Err(BenchError::NothingWritten),
+            (_, 0) => Ok(()),
+            (_, missed) => Err(BenchError::Missed { missed, errors: self.errors.keys().cloned().collect() }),
+        }
+    }
+
+    /// For a person.
+    pub(crate) fn text(&self) -> String {
+        let ms = |value: Option<f64>| value.map_or_else(|| "-".into(), |ms| format!("{ms:.1} ms"));
+        let mb = |value: Option<u64>| value.map_or_else(|| "-".into(), |mb| format!("{mb} MiB"));
+        let middle = self.rss_mb.over_time.get(self.rss_mb.over_time.len() / 2).copied();
+        format!(
+            "writes:  {:.0} a second of {} asked for; {} acknowledged, {} failed, {} not sent\n\
+             latency: median {}, 99 % within {}, 99.9 % within {}, at most {}, from when a write was due\n\
+             memory:  {} before the load, {} in the middle of it, {} after it",
+            self.writes_per_s,
+            self.rate,
+            self.acknowledged,
+            self.failed(),
+            self.not_sent,
+            ms(self.write_p50_ms),
+            ms(self.write_p99_ms),
+            ms(self.write_p999_ms),
+            ms(self.write_max_ms),
+            mb(self.rss_mb.start),
+            mb(middle),
+            mb(self.rss_mb.end),
+        )
+    }
+}
+
+fn per_second(count: u64, took: Duration) -> f64 {
+    #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
+    let per_s = count as f64 * 1_000.0 / millis(took).max(1) as f64;
+    (per_s * 10.0).round() / 10.0
 }

@@ -1,4 +1,5 @@
 use std::{
+    collections::BTreeMap,
     io::Write,
     process::ExitCode,
     time::{Instant, SystemTime, UNIX_EPOCH},
@@ -12,8 +13,8 @@ use super::{
     failover::{self, Measured},
     leader,
     member::Habitat,
-    options::{Bench, Common, Failover, Leader},
-    report::{FailoverReport, LeaderReport, Rss},
+    options::{Bench, Common, Failover, Http, Leader, Output},
+    report::{FailoverReport, HttpReport, LeaderReport, Rss},
 };
 use crate::{
     interrupt::Interrupt,
@@ -26,6 +27,7 @@ pub(crate) async fn run(options: Options) -> ExitCode {
     match options.bench {
         Bench::Failover(options) => failover(&options, &interrupt).await,
         Bench::Leader(options) => leader(&options, &interrupt).await,
+        Bench::Http(options) => http(&options, &interrupt).await,
     }
 }
 
@@ -92,7 +94,7 @@ async fn failover(options: &Failover, interrupt: &Interrupt) -> ExitCode {
     report.elapsed_ms = millis(started.elapsed());
     report.error = outcome.as_ref().err().map(ToString::to_string);
     let has_results = report.acknowledged > 0 || !report.failover_ms.is_empty();
-    end(common, outcome, &report.text(), has_results, &report)
+    end(common.output, outcome, &report.text(), has_results, &report)
 }
 
 async fn leader(options: &Leader, interrupt: &Interrupt) -> ExitCode {
@@ -156,7 +158,38 @@ async fn leader(options: &Leader, interrupt: &Interrupt) -> ExitCode {
     .await;
     report.elapsed_ms = millis(started.elapsed());
     report.error = outcome.as_ref().err().map(ToString::to_string);
-    end(common, outcome, &report.text(), report.acknowledged > 0, &report)
+    end(common.output, outcome, &report.text(), report.acknowledged > 0, &report)
+}
+
+async fn http(options: &Http, interrupt: &Interrupt) -> ExitCode {
+    let started = Instant::now();
+    let mut report = HttpReport {
+        bench: "http",
+        rate: options.rate,
+        seconds: options.seconds,
+        size: options.size,
+        keys: options.keys,
+        connections: options.connections,
+        durability: options.durability,
+        seed: options.seed,
+        acknowledged: 0,
+        errors: BTreeMap::new(),
+        not_sent: 0,
+        writes_per_s: 0.0,
+        write_p50_ms: None,
+        write_p99_ms: None,
+        write_p999_ms: None,
+        write_max_ms: None,
+        rss_mb: Rss::default(),
+        elapsed_ms: 0,
+        error: None,
+    };
+    let progress = Progress::new();
+    progress.say("archipelago bench http: one node, a process of its own, without a broker");
+    let outcome = interrupt.unless(super::http::run(options, &progress, &mut report)).await;
+    report.elapsed_ms = millis(started.elapsed());
+    report.error = outcome.as_ref().err().map(ToString::to_string);
+    end(options.output, outcome, &report.text(), report.acknowledged > 0, &report)
 }
 
 /// How many entries the log of `bench leader` keeps: the default of a node.
@@ -164,7 +197,7 @@ const LOG_ENTRIES_MAX: u64 = 1_000_000;
 
 /// Shows the outcome, and gives the exit status.
 fn end(
-    common: &Common,
+    output: Output,
     outcome: Result<(), BenchError>,
     text: &str,
     has_results: bool,
@@ -172,9 +205,9 @@ fn end(
 ) -> ExitCode {
     if has_results {
         if outcome.is_err() {
-            show(common, "\nThe run did not come to its end; as far as it came:");
+            show(output, "\nThe run did not come to its end; as far as it came:");
         }
-        show(common, &format!("\n{text}"));
+        show(output, &format!("\n{text}"));
     }
     let status = match outcome {
         Ok(()) => 0,
@@ -183,7 +216,7 @@ fn end(
             error.exit_status()
         }
     };
-    if common.json {
+    if output.json {
         match serde_json::to_string(report) {
             // Nobody may listen any more.
             Ok(line) => drop(writeln!(std::io::stdout(), "{line}")),
@@ -194,8 +227,8 @@ fn end(
 }
 
 /// The outcome for a person: on standard output, unless that is for JSON.
-fn show(common: &Common, text: &str) {
-    if common.json { eprintln!("{text}") } else { drop(writeln!(std::io::stdout(), "{text}")) }
+fn show(output: Output, text: &str) {
+    if output.json { eprintln!("{text}") } else { drop(writeln!(std::io::stdout(), "{text}")) }
 }
 
 fn broker(common: &Common) -> &'static str {

@@ -2,6 +2,7 @@ use std::process::ExitCode;
 
 use archipelago_server::config::example;
 use clap::{Args, Subcommand};
+use serde_json::json;
 
 use super::flags::NodeFlags;
 
@@ -16,6 +17,9 @@ pub(crate) struct ConfigOptions {
 enum Command {
     /// Say whether a node would take the configuration, and which option is wrong if not.
     Check {
+        /// Print one JSON document, with the configuration that flags, variables and file give; secrets are masked.
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         node: NodeFlags,
     },
@@ -25,13 +29,19 @@ enum Command {
 
 pub(crate) fn config(options: ConfigOptions) -> ExitCode {
     match options.command {
-        Command::Check { node } => match node.load() {
-            Ok(_) => {
-                println!("the configuration is fine");
+        Command::Check { json, node } => match node.load() {
+            Ok(config) => {
+                match json {
+                    true => println!("{}", json!({ "is_ok": true, "config": config })),
+                    false => println!("the configuration is fine"),
+                }
                 ExitCode::SUCCESS
             }
             Err(error) => {
                 eprintln!("error: {error}");
+                if json {
+                    println!("{}", json!({ "is_ok": false, "error": error.to_string() }));
+                }
                 ExitCode::FAILURE
             }
         },

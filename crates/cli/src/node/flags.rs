@@ -13,14 +13,14 @@ const FILE_VARIABLE: &str = "ARCHIPELAGO_CONFIG";
 
 /// The configuration of a node: a file, and flags that go before it.
 #[derive(Clone, Debug)]
-pub(super) struct NodeFlags {
+pub(crate) struct NodeFlags {
     file: Option<PathBuf>,
     flags: BTreeMap<String, String>,
 }
 
 impl NodeFlags {
     /// The configuration that flags, variables of the environment and the file give.
-    pub(super) fn load(self) -> Result<Config, ConfigError> {
+    pub(crate) fn load(self) -> Result<Config, ConfigError> {
         // A variable that is no text is none of ours.
         let variables = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));

@@ -6,5 +6,6 @@ mod serve;
 mod token;
 
 pub(crate) use config::{ConfigOptions, config};
+pub(crate) use flags::NodeFlags;
 pub(crate) use serve::{ServeOptions, serve};
 pub(crate) use token::{TokenOptions, token};

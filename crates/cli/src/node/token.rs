@@ -2,6 +2,7 @@ use std::process::ExitCode;
 
 use archipelago_server::{ApiToken, Role};
 use clap::{Args, Subcommand, ValueEnum};
+use serde_json::json;
 
 /// Make tokens for those who use a node.
 #[derive(Debug, Args)]
@@ -20,6 +21,9 @@ enum Command {
         /// What it is for, for people: 1 to 64 of A-Z a-z 0-9 _ -.
         #[arg(long, default_value = "new", value_parser = parse_name)]
         name: String,
+        /// Print one JSON document.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -53,8 +57,13 @@ fn parse_name(name: &str) -> Result<String, String> {
 }
 
 pub(crate) fn token(options: TokenOptions) -> ExitCode {
-    let Command::New { role, name } = options.command;
+    let Command::New { role, name, json } = options.command;
     let token = ApiToken::mint();
+    if json {
+        let (role, sha256) = (Role::from(role).to_string(), token.hash().to_string());
+        println!("{}", json!({ "token": token.reveal(), "name": name, "role": role, "sha256": sha256 }));
+        return ExitCode::SUCCESS;
+    }
     println!("{}", token.reveal());
     println!();
     println!("# for the configuration of the node:");
