@@ -1,5 +1,6 @@
 //! `cargo test`: its output passed through, its totals counted.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -24,12 +25,25 @@ pub(crate) struct TestRun {
 /// Plain `cargo test` is what is wanted: unit, integration and doc tests, and the examples built. `--all-targets`
 /// would leave the doc tests out and run every benchmark once, unoptimised.
 pub(crate) fn run(server: &Path, cargo_args: &[String]) -> Outcome<TestRun> {
+    run_with(server, cargo_args, &[])
+}
+
+/// The same, with further variables.
+pub(crate) fn run_with(
+    server: &Path,
+    cargo_args: &[String],
+    variables: &[(&str, &OsStr)],
+) -> Outcome<TestRun> {
     let mut command = step::cargo();
     command.args(["test", "--no-fail-fast"]);
     if !names_packages(cargo_args) {
         command.args(["--workspace", "--exclude", ci::BENCHES, "--features", FEATURES]);
     }
-    command.args(cargo_args).env("NATS_SERVER", server).stdout(Stdio::piped());
+    command
+        .args(cargo_args)
+        .env("NATS_SERVER", server)
+        .envs(variables.iter().copied())
+        .stdout(Stdio::piped());
     stream(&mut command)
 }
 

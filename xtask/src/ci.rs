@@ -2,10 +2,10 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::cargo_test::FEATURES;
-use crate::{Outcome, cargo_test, nats, step};
+use crate::{Outcome, browser, cargo_test, nats, step};
 
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
@@ -27,14 +27,29 @@ pub(crate) fn run() -> Outcome {
     // First, as it may need the network and nothing is gained by learning that after the long steps.
     let server = nats::find_or_fetch()?;
 
-    let mut remarks = Vec::new();
-    let mut failures = Vec::new();
-    let checks =
-        [format(), clippy(), clippy_benches(), clippy_mutations(), docs(), wasm(&mut remarks), mutations()];
+    let (mut remarks, mut failures, mut times) = (Vec::new(), Vec::new(), Times::default());
+    let checks = [
+        times.of("format", format),
+        times.of("clippy", clippy),
+        times.of("clippy of the benches", clippy_benches),
+        times.of("clippy of the mistakes", clippy_mutations),
+        times.of("docs", docs),
+        times.of("wasm", || wasm(&mut remarks)),
+        times.of("mistakes", mutations),
+    ];
     failures.extend(checks.into_iter().filter_map(Result::err));
-    let run = cargo_test::run(&server, &[])?;
+    let mut run = times.of("tests", || cargo_test::run(&server, &[]))?;
     failures.extend(run.verdict.err());
+    match browser::find_or_install() {
+        Ok(_) => {
+            let in_browser = times.of("browser", || browser::run(&server))?;
+            run.totals.add(&in_browser.totals);
+            failures.extend(in_browser.verdict.err());
+        }
+        Err(why) => remarks.push(format!("the dashboard was not tested in a browser: {why}")),
+    }
 
+    println!("note: {}", times.told());
     for remark in remarks {
         println!("note: {remark}");
     }
@@ -48,13 +63,32 @@ pub(crate) fn run() -> Outcome {
     }
 }
 
+/// How long each check took.
+#[derive(Default)]
+struct Times(Vec<(&'static str, Duration)>);
+
+impl Times {
+    fn of<T>(&mut self, check: &'static str, run: impl FnOnce() -> T) -> T {
+        let began = Instant::now();
+        let done = run();
+        self.0.push((check, began.elapsed()));
+        done
+    }
+
+    fn told(&self) -> String {
+        let each = self.0.iter().map(|(check, took)| format!("{check} {} s", took.as_secs()));
+        each.collect::<Vec<_>>().join(", ")
+    }
+}
+
 fn format() -> Outcome {
     step::run(step::cargo().args(["fmt", "--all", "--check"]))
 }
 
 fn clippy() -> Outcome {
     let mut clippy = step::cargo();
-    clippy.args(["clippy", "--workspace", "--exclude", BENCHES, "--all-targets", "--features", FEATURES]);
+    let features = format!("{FEATURES},archipelago-server/browser,archipelago-server/deploy");
+    clippy.args(["clippy", "--workspace", "--exclude", BENCHES, "--all-targets", "--features", &features]);
     step::run(clippy.args(["--", "-D", "warnings"]))
 }
 
@@ -68,15 +102,19 @@ fn clippy_mutations() -> Outcome {
     let mut clippy = step::cargo();
     clippy.args([
         "clippy",
-        "-p",
-        "archipelago-testkit",
-        "-p",
-        "archipelago-manager",
-        "-p",
-        "archipelago-engine",
+        "--workspace",
+        "--exclude",
+        BENCHES,
+        "--all-targets",
+        "--features",
+        &with_mutations(),
     ]);
-    clippy.args(["--all-targets", "--features", "archipelago-testkit/mutations", "--", "-D", "warnings"]);
-    step::run(&mut clippy)
+    step::run(clippy.args(["--", "-D", "warnings"]))
+}
+
+/// The features of all other checks, and the mistakes beside them: of dependencies nothing needs to be built anew.
+fn with_mutations() -> String {
+    format!("{FEATURES},archipelago-testkit/mutations")
 }
 
 /// The mistakes that a few seeds show; `simulate --mutations` makes all of them, which takes long in a debug build.
@@ -88,18 +126,13 @@ const MISTAKES: &str = "skip-causal-buffer,apply-past-gap,apply-twice,drop-turne
 
 /// Deliberate mistakes are noticed.
 fn mutations() -> Outcome {
-    let mut simulate = step::cargo();
-    simulate.args(["run", "--quiet", "-p", "archipelago-testkit", "--features", "mutations"]);
-    step::run(simulate.args([
-        "--bin",
-        "simulate",
-        "--",
-        "--mutations",
-        "--seeds-max",
-        "100",
-        "--only",
-        MISTAKES,
-    ]))
+    let mut build = step::cargo();
+    build.args(["build", "--quiet", "--workspace", "--exclude", BENCHES, "--features", &with_mutations()]);
+    step::run(build.args(["--bin", "simulate"]))?;
+    let program = crate::target_dir().join("debug/simulate").with_extension(std::env::consts::EXE_EXTENSION);
+    let mut simulate = Command::new(program);
+    simulate.current_dir(crate::root());
+    step::run(simulate.args(["--mutations", "--seeds-max", "100", "--only", MISTAKES]))
 }
 
 fn docs() -> Outcome {

@@ -8,6 +8,9 @@ Usage: cargo xtask <command>
 Commands:
   test [-- <args>]  Run every test, against a real nats-server
   ci                Run every check: format, clippy, docs, wasm, tests
+  browser           Run the tests of the dashboard in Chromium
+  deploy            Check what is in deploy/ with promtool, HAProxy and systemd
+  api               Send a node what its OpenAPI document allows, and what it does not
   soak [<options>]  Break masters and their broker under load, and prove that nothing was lost
   chaos [<options>] Break everything, in both modes, on one server and on a cluster
   nats              Print the path of the nats-server that the tests use
@@ -46,10 +49,53 @@ Usage: cargo xtask ci
   4. cargo check of the crates that build for wasm32-unknown-unknown
   5. simulate --mutations: every deliberate mistake is noticed
   6. cargo xtask test
+  7. cargo xtask browser
 
 Steps 2 and 6 include the example `projection`, which builds SQLite and is left out elsewhere.
 All of them run even if one fails, and those that failed are named at the end. Where the wasm target is neither
-installed nor to be had through rustup, step 4 is left out, and the closing lines say so.
+installed nor to be had through rustup, step 4 is left out, and the closing lines say so; likewise step 7 without Chromium.
+";
+
+const HELP_BROWSER: &str = "\
+Run the tests of the dashboard in Chromium, by real clicks and keys, on nodes with a real nats-server.
+
+Usage: cargo xtask browser
+
+Chromium and chromedriver are taken from PATH, the driver also from the CHROMEDRIVER variable. Where they are missing, root
+gets them with apt-get (packages chromium and chromium-driver); else it is said what to install.
+
+Environment:
+  CHROMEDRIVER             path of the chromedriver to use
+  NATS_SERVER              path of the nats-server to use, version 2.10 or newer
+  ARCHIPELAGO_SCREENSHOTS  1 to make the pictures of docs/images again
+";
+
+const HELP_DEPLOY: &str = "\
+Check what is in deploy/ with the programs that it is for.
+
+Usage: cargo xtask deploy
+
+  1. promtool check rules, test rules and check config of deploy/prometheus
+  2. haproxy -c of deploy/haproxy.cfg, where warnings count; nats-server -t of deploy/compose/nats.conf
+  3. systemd-analyze verify of the unit, and docker compose config, where they are
+  4. nodes of both modes: promtool check metrics, and HAProxy before three nodes of which one leads, which dies
+
+promtool and haproxy are taken from PATH. Where they are missing, root gets them with apt-get (packages prometheus and
+haproxy); else it is said what to install.
+
+Environment:
+  PROMTOOL, HAPROXY  paths of the programs to use
+  NATS_SERVER        path of the nats-server to use, version 2.10 or newer
+";
+
+const HELP_API: &str = "\
+Send a node what its OpenAPI document allows, and what it does not, for a minute.
+
+Usage: cargo xtask api
+
+Builds `archipelago`, starts a node on a free port and a folder that goes away, and runs schemathesis with all of its checks
+against it: no answer is a 500, and none is other than the document says. Schemathesis is kept in <target>/schemathesis, and
+fetched into that folder from PyPI, with Python 3, unless it is there. The stream of changes is left out, as it never ends.
 ";
 
 const HELP_SOAK: &str = "\
@@ -102,6 +148,9 @@ standard output, everything else to standard error:
 pub(crate) enum Command {
     Test { cargo_args: Vec<String> },
     Ci,
+    Browser,
+    Deploy,
+    Api,
     Soak { args: Vec<String> },
     Chaos { args: Vec<String> },
     Nats,
@@ -138,6 +187,9 @@ pub(crate) fn parse(args: &[String]) -> Result<Command, String> {
         "test" => Ok(Command::Test { cargo_args }),
         _ if !cargo_args.is_empty() => Err(format!("`{name}` takes no arguments")),
         "ci" => Ok(Command::Ci),
+        "browser" => Ok(Command::Browser),
+        "deploy" => Ok(Command::Deploy),
+        "api" => Ok(Command::Api),
         _ => Ok(Command::Nats),
     }
 }
@@ -146,6 +198,9 @@ fn help_of(name: &str) -> Result<&'static str, String> {
     match name {
         "test" => Ok(HELP_TEST),
         "ci" => Ok(HELP_CI),
+        "browser" => Ok(HELP_BROWSER),
+        "deploy" => Ok(HELP_DEPLOY),
+        "api" => Ok(HELP_API),
         "soak" => Ok(HELP_SOAK),
         "chaos" => Ok(HELP_CHAOS),
         "nats" => Ok(HELP_NATS),
@@ -183,6 +238,9 @@ mod tests {
         let helps = [
             ("test", HELP_TEST),
             ("ci", HELP_CI),
+            ("browser", HELP_BROWSER),
+            ("deploy", HELP_DEPLOY),
+            ("api", HELP_API),
             ("soak", HELP_SOAK),
             ("chaos", HELP_CHAOS),
             ("nats", HELP_NATS),

@@ -5,18 +5,26 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`command`] | what was asked for, and the help texts |
+//! | [`api`] | made-up requests against a node, by its OpenAPI document |
 //! | [`ci`] | every check in a row |
 //! | [`cargo_test`] | `cargo test`, its output passed through and its totals counted |
 //! | [`totals`] | the sum of the `test result:` lines |
+//! | [`browser`] | the tests of the dashboard in Chromium |
+//! | [`deploy`] | what is in `deploy/`, checked by the programs that it is for |
+//! | [`packages`] | programs of others, found or installed |
 //! | [`soak`] | runs the program of `crates/soak` |
 //! | [`nats`] | finds a nats-server, or fetches one |
 //! | [`step`] | announces a command and runs it |
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a task runner's output is its terminal")]
 
+mod api;
+mod browser;
 mod cargo_test;
 mod ci;
 mod command;
+mod deploy;
 mod nats;
+mod packages;
 mod soak;
 mod step;
 mod totals;
@@ -37,7 +45,10 @@ fn main() -> ExitCode {
             Ok(())
         }
         Ok(Command::Test { cargo_args }) => test(&cargo_args),
+        Ok(Command::Api) => fuzz_api(),
         Ok(Command::Ci) => ci::run(),
+        Ok(Command::Browser) => test_in_browser(),
+        Ok(Command::Deploy) => check_deploy(),
         Ok(Command::Soak { args }) => soak::run(&[], &args),
         Ok(Command::Chaos { args }) => soak::run(&["chaos"], &args),
         Ok(Command::Nats) => nats::find_or_fetch().map(|server| println!("{}", server.display())),
@@ -57,6 +68,30 @@ fn test(cargo_args: &[String]) -> Outcome {
     let run = cargo_test::run(&server, cargo_args)?;
     println!("{}", run.totals);
     run.verdict
+}
+
+fn test_in_browser() -> Outcome {
+    let server = nats::find_or_fetch()?;
+    let run = browser::run(&server)?;
+    println!("{}", run.totals);
+    run.verdict
+}
+
+fn check_deploy() -> Outcome {
+    let server = nats::find_or_fetch()?;
+    let mut remarks = Vec::new();
+    let run = deploy::run(&deploy::find_or_install()?, &server, &mut remarks)?;
+    for remark in remarks {
+        println!("note: {remark}");
+    }
+    println!("{}", run.totals);
+    run.verdict
+}
+
+fn fuzz_api() -> Outcome {
+    let schemathesis =
+        api::find_or_fetch().ok_or("schemathesis needs Python 3 with venv, and a network to fetch it")?;
+    api::run(&schemathesis)
 }
 
 /// The root of the checkout: this package's parent folder.
