@@ -23,6 +23,7 @@ use crate::{
     journal::Journal,
     manager::Running,
     metrics,
+    outbox::Outbox,
     persist::{self, Loaded},
     random::Random,
     receiver::Receiver,
@@ -191,7 +192,8 @@ impl MultiMasterBuilder {
     }
 
     /// The most events that may wait for the pipeline; beyond that writes are refused with
-    /// [`OutboxFull`](crate::WriteError::OutboxFull). Default 1,000,000.
+    /// [`OutboxFull`](crate::WriteError::OutboxFull). Without a pipeline the oldest leave instead: masters that are met later
+    /// get those writes from the state, by repair. Default 1,000,000.
     pub fn outbox_events_max(mut self, events: u64) -> Self {
         self.outbox_events_max = events;
         self
@@ -490,7 +492,7 @@ impl MultiMasterBuilder {
             engine,
             clock: self.clock,
             durability: self.durability,
-            outbox_events_max: self.outbox_events_max,
+            outbox: Outbox::new(self.outbox_events_max, self.pipeline.is_some()),
             silence_max: self.heartbeat_interval.saturating_mul(SILENT_INTERVALS_MAX),
             read_from,
             log,

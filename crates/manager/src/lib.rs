@@ -40,6 +40,7 @@
 //! | `intent` | what the author of a write says beside it |
 //! | `expected` | what an entity must be for a write to happen: [`Expected`] |
 //! | `replica` | the task that owns the engine: group commit, acknowledgement; `command`: what it is asked to do; `neighbours`: what it says to other masters, gives them and takes from them |
+//! | `outbox` | how much may wait for the log |
 //! | `emitter` | from the outbox to the log |
 //! | `receiver` | from the log to the engine |
 //! | `heart` | heartbeats, sent and heard; what other masters ask |
@@ -87,6 +88,7 @@ mod manager;
 mod membership;
 mod metrics;
 mod notification;
+mod outbox;
 mod peer;
 mod persist;
 mod random;

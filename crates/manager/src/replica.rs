@@ -27,7 +27,9 @@ use crate::{
     heart::Told,
     intent::Intent,
     journal::Journal,
-    metrics, persist,
+    metrics,
+    outbox::Outbox,
+    persist,
     repair::Wanted,
     schema::{LooksAt, may_be_marked},
     shared::Shared,
@@ -52,7 +54,7 @@ pub(crate) struct Replica {
     pub(crate) engine: Engine,
     pub(crate) clock: Arc<dyn WallClock>,
     pub(crate) durability: Durability,
-    pub(crate) outbox_events_max: u64,
+    pub(crate) outbox: Outbox,
     /// A peer that was silent for longer is not active.
     pub(crate) silence_max: Duration,
     pub(crate) read_from: watch::Sender<ReadFrom>,
@@ -270,9 +272,7 @@ impl Replica {
         }
         let outbox_events =
             metrics::value(&self.shared.counters.outbox_len) + self.unacknowledged.len() as u64;
-        if outbox_events >= self.outbox_events_max {
-            return Err(WriteError::OutboxFull { outbox_events });
-        }
+        self.outbox.check_room(outbox_events)?;
         let trace = write.trace;
         let written =
             self.engine.handle_write(write, self.clock.now_unix_ms(), &Stored(&*self.shared.store))?;
@@ -444,7 +444,10 @@ impl Replica {
         // Before the emitter can see it, so that what it takes off the gauge is on it.
         let events =
             commit.outbox.iter().map(|outboxed| outboxed.last_sequence - outboxed.first_sequence + 1);
-        metrics::add(&self.shared.counters.outbox_len, events.sum());
+        let outbox_len = &self.shared.counters.outbox_len;
+        metrics::add(outbox_len, events.sum());
+        let left = self.outbox.make_room(&mut batch, &*self.shared.store, metrics::value(outbox_len));
+        metrics::take(outbox_len, left.map_err(not_readable)?);
         let (store, began) = (self.shared.store.clone(), Instant::now());
         if store.strongest_durability() == Durability::Memory {
             store.commit(batch, durability)?;

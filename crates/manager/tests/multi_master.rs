@@ -264,3 +264,23 @@ async fn concurrent_writers_share_commits_and_all_are_acknowledged() {
     converge(&[&us.master, &eu.master]).await;
     assert_eq!(eu.master.metrics().events_applied, 501);
 }
+
+#[tokio::test]
+async fn without_a_pipeline_writes_go_on_and_who_comes_later_gets_what_left_the_outbox() {
+    let (store, writes) = (MemoryStore::new(), 100);
+    let alone = options("us-east", Strategy::Lww).outbox_events_max(10);
+    let alone = alone.store(store.clone()).start().await.unwrap();
+    for n in 0..writes {
+        alone.write(format!("entity/{n}"), &n).await.unwrap();
+    }
+    assert_eq!(alone.close().await.unwrap().outbox_len, 10, "what is newest waits, the rest has left");
+
+    let broker = broker();
+    let us = Island::on(&broker, options("us-east", Strategy::Lww), store.reopen()).await;
+    let eu = Island::start(&broker, "eu-west", Strategy::Lww).await;
+    converge(&[&us.master, &eu.master]).await;
+    for n in 0..writes {
+        assert_eq!(eu.master.read::<i32>(format!("entity/{n}").as_str()).await.unwrap(), Some(n));
+    }
+    assert_eq!(us.master.close().await.unwrap().outbox_len, 0);
+}

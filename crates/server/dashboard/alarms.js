@@ -37,7 +37,7 @@ export function alarmsOf(snapshot, links) {
     }
   }
   const outbox = Number(own.metrics?.outbox_len ?? 0);
-  if (own.outbox_events_max && outbox >= OUTBOX_PART * own.outbox_events_max) {
+  if (own.link !== 'absent' && own.outbox_events_max && outbox >= OUTBOX_PART * own.outbox_events_max) {
     add('late', 'outbox', 'The outbox is nearly full', `${count(outbox)} of ${count(own.outbox_events_max)} writes wait for the broker.`);
   }
   if (Number(own.metrics?.quarantined ?? 0) > 0) add('late', 'quarantine', 'Writes wait in quarantine', 'They are stamped too far ahead of the clock here.');

@@ -82,13 +82,16 @@ impl Measures {
 
 fn sample(name: &str, namespace: &Namespace) {
     let labels = [("namespace", name.to_owned())];
+    let link = namespace.link().0;
     let gauges = [
-        ("archipelago_link_up", namespace.link().0 == "up"),
-        ("archipelago_caught_up", namespace.is_caught_up()),
-        ("archipelago_resyncing", namespace.is_resyncing()),
+        ("archipelago_link_up", (link != "absent").then_some(link == "up")),
+        ("archipelago_caught_up", Some(namespace.is_caught_up())),
+        ("archipelago_resyncing", Some(namespace.is_resyncing())),
     ];
-    for (name, is_set) in gauges {
-        gauge!(name, &labels).set(if is_set { 1.0 } else { 0.0 });
+    for (name, value) in gauges {
+        if let Some(is_set) = value {
+            gauge!(name, &labels).set(if is_set { 1.0 } else { 0.0 });
+        }
     }
 }
 
