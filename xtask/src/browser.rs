@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::cargo_test::{self, TestRun};
+use crate::cargo_test::{self, Gated, TestRun};
 use crate::packages::{install, named_or_on_path, on_path};
 use crate::{Outcome, step};
 
@@ -19,10 +19,12 @@ const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "g
 
 /// Runs them against `server`.
 pub(crate) fn run(server: &Path) -> Outcome<TestRun> {
-    let driver = find_or_install()?;
-    let args = ["-p", "archipelago-server", "--features", "browser", "--test", "browser"];
-    let args: Vec<String> = args.map(String::from).to_vec();
-    cargo_test::run_with(server, &args, &[("CHROMEDRIVER", driver.as_os_str())])
+    cargo_test::run_only("browser", server, &gated(find_or_install()?))
+}
+
+/// What builds and runs them with `driver`.
+pub(crate) fn gated(driver: PathBuf) -> Gated {
+    Gated { features: vec!["archipelago-server/browser"], variables: vec![("CHROMEDRIVER", driver)] }
 }
 
 /// The path of a chromedriver that runs here.

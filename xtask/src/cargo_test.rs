@@ -1,8 +1,7 @@
 //! `cargo test`: its output passed through, its totals counted.
 
-use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::totals::Totals;
@@ -12,6 +11,22 @@ use crate::{Outcome, ci, step};
 pub(crate) const FEATURES: &str =
     "archipelago-examples/text,archipelago-examples/sqlite,archipelago-testkit/text";
 
+/// Tests that need a program of others: a feature builds them, and variables say where the program is.
+#[derive(Default)]
+pub(crate) struct Gated {
+    pub(crate) features: Vec<&'static str>,
+    pub(crate) variables: Vec<(&'static str, PathBuf)>,
+}
+
+impl Gated {
+    /// Both.
+    pub(crate) fn and(mut self, other: Gated) -> Self {
+        self.features.extend(other.features);
+        self.variables.extend(other.variables);
+        self
+    }
+}
+
 /// A run of the tests that came to its end.
 pub(crate) struct TestRun {
     pub(crate) totals: Totals,
@@ -20,31 +35,31 @@ pub(crate) struct TestRun {
 }
 
 /// Runs the tests that `cargo_args` name, against `server`: of the whole workspace but the benches, which have none that
-/// do without the libraries they measure against, unless they name a package.
+/// do without the libraries they measure against, unless they name a package. Beside them those that are `gated`.
 ///
 /// Plain `cargo test` is what is wanted: unit, integration and doc tests, and the examples built. `--all-targets`
 /// would leave the doc tests out and run every benchmark once, unoptimised.
-pub(crate) fn run(server: &Path, cargo_args: &[String]) -> Outcome<TestRun> {
-    run_with(server, cargo_args, &[])
-}
-
-/// The same, with further variables.
-pub(crate) fn run_with(
-    server: &Path,
-    cargo_args: &[String],
-    variables: &[(&str, &OsStr)],
-) -> Outcome<TestRun> {
+pub(crate) fn run(server: &Path, cargo_args: &[String], gated: &Gated) -> Outcome<TestRun> {
     let mut command = step::cargo();
     command.args(["test", "--no-fail-fast"]);
     if !names_packages(cargo_args) {
         command.args(["--workspace", "--exclude", ci::BENCHES, "--features", FEATURES]);
     }
+    for feature in &gated.features {
+        command.args(["--features", feature]);
+    }
     command
         .args(cargo_args)
         .env("NATS_SERVER", server)
-        .envs(variables.iter().copied())
+        .envs(gated.variables.iter().map(|(name, path)| (name, path)))
         .stdout(Stdio::piped());
     stream(&mut command)
+}
+
+/// Runs only one test program of the server, which is `gated`.
+pub(crate) fn run_only(program: &str, server: &Path, gated: &Gated) -> Outcome<TestRun> {
+    let args = ["-p", "archipelago-server", "--test", program].map(String::from);
+    run(server, &args, gated)
 }
 
 fn names_packages(cargo_args: &[String]) -> bool {

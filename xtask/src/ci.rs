@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::cargo_test::FEATURES;
-use crate::{Outcome, browser, cargo_test, nats, step};
+use crate::cargo_test::{FEATURES, Gated};
+use crate::{Outcome, browser, cargo_test, deploy, nats, step};
 
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
@@ -38,16 +38,21 @@ pub(crate) fn run() -> Outcome {
         times.of("mistakes", mutations),
     ];
     failures.extend(checks.into_iter().filter_map(Result::err));
-    let mut run = times.of("tests", || cargo_test::run(&server, &[]))?;
-    failures.extend(run.verdict.err());
+    let mut gated = Gated::default();
     match browser::find_or_install() {
-        Ok(_) => {
-            let in_browser = times.of("browser", || browser::run(&server))?;
-            run.totals.add(&in_browser.totals);
-            failures.extend(in_browser.verdict.err());
-        }
+        Ok(driver) => gated = gated.and(browser::gated(driver)),
         Err(why) => remarks.push(format!("the dashboard was not tested in a browser: {why}")),
     }
+    match deploy::find_or_install() {
+        Ok(tools) => {
+            failures.extend(times.of("deploy", || deploy::check(&tools, &server, &mut remarks)).err());
+            gated = gated.and(deploy::gated(tools));
+        }
+        Err(why) => remarks.push(format!("what is in deploy/ was not checked: {why}")),
+    }
+    // All in one go: tests that are built with other features build their dependencies anew.
+    let run = times.of("tests", || cargo_test::run(&server, &[], &gated))?;
+    failures.extend(run.verdict.err());
 
     println!("note: {}", times.told());
     for remark in remarks {

@@ -48,12 +48,13 @@ Usage: cargo xtask ci
   3. cargo doc --workspace --no-deps, warnings denied
   4. cargo check of the crates that build for wasm32-unknown-unknown
   5. simulate --mutations: every deliberate mistake is noticed
-  6. cargo xtask test
-  7. cargo xtask browser
+  6. what cargo xtask deploy checks
+  7. cargo xtask test, with the tests of the dashboard in Chromium and those with HAProxy
 
-Steps 2 and 6 include the example `projection`, which builds SQLite and is left out elsewhere.
+Steps 2 and 7 include the example `projection`, which builds SQLite and is left out elsewhere.
 All of them run even if one fails, and those that failed are named at the end. Where the wasm target is neither
-installed nor to be had through rustup, step 4 is left out, and the closing lines say so; likewise step 7 without Chromium.
+installed nor to be had through rustup, step 4 is left out, and the closing lines say so; likewise what needs
+Chromium, promtool or HAProxy without them.
 ";
 
 const HELP_BROWSER: &str = "\

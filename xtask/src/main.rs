@@ -32,6 +32,7 @@ mod totals;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use cargo_test::Gated;
 use command::Command;
 
 /// What a task comes to; `Err` holds the message for the person who ran it.
@@ -65,7 +66,7 @@ fn main() -> ExitCode {
 
 fn test(cargo_args: &[String]) -> Outcome {
     let server = nats::find_or_fetch()?;
-    let run = cargo_test::run(&server, cargo_args)?;
+    let run = cargo_test::run(&server, cargo_args, &Gated::default())?;
     println!("{}", run.totals);
     run.verdict
 }
@@ -80,7 +81,7 @@ fn test_in_browser() -> Outcome {
 fn check_deploy() -> Outcome {
     let server = nats::find_or_fetch()?;
     let mut remarks = Vec::new();
-    let run = deploy::run(&deploy::find_or_install()?, &server, &mut remarks)?;
+    let run = deploy::run(&server, &mut remarks)?;
     for remark in remarks {
         println!("note: {remark}");
     }

@@ -10,12 +10,6 @@ pub(crate) struct Totals {
 }
 
 impl Totals {
-    /// Adds those of another run.
-    pub(crate) fn add(&mut self, other: &Totals) {
-        self.passed += other.passed;
-        self.failed += other.failed;
-    }
-
     /// Adds what `line` reports, if it is a binary's closing line.
     pub(crate) fn count(&mut self, line: &str) {
         let Some((_, counts)) = line.split_once("test result: ") else { return };
