@@ -37,6 +37,10 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use tracing_subscriber::EnvFilter;
 
+/// A node makes and drops small things all the time, on all threads, and gives back what many clients took.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     // A verb tells what went wrong by itself; a node has nobody else to tell.

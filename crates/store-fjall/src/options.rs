@@ -36,7 +36,7 @@ impl FjallOptions {
     }
 
     /// How much memory the cache of blocks read from disk may take, in bytes. Default: 32 MiB. Beside it
-    /// recent writes take memory: 64 MiB for the entities and 8 MiB for each other table, and up to four times that
+    /// recent writes take memory: 32 MiB for the entities and 4 MiB for each other table, and up to four times that
     /// while the disk cannot keep up.
     #[must_use]
     pub fn cache_bytes(mut self, bytes: u64) -> Self {

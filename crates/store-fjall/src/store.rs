@@ -180,11 +180,12 @@ fn keyspaces(database: &Database) -> fjall::Result<Vec<(Table, Keyspace)>> {
 }
 
 /// How a new table is laid out. The tables that hold little at a time, but are written with every commit, are flushed
-/// sooner: their memory would hold nothing but rows overwritten and removed since, for every scan to walk over.
+/// sooner: their memory would hold nothing but rows overwritten and removed since, for every scan to walk over. And fjall
+/// frees what was flushed under a lock that commits wait for, which takes the longer the more rows that were.
 fn create_options(table: Table) -> KeyspaceCreateOptions {
     let memtable_bytes = match table {
-        Table::Entities | Table::Live => 64 << 20,
-        _ => 8 << 20,
+        Table::Entities => 32 << 20,
+        _ => 4 << 20,
     };
     KeyspaceCreateOptions::default().max_memtable_size(memtable_bytes)
 }
