@@ -61,8 +61,9 @@ fn fuzz(schemathesis: &Path, archipelago: &Path, folder: &Path) -> Outcome {
     let token = configure(archipelago, folder)?;
     let mut node = Node::start(archipelago, folder)?;
     let mut run = Command::new(schemathesis);
+    run.arg("--config-file").arg(root().join("xtask/schemathesis.toml"));
     run.args(["run", &format!("{}/v1/openapi.json", node.url)]);
-    run.args(["--header", &format!("Authorization: Bearer {token}"), "--checks", "all", "--no-color"]);
+    run.args(["--header", &format!("Authorization: Bearer {token}"), "--no-color"]);
     run.args(["--max-time", FUZZ_S, "--exclude-path", STREAM, "--continue-on-failure"]);
     // What it makes up may be as large and as odd as it likes.
     run.args(["--suppress-health-check", "all"]).current_dir(folder);
@@ -81,7 +82,7 @@ fn configure(archipelago: &Path, folder: &Path) -> Outcome<String> {
     let minted = String::from_utf8_lossy(&minted.stdout).into_owned();
     let (token, section) = minted.split_once("\n\n").ok_or("`archipelago token new` gave no token")?;
     let config = format!(
-        "[node]\nname = \"fuzz\"\ndata = {:?}\n[http]\nlisten = \"127.0.0.1:0\"\n[snapshots]\nfolder = {:?}\n\
+        "[node]\nname = \"fuzz\"\ndata = {:?}\n[http]\nlisten = \"127.0.0.1:0\"\nwait_ms_max = 200\n[snapshots]\nfolder = {:?}\n\
          [namespaces.default]\nstrategy = \"crdt-merge\"\n{section}",
         folder.join("data"),
         folder.join("snapshots"),

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::cargo_test::{FEATURES, Gated};
-use crate::{Outcome, browser, cargo_test, deploy, nats, step};
+use crate::{Outcome, api, browser, cargo_test, deploy, nats, step};
 
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
@@ -53,6 +53,11 @@ pub(crate) fn run() -> Outcome {
     // All in one go: tests that are built with other features build their dependencies anew.
     let run = times.of("tests", || cargo_test::run(&server, &[], &gated))?;
     failures.extend(run.verdict.err());
+    match api::find_or_fetch() {
+        Some(schemathesis) => failures.extend(times.of("api", || api::run(&schemathesis)).err()),
+        None => remarks
+            .push("the API was not fuzzed: schemathesis is not there, and cannot be fetched".to_owned()),
+    }
 
     println!("note: {}", times.told());
     for remark in remarks {

@@ -50,11 +50,12 @@ Usage: cargo xtask ci
   5. simulate --mutations: every deliberate mistake is noticed
   6. what cargo xtask deploy checks
   7. cargo xtask test, with the tests of the dashboard in Chromium and those with HAProxy
+  8. cargo xtask api
 
 Steps 2 and 7 include the example `projection`, which builds SQLite and is left out elsewhere.
 All of them run even if one fails, and those that failed are named at the end. Where the wasm target is neither
 installed nor to be had through rustup, step 4 is left out, and the closing lines say so; likewise what needs
-Chromium, promtool or HAProxy without them.
+Chromium, promtool, HAProxy or schemathesis without them.
 ";
 
 const HELP_BROWSER: &str = "\
@@ -94,8 +95,8 @@ Send a node what its OpenAPI document allows, and what it does not, for a minute
 
 Usage: cargo xtask api
 
-Builds `archipelago`, starts a node on a free port and a folder that goes away, and runs schemathesis with all of its checks
-against it: no answer is a 500, and none is other than the document says. Schemathesis is kept in <target>/schemathesis, and
+Builds `archipelago`, starts a node on a free port and a folder that goes away, and runs schemathesis against it: no answer
+is a 500, and none is other than the document says; xtask/schemathesis.toml says which of its checks do not hold here, and why. Schemathesis is kept in <target>/schemathesis, and
 fetched into that folder from PyPI, with Python 3, unless it is there. The stream of changes is left out, as it never ends.
 ";
 

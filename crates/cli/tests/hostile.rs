@@ -107,7 +107,10 @@ fn ten_thousand_clients_that_only_follow_are_carried_and_leave_nothing_behind_th
         let after = held(&node);
         // What the first ones took is kept for the next; it must not be taken anew each time.
         let first: u64 = *first_peak.get_or_insert(peak.bytes);
-        assert!(after.bytes.max(peak.bytes) < first + first / 4, "{before:?} {peak:?} {after:?}, the first {first}");
+        assert!(
+            after.bytes.max(peak.bytes) < first + first / 4,
+            "{before:?} {peak:?} {after:?}, the first {first}"
+        );
         println!("{count} clients: before {before:?}, with them {peak:?}, after them {after:?}");
     }
     node.end();

@@ -4,9 +4,13 @@ use axum::{
     extract::State,
     response::{IntoResponse, Json, Response},
 };
-use utoipa::openapi::{
-    ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder,
-    security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+use utoipa::{
+    Number,
+    openapi::{
+        ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathItem, RefOr, Schema,
+        path::Operation,
+        security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+    },
 };
 use utoipa_axum::router::OpenApiRouter;
 
@@ -23,8 +27,28 @@ const SCHEME: &str = "bearer";
     get, operation_id = "describe_api", path = "/v1/openapi.json", tag = "operations",
     responses((status = 200, body = serde_json::Value)),
 )]
-pub(crate) async fn document(State(_): State<App>) -> Response {
-    Json(describe()).into_response()
+pub(crate) async fn document(State(app): State<App>) -> Response {
+    let (mut document, limits) = (describe(), app.limits());
+    bound(&mut document, "limit", limits.page_entities_max);
+    bound(&mut document, "wait_ms", limits.wait_ms_max);
+    Json(document).into_response()
+}
+
+/// Says of all parameters of that name how large they may be on this node.
+fn bound(document: &mut OpenApi, name: &str, maximum: impl Into<Number> + Copy) {
+    let operations = document.paths.paths.values_mut().flat_map(operations).flatten();
+    for parameter in operations.flat_map(|operation| operation.parameters.iter_mut().flatten()) {
+        if let Some(RefOr::T(Schema::Object(schema))) = &mut parameter.schema
+            && parameter.name == name
+        {
+            schema.maximum = Some(maximum.into());
+        }
+    }
+}
+
+fn operations(path: &mut PathItem) -> [Option<&mut Operation>; 5] {
+    let PathItem { get, put, post, delete, patch, .. } = path;
+    [get, put, post, delete, patch].map(Option::as_mut)
 }
 
 /// The OpenAPI 3.1 document of the node, as it is served.
@@ -34,9 +58,7 @@ pub fn describe() -> OpenApi {
         let mut guarded = paths(role);
         let requirement = SecurityRequirement::new(SCHEME, [role.name()]);
         for item in guarded.get_openapi_mut().paths.paths.values_mut() {
-            let operations =
-                [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
-            for operation in operations.into_iter().flatten() {
+            for operation in operations(item).into_iter().flatten() {
                 operation.security = Some(vec![requirement.clone()]);
             }
         }

@@ -33,6 +33,7 @@ pub(crate) struct Consistency {
     /// How far a write must have come: `local`, `pipeline`, `majority`, or `peers:` and a number. Default `local`; in
     /// leader-follower mode, where the broker has every write, as configured. A write that has not come so far in time goes
     /// on, and is answered with 202.
+    #[param(pattern = "^(local|pipeline|majority|peers:[0-9]{1,4})$")]
     pub(crate) ack: Option<String>,
 }
 

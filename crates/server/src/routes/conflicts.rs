@@ -29,6 +29,7 @@ pub(crate) struct Paging {
     /// Where the page before ended, as it said.
     cursor: Option<String>,
     /// The most on this page, up to `http.page_entities_max`. Default 100.
+    #[param(minimum = 1)]
     limit: Option<usize>,
 }
 

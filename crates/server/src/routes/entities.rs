@@ -167,7 +167,7 @@ pub(crate) async fn put(
 #[utoipa::path(
     patch, operation_id = "patch_entity", path = "/v1/namespaces/{namespace}/entities/{id}", tag = "entities",
     params(EntityPath, Consistency),
-    request_body = serde_json::Value,
+    request_body = Object,
     responses(
         (status = 200, description = "Written, and as far as was asked", body = Receipt),
         (status = 202, description = "Written, and not yet as far as was asked", body = Receipt),
