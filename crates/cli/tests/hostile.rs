@@ -90,7 +90,8 @@ fn ten_thousand_clients_that_only_follow_are_carried_and_leave_nothing_behind_th
     for round in 1..=3 {
         let mut following: Vec<_> = (0..count).map(|_| follow(address)).collect();
         let peak = held(&node);
-        assert!(peak.files >= before.files + following.len(), "{peak:?}");
+        // What was there before may have been a connection that has ended since.
+        assert!(peak.files >= following.len(), "{peak:?}");
         let grown = peak.bytes.saturating_sub(before.bytes);
         assert!(grown < count * CLIENT_BYTES_MAX, "{before:?} {peak:?}");
         // Others are served, and all hear of it.

@@ -56,3 +56,52 @@ async fn two_nodes_see_each_other_and_hold_the_same() {
         "{members}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leaders_are_made_and_a_follower_takes_the_state_anew_by_verbs() {
+    let server = NatsServer::start().await.unwrap();
+    let namespace =
+        "{ default = { mode = \"leader-follower\", heartbeat_interval_ms = 50, lease_ms = 1000 } }";
+    let settings = ["--nats-servers", &server.url(), "--namespaces", namespace];
+    let start = |name: &str| Node::with(&[&["--node-name", name][..], &settings].concat());
+    let (east, west) = (start("east"), start("west"));
+    let role = |node: &Node, wanted: &str| {
+        until(node, &["status"], |status| status["namespaces"]["default"]["role"] == wanted);
+    };
+    until(&east, &["nodes"], |nodes| nodes["nodes"].as_array().unwrap().len() == 2);
+    for (node, other) in [(&east, &west), (&west, &east)] {
+        let promoted = node.json(&["promote"]);
+        assert_eq!(promoted["role"], "leader", "{promoted}");
+        role(other, "follower");
+        node.run(&["put", "a", "1"]).ok();
+    }
+    let (leader, follower) = (&west, &east);
+    until(follower, &["get", "a"], |value| value["value"] == 1);
+    let begun = leader.json(&["resync", "--target", "east"]);
+    assert_eq!(begun["node"], "east");
+    until(follower, &["resync", "--count"], |counts| {
+        let counts = &counts["namespaces"]["default"];
+        counts["attempts"] == 1 && counts["is_resyncing"] == false
+    });
+    assert_eq!(follower.run(&["get", "a"]).ok().stdout.trim(), "1");
+    assert_eq!(leader.run(&["quarantine"]).ok().stdout, "nothing is in quarantine\n");
+    assert_ne!(leader.json(&["demote"])["role"], "leader");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn masters_that_agree_have_nothing_to_repair() {
+    let server = NatsServer::start().await.unwrap();
+    let settings =
+        ["--nats-servers", &server.url(), "--namespaces", "{ default = { heartbeat_interval_ms = 50 } }"];
+    let start = |name: &str| Node::with(&[&["--node-name", name][..], &settings].concat());
+    let (east, west) = (start("east"), start("west"));
+    east.run(&["put", "a", "1", "--ack", "peers:1", "--wait-ms", "10000"]).ok();
+    until(&west, &["nodes"], |nodes| nodes["nodes"].as_array().unwrap().len() == 2);
+    let repaired = west.json(&["repair", "--from", "east"]);
+    assert!(repaired["from"].as_str().unwrap().starts_with("east"), "{repaired}");
+    for none in ["joined", "replaced", "left"] {
+        assert_eq!(repaired[none], serde_json::json!([]), "{repaired}");
+    }
+    let nobody = west.run(&["repair", "--from", "north"]);
+    assert!(nobody.error().contains("those that are heard"), "{nobody:?}");
+}

@@ -56,6 +56,7 @@
 //! | `shared` | what these tasks share |
 //! | [`subscriber`] | [`EventSubscriber`], which needs none of the above but `log_reader` |
 //! | `notification`, `receipt`, `view`, `peer`, `metrics`, `link` | what users get to see |
+//! | `hottest` | which entities are fought over most: [`HotEntity`] |
 //! | `telemetry`, `recording` | what of all this is measured, through the facade `metrics`; who records it |
 //! | `wall_clock`, `turns`, `random` | what simulations decide: [`WallClock`], the time of day; [`Turns`], which task runs on; chance |
 //!
@@ -78,6 +79,7 @@ mod error;
 mod expected;
 mod feed;
 mod heart;
+mod hottest;
 mod import;
 mod intent;
 mod journal;
@@ -120,6 +122,7 @@ pub use error::{
 };
 pub use expected::{EntityTag, Expected, InvalidTag};
 pub use feed::{Feed, FeedChange};
+pub use hottest::HotEntity;
 pub use import::Imported;
 pub use leader_follower::LeaderFollowerManager;
 pub use link::LinkState;

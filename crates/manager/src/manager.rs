@@ -17,9 +17,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    ApplyError, Changes, CloseError, ConflictReport, EntityView, ImportError, Imported, LinkState, Metrics,
-    MultiMasterBuilder, Notifications, PeerView, ReadError, SessionToken, SnapshotError, SnapshotInfo,
-    WriteError, WriteReceipt,
+    ApplyError, Changes, CloseError, ConflictReport, EntityView, HotEntity, ImportError, Imported, LinkState,
+    Metrics, MultiMasterBuilder, Notifications, PeerView, ReadError, SessionToken, SnapshotError,
+    SnapshotInfo, WriteError, WriteReceipt,
     import::{Staging, import},
     intent::Intent,
     metrics,
@@ -305,15 +305,26 @@ impl MultiMasterManager {
     }
 
     /// Brings what is measured through the facade `metrics` up to now. It is at every heartbeat anyway: this is for whoever
-    /// is about to read it.
+    /// is about to read it. Once a minute at most it looks through all tombstones.
     ///
     /// # Errors
-    /// [`ReadError::Closed`] if the manager is closed.
+    /// [`ReadError`] if the manager is closed, or the store cannot be read.
     pub async fn measure(&self) -> Result<(), ReadError> {
         let peers = self.peers().await?;
         self.shared().telemetry.counted(&self.metrics());
-        self.shared().telemetry.peers_are(&peers);
+        let telemetry = &self.shared().telemetry;
+        telemetry.peers_are(&peers);
+        if telemetry.is_weighing_due() {
+            telemetry.weighed(self.reclaimable(0).await?.reclaimable_bytes);
+        }
         Ok(())
+    }
+
+    /// The entities over which there were most conflicts since the start, `limit` at most and never more than 256, the one
+    /// with the most first. Of an entity over which there are many, many write at once: think of a CRDT for it, or of
+    /// several entities.
+    pub fn hottest_entities(&self, limit: usize) -> Vec<HotEntity> {
+        self.shared().telemetry.hottest_entities(limit)
     }
 
     /// How the master stands with the pipeline.

@@ -1,6 +1,9 @@
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -8,12 +11,20 @@ use archipelago_clock::{Dot, Hlc};
 use metrics::{Counter, Gauge, Histogram, Label, Unit, counter, gauge, histogram};
 
 use crate::{
-    ConflictReport, Metrics, Notification, PeerView, WallClock,
+    ConflictReport, HotEntity, Metrics, Notification, PeerView, WallClock,
+    hottest::Hottest,
     recording::{Recording, flag, float, signed_float},
 };
 
 /// Of how many peers there are gauges. Those of more are not measured one by one.
 pub const PEERS_MEASURED_MAX: usize = 128;
+
+/// Of how many of the hottest entities there are gauges, by rank: ids would be ever new labels.
+const HOTTEST_MEASURED: usize = 5;
+const RANKS: [&str; HOTTEST_MEASURED] = ["1", "2", "3", "4", "5"];
+
+/// How often at most tombstones are looked through, in milliseconds.
+const WEIGHING_MS: u64 = 60_000;
 
 /// From what age on an event that is applied counts as old.
 const OLD: Duration = Duration::from_secs(24 * 60 * 60);
@@ -37,6 +48,10 @@ pub(crate) struct Telemetry {
     batch_events: Histogram,
     pub(crate) repair: Histogram,
     peers: Mutex<BTreeMap<String, Peer>>,
+    hottest: Mutex<Hottest>,
+    hottest_conflicts: [Gauge; HOTTEST_MEASURED],
+    reclaimable_bytes: Gauge,
+    weighed_unix_ms: AtomicU64,
 }
 
 /// What of exchanging writes failed.
@@ -180,6 +195,11 @@ impl Telemetry {
             batch_events: histogram!("archipelago_publish_batch_events", labels.clone()),
             repair: histogram!("archipelago_repair_duration_seconds", labels.clone()),
             peers: Mutex::default(),
+            hottest: Mutex::default(),
+            hottest_conflicts: RANKS
+                .map(|rank| gauge!("archipelago_hottest_entity_conflicts", with("rank", rank))),
+            reclaimable_bytes: gauge!("archipelago_reclaimable_bytes", labels.clone()),
+            weighed_unix_ms: AtomicU64::new(0),
             labels,
         }
     }
@@ -191,6 +211,9 @@ impl Telemetry {
         }
         for (gauge, read) in &self.gauges {
             gauge.set(float(read(counts)));
+        }
+        for (gauge, hot) in self.hottest_conflicts.iter().zip(self.hottest_entities(HOTTEST_MEASURED)) {
+            gauge.set(float(hot.conflicts));
         }
     }
 
@@ -238,6 +261,7 @@ impl Telemetry {
         if let Some(counter) = counter.or_else(|| self.conflicts.get(OTHER_STRATEGY)) {
             counter.increment(1);
         }
+        self.hottest().count(&conflict.entity_id);
     }
 
     fn failed(&self, what: SyncError) {
@@ -259,6 +283,27 @@ impl Telemetry {
                 peer.is(view);
             }
         }
+    }
+
+    /// Those over which there were most conflicts, first.
+    pub(crate) fn hottest_entities(&self, limit: usize) -> Vec<HotEntity> {
+        self.hottest().top(limit)
+    }
+
+    /// Whether it is time to find out again how much tombstones take that could go.
+    pub(crate) fn is_weighing_due(&self) -> bool {
+        let (now, every) = (self.clock.now_unix_ms(), WEIGHING_MS);
+        let due = |last: u64| (last == 0 || now.abs_diff(last) >= every).then_some(now.max(1));
+        self.weighed_unix_ms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, due).is_ok()
+    }
+
+    /// So much do they take.
+    pub(crate) fn weighed(&self, reclaimable_bytes: u64) {
+        self.reclaimable_bytes.set(float(reclaimable_bytes));
+    }
+
+    fn hottest(&self) -> MutexGuard<'_, Hottest> {
+        self.hottest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn peers(&self) -> MutexGuard<'_, BTreeMap<String, Peer>> {
@@ -314,6 +359,16 @@ fn describe() {
     ] {
         metrics::describe_counter!(name, Unit::Count, help);
     }
+    metrics::describe_gauge!(
+        "archipelago_hottest_entity_conflicts",
+        Unit::Count,
+        "Conflicts over the entities that had most of them, by rank."
+    );
+    metrics::describe_gauge!(
+        "archipelago_reclaimable_bytes",
+        Unit::Bytes,
+        "What tombstones take that every member has seen."
+    );
     metrics::describe_gauge!(
         "archipelago_last_sync_timestamp_seconds",
         Unit::Seconds,

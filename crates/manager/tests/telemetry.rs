@@ -58,6 +58,11 @@ async fn writes_events_conflicts_and_delays_are_measured() {
     assert!(of("archipelago_last_sync_timestamp_seconds") >= (NOW_UNIX_MS / 1_000) as f64);
     assert!(of("archipelago_replication_delay_seconds_sum") >= 25.0 * 3_600.0);
     assert_eq!(of("archipelago_replication_delay_seconds_count"), 3.0);
+    assert_eq!(of("archipelago_reclaimable_bytes"), 0.0);
+    let hottest = eu.master.hottest_entities(10);
+    assert_eq!(hottest.iter().map(|hot| &*hot.entity_id).collect::<Vec<_>>(), ["user/7"]);
+    let measured = value(&measures, "archipelago_hottest_entity_conflicts{namespace=\"people\",rank=\"1\"}");
+    assert_eq!((hottest[0].conflicts, measured), (1, 1.0));
     assert!(of("archipelago_store_commit_duration_seconds_count") > 0.0);
     assert!(of("archipelago_publish_duration_seconds_count") > 0.0);
     assert!(of("archipelago_publish_batch_events_sum") >= 3.0);

@@ -14,6 +14,7 @@
 mod client;
 mod confirm;
 mod conflicts;
+mod dead_letters;
 mod diff;
 mod error;
 mod events;
@@ -73,6 +74,7 @@ pub(crate) enum Verb {
     Repair(resync::Repair),
     Resync(resync::Resync),
     Quarantine(quarantine::Options),
+    DeadLetters(dead_letters::Options),
     Promote(leadership::Promote),
     Demote(leadership::Demote),
     Completions(shell::Completions),
@@ -121,6 +123,7 @@ async fn perform(verb: Verb, program: Command, interrupt: &Interrupt) -> Result<
         Verb::Repair(options) => interrupt.unless(resync::repair(options)).await,
         Verb::Resync(options) => interrupt.unless(resync::resync(options)).await,
         Verb::Quarantine(options) => interrupt.unless(quarantine::run(options)).await,
+        Verb::DeadLetters(options) => interrupt.unless(dead_letters::run(options)).await,
         Verb::Promote(options) => interrupt.unless(leadership::promote(options)).await,
         Verb::Demote(options) => interrupt.unless(leadership::demote(options)).await,
         Verb::Completions(options) => shell::completions(&options, &program),
@@ -150,6 +153,7 @@ impl Verb {
             Verb::Repair(options) => Some(options.form),
             Verb::Resync(options) => Some(options.form),
             Verb::Quarantine(options) => Some(options.form),
+            Verb::DeadLetters(options) => Some(options.form),
             Verb::Promote(options) => Some(options.at.form),
             Verb::Demote(options) => Some(options.at.form),
             Verb::Completions(_) | Verb::Man(_) => None,

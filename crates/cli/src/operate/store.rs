@@ -14,7 +14,11 @@ use std::{
 
 use archipelago::{
     EntityView, FjallStore,
-    manager::{EntityAtRest, MasterAtRest},
+    manager::{
+        EntityAtRest, MasterAtRest,
+        subscriber::{DeadLetterAtRest, dead_letters_in},
+    },
+    store::Store,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -75,6 +79,31 @@ impl AtRest {
     }
 
     fn open_now(folder: PathBuf) -> Result<AtRest, OperateError> {
+        let (store, copy) = AtRest::copy(&folder)?;
+        let master = MasterAtRest::open(store).map_err(|error| not_readable(&folder, &error))?;
+        let none = || OperateError::Store(format!("no master ever ran on {}", folder.display()));
+        let master = master.ok_or_else(none)?;
+        Ok(AtRest { folder, master, _copy: copy })
+    }
+
+    /// The events that subscribers put aside into a store; no master need ever have run on it.
+    pub(super) async fn dead_letters(
+        folder: &Path,
+        subscriber: Option<String>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetterAtRest>, OperateError> {
+        let folder = folder.to_owned();
+        blocking(move || {
+            let (store, _copy) = AtRest::copy(&folder)?;
+            let store: Arc<dyn Store> = store;
+            dead_letters_in(&store, subscriber.as_deref(), limit)
+                .map_err(|error| not_readable(&folder, &error))
+        })
+        .await
+    }
+
+    fn copy(folder: &Path) -> Result<(Arc<FjallStore>, TempDir), OperateError> {
+        let folder = folder.to_owned();
         let shown = folder.display().to_string();
         let failed = |source| OperateError::Read { path: folder.clone(), source };
         if !folder.join(FORMAT_FILE).is_file() || !folder.join(DATABASE).is_dir() {
@@ -101,15 +130,8 @@ impl AtRest {
         fs::copy(folder.join(FORMAT_FILE), copy.path().join(FORMAT_FILE)).map_err(failed)?;
         copied(&folder.join(DATABASE), &copy.path().join(DATABASE)).map_err(failed)?;
         drop(lock);
-        let refused = |error: &dyn std::error::Error| {
-            OperateError::Store(format!(
-                "the store in {shown} cannot be read: {error}; nothing in it was changed"
-            ))
-        };
-        let store = FjallStore::open(copy.path()).map_err(|error| refused(&error))?;
-        let master = MasterAtRest::open(Arc::new(store)).map_err(|error| refused(&error))?;
-        let master = master.ok_or_else(|| OperateError::Store(format!("no master ever ran on {shown}")))?;
-        Ok(AtRest { folder, master, _copy: copy })
+        let store = FjallStore::open(copy.path()).map_err(|error| not_readable(&folder, &error))?;
+        Ok((Arc::new(store), copy))
     }
 
     /// The value of an entity, and the name of its state.
@@ -202,6 +224,11 @@ impl Rows {
             ))),
         }
     }
+}
+
+fn not_readable(folder: &Path, error: &dyn std::error::Error) -> OperateError {
+    let shown = folder.display();
+    OperateError::Store(format!("the store in {shown} cannot be read: {error}; nothing in it was changed"))
 }
 
 /// An entity as a list shows it; `None` if it was removed.

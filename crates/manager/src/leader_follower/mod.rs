@@ -104,6 +104,7 @@ pub use routed::{NodeStatus, RoutedNode};
 pub use router::{LeaderReads, ReadRouter, RouteError, RouterMetrics, Routing};
 pub use session::{InvalidToken, SessionToken};
 pub(crate) use state::META_PREFIX;
+pub(crate) use state::ORPHAN_PREFIX;
 pub use views::{FollowerLag, FollowerState, FollowerView, Health, HeardNode, LeaderState};
 pub use write::{Ack, Operation, Write, WriteReceipt};
 

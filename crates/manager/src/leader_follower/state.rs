@@ -29,7 +29,7 @@ const FORMAT: u32 = 1;
 pub(crate) const META_PREFIX: &str = "leader_follower/";
 const STATE_ROW: &[u8] = b"leader_follower/state";
 /// Begins the keys of orphaned entries in [`Table::DeadLetters`]: followed by the index of the first of a batch.
-const ORPHAN_PREFIX: &[u8] = b"leader_follower/orphan/";
+pub(crate) const ORPHAN_PREFIX: &[u8] = b"leader_follower/orphan/";
 
 /// How many rows are read at a time.
 const PAGE_ROWS: usize = 1_024;

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::DeadLetterError;
+use crate::leader_follower::ORPHAN_PREFIX;
 
 /// The version of the rows. A build refuses newer ones.
 const FORMAT: u32 = 1;
@@ -54,6 +55,51 @@ pub struct DeadLetter {
     pub reason: String,
     /// When that was, by the clock of this machine.
     pub failed_at: SystemTime,
+}
+
+/// A dead letter as it lies in a store.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DeadLetterAtRest {
+    /// The subscriber that put it aside.
+    pub subscriber: String,
+    /// The letter, or why it cannot be read.
+    pub letter: Result<DeadLetter, DeadLetterError>,
+}
+
+/// The first `limit` dead letters in a store, of all subscribers or of one, in the order of their names and of the log.
+/// No subscriber need run on it, and nothing is changed.
+///
+/// # Errors
+/// [`DeadLetterError::Store`] if the store fails. What cannot be read of a sound one is among the letters.
+pub fn dead_letters_in(
+    store: &Arc<dyn Store>,
+    subscriber: Option<&str>,
+    limit: usize,
+) -> Result<Vec<DeadLetterAtRest>, DeadLetterError> {
+    let (mut letters, mut from) = (Vec::new(), Bound::Unbounded);
+    while letters.len() < limit {
+        let page = store.scan(
+            Table::DeadLetters,
+            from.as_ref().map(|key: &Bytes| &key[..]),
+            Bound::Unbounded,
+            PAGE_ROWS,
+        );
+        let page = page.map_err(|error| failed(&error))?;
+        let Some(last) = page.last() else { break };
+        from = Bound::Excluded(last.key.clone());
+        for row in page.into_iter().filter(|row| !row.key.starts_with(ORPHAN_PREFIX)) {
+            // No name has a slash.
+            let name = row.key.split(|byte| *byte == b'/').next().unwrap_or_default();
+            let name = String::from_utf8_lossy(name).into_owned();
+            if subscriber.is_none_or(|wanted| wanted == name) && letters.len() < limit {
+                let letter =
+                    DeadLetters::new(store.clone(), &name, "", &Limits::default()).parse(&row.key, row.value);
+                letters.push(DeadLetterAtRest { subscriber: name, letter });
+            }
+        }
+    }
+    Ok(letters)
 }
 
 /// What a row has before the event, which follows as a message of the log.
@@ -204,11 +250,10 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn rows_of_the_first_format_are_read_for_ever() {
+    fn letter(sequence: u64) -> DeadLetter {
         let dot = Dot::new(ReplicaId::new("us-east", Incarnation::from_bits(1)).unwrap(), 3);
-        let letter = DeadLetter {
-            id: DeadLetterId { sequence: 2, event: dot.clone() },
+        DeadLetter {
+            id: DeadLetterId { sequence, event: dot.clone() },
             event: Event {
                 dot,
                 hlc: Hlc::new(1_000, 0),
@@ -223,7 +268,40 @@ mod tests {
             attempts: 4,
             reason: "no luck".into(),
             failed_at: UNIX_EPOCH + Duration::from_millis(1_000),
+        }
+    }
+
+    #[test]
+    fn the_letters_of_all_subscribers_are_found_and_what_is_none_is_not() {
+        let store = MemoryStore::new();
+        let shared: Arc<dyn Store> = Arc::new(store.clone());
+        for (subscriber, sequence) in [("mailer", 2), ("index", 9), ("mailer", 1)] {
+            let letters = DeadLetters::new(shared.clone(), subscriber, "people", &Limits::default());
+            letters.put(&letter(sequence)).unwrap();
+        }
+        let mut batch = Batch::new();
+        batch.put(Table::DeadLetters, [ORPHAN_PREFIX, &7_u64.to_be_bytes()].concat(), b"an orphan".to_vec());
+        batch.put(Table::DeadLetters, b"mailer/damaged".to_vec(), b"?".to_vec());
+        store.commit(batch, Durability::Fsync).unwrap();
+
+        let found = |subscriber, limit| {
+            let found = dead_letters_in(&shared, subscriber, limit).unwrap();
+            let found = found
+                .into_iter()
+                .map(|found| (found.subscriber, found.letter.ok().map(|letter| letter.id.sequence)));
+            found.collect::<Vec<_>>()
         };
+        let [index, mailer] = ["index", "mailer"].map(String::from);
+        let mailers = [(mailer.clone(), Some(1)), (mailer.clone(), Some(2)), (mailer, None)];
+        assert_eq!(found(Some("mailer"), 10), mailers);
+        assert_eq!(found(None, 10), [&[(index.clone(), Some(9))], &mailers[..]].concat());
+        assert_eq!(found(None, 1), [(index, Some(9))]);
+        assert_eq!(found(Some("leader_follower"), 10), []);
+    }
+
+    #[test]
+    fn rows_of_the_first_format_are_read_for_ever() {
+        let letter = letter(2);
         let store = MemoryStore::new();
         let letters = DeadLetters::new(Arc::new(store.clone()), "mailer", "people", &Limits::default());
         letters.put(&letter).unwrap();

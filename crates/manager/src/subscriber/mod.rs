@@ -76,7 +76,7 @@ mod window;
 pub use builder::EventSubscriberBuilder;
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointMode};
 pub use checkpoint_store::{CheckpointStore, put_checkpoint};
-pub use dead_letter::{DeadLetter, DeadLetterId};
+pub use dead_letter::{DeadLetter, DeadLetterAtRest, DeadLetterId, dead_letters_in};
 pub use error::{DeadLetterError, HandlerError, ReplayError, SubscriberError};
 pub use event::{BatchDelivery, Cause, EventDelivery, LoggedEvent};
 pub use handle::{EventSubscriber, ReplayFrom};

@@ -66,7 +66,20 @@ struct NamespaceStatus {
     /// Counts since the start, and gauges.
     #[schema(value_type = BTreeMap<String, u64>)]
     metrics: Counts,
+    /// The entities over which there were most conflicts since the start, the one with the most first; in multi-master mode.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hottest: Vec<Hot>,
 }
+
+/// An entity that many write at once.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Hot {
+    id: String,
+    conflicts: u64,
+}
+
+/// How many of them are told.
+const HOTTEST_MAX: usize = 10;
 
 /// What is counted, by mode.
 #[derive(Debug, Serialize)]
@@ -199,10 +212,14 @@ pub(crate) async fn status(State(app): State<App>, accepted: Accepted) -> Result
     let mut namespaces = BTreeMap::new();
     for (name, namespace) in app.namespaces() {
         let (link, link_reason) = namespace.link();
+        let mut hottest = Vec::new();
         let (master, leadership, vector, metrics) = match &namespace.running {
             Running::MultiMaster(master) => {
                 let vector = by_name(&master.vector_clock());
                 let metrics = Counts::MultiMaster(master.metrics());
+                let hot = master.hottest_entities(HOTTEST_MAX).into_iter();
+                hottest
+                    .extend(hot.map(|hot| Hot { id: hot.entity_id.to_string(), conflicts: hot.conflicts }));
                 (Some(master.master_id().to_string()), None, vector, metrics)
             }
             Running::LeaderFollower(node) => {
@@ -224,6 +241,7 @@ pub(crate) async fn status(State(app): State<App>, accepted: Accepted) -> Result
             outbox_events_max: namespace.options.outbox_events_max,
             vector,
             metrics,
+            hottest,
         };
         namespaces.insert(name.clone(), status);
     }

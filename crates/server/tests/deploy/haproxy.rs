@@ -80,12 +80,14 @@ impl Haproxy {
         let head: Vec<_> = lines.next().expect("a heading").trim_start_matches("# ").split(',').collect();
         let column = |name: &str| head.iter().position(|column| *column == name).expect("the column");
         let (of, server) = (column("pxname"), column("svname"));
-        let (status, requests) = (column("status"), column("stot"));
+        let (status, check, requests) = (column("status"), column("check_status"), column("stot"));
         let rows = lines.map(|line| line.split(',').collect::<Vec<_>>());
         rows.filter(|row| row[of] == backend && !matches!(row[server], "FRONTEND" | "BACKEND"))
             .map(|row| {
                 let requests = row[requests].parse().expect("a number");
-                (row[server].to_owned(), Seen { is_up: row[status].starts_with("UP"), requests })
+                // Whoever was not asked yet counts as up, too.
+                let is_asked = row[check].trim_start_matches("* ") == "L7OK";
+                (row[server].to_owned(), Seen { is_up: is_asked && row[status].starts_with("UP"), requests })
             })
             .collect()
     }
