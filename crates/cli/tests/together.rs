@@ -65,17 +65,33 @@ async fn leaders_are_made_and_a_follower_takes_the_state_anew_by_verbs() {
     let settings = ["--nats-servers", &server.url(), "--namespaces", namespace];
     let start = |name: &str| Node::with(&[&["--node-name", name][..], &settings].concat());
     let (east, west) = (start("east"), start("west"));
-    let role = |node: &Node, wanted: &str| {
-        until(node, &["status"], |status| status["namespaces"]["default"]["role"] == wanted);
+    let at_rest = |node: &Node| {
+        until(node, &["status"], |status| {
+            status["namespaces"]["default"]["leadership"]["health"] == "healthy"
+        });
     };
     until(&east, &["nodes"], |nodes| nodes["nodes"].as_array().unwrap().len() == 2);
     for (node, other) in [(&east, &west), (&west, &east)] {
+        at_rest(node);
         let promoted = node.json(&["promote"]);
         assert_eq!(promoted["role"], "leader", "{promoted}");
-        role(other, "follower");
         node.run(&["put", "a", "1"]).ok();
+        until(other, &["status"], |status| {
+            status["namespaces"]["default"]["leadership"]["role"] == "follower"
+        });
     }
     let (leader, follower) = (&west, &east);
+    let shown =
+        ["status", "nodes", "lag", "ls", "ls --values", "members list", "export", "tail --since 0 --count 1"];
+    for (node, verb) in [leader, follower].into_iter().flat_map(|node| shown.map(|verb| (node, verb))) {
+        let words: Vec<_> = verb.split(' ').collect();
+        assert!(!node.run(&words).ok().stdout.is_empty(), "{verb}");
+    }
+    let lines = leader.folder.path().join("lines.jsonl");
+    std::fs::write(&lines, "{\"id\": \"b\", \"value\": {\"n\": 1}}\n").unwrap();
+    leader.run(&["import", lines.to_str().unwrap()]).ok();
+    leader.run(&["patch", "b", "{\"n\": 2}"]).ok();
+    leader.run(&["delete", "b"]).ok();
     until(follower, &["get", "a"], |value| value["value"] == 1);
     let begun = leader.json(&["resync", "--target", "east"]);
     assert_eq!(begun["node"], "east");
@@ -103,5 +119,5 @@ async fn masters_that_agree_have_nothing_to_repair() {
         assert_eq!(repaired[none], serde_json::json!([]), "{repaired}");
     }
     let nobody = west.run(&["repair", "--from", "north"]);
-    assert!(nobody.error().contains("those that are heard"), "{nobody:?}");
+    assert!(nobody.error().contains("no master \"north\" was heard"), "{nobody:?}");
 }

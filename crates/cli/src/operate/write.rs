@@ -73,7 +73,10 @@ pub(crate) struct How {
 #[derive(Deserialize)]
 struct Receipt {
     id: String,
-    dot: String,
+    /// Of a master.
+    dot: Option<String>,
+    /// Of a leader.
+    sequence: Option<u64>,
     queued: bool,
     reached: Reach,
 }
@@ -128,12 +131,13 @@ pub(super) async fn told(
     form: FormArgs,
 ) -> Result<(), OperateError> {
     let receipt: Value = client.data(request).await?;
-    let Receipt { id, dot, queued, reached } = client.read(&receipt)?;
+    let Receipt { id, dot, sequence, queued, reached } = client.read(&receipt)?;
+    let name = dot.or_else(|| sequence.map(|sequence| format!("entry {sequence}"))).unwrap_or_default();
     if form.json {
         output::json(&receipt)?;
     } else {
         let queued = if queued { "; it waits for the broker" } else { "" };
-        output::line(format!("{id}: written as {dot}{queued}"))?;
+        output::line(format!("{id}: written as {name}{queued}"))?;
     }
     if reached.enough {
         return Ok(());

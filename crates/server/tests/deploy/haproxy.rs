@@ -86,7 +86,7 @@ impl Haproxy {
             .map(|row| {
                 let requests = row[requests].parse().expect("a number");
                 // Whoever was not asked yet counts as up, too.
-                let is_asked = row[check].trim_start_matches("* ") == "L7OK";
+                let is_asked = row[check].trim_start_matches("* ").starts_with('L');
                 (row[server].to_owned(), Seen { is_up: is_asked && row[status].starts_with("UP"), requests })
             })
             .collect()
