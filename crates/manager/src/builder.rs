@@ -193,7 +193,7 @@ impl MultiMasterBuilder {
 
     /// The most events that may wait for the pipeline; beyond that writes are refused with
     /// [`OutboxFull`](crate::WriteError::OutboxFull). Without a pipeline the oldest leave instead: masters that are met later
-    /// get those writes from the state, by repair. Default 1,000,000.
+    /// get those writes from the state, by repair; subscribers, who have only the log, never do. Default 1,000,000.
     pub fn outbox_events_max(mut self, events: u64) -> Self {
         self.outbox_events_max = events;
         self

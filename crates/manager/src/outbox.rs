@@ -9,7 +9,7 @@ use crate::{
     persist::{self, OutboxKey},
 };
 
-/// How many rows are looked at at a time.
+/// How many rows are looked at at a time, at most.
 const PAGE_ROWS: usize = 256;
 
 /// The bound of the outbox. With a pipeline, writes are refused at it until the broker has taken some. Without one nothing
@@ -48,7 +48,9 @@ impl Outbox {
         }
         let (surplus, mut left) = (outbox_events.saturating_sub(self.events_max), 0);
         while left < surplus {
-            let page = persist::outbox(store, self.start, PAGE_ROWS)?;
+            // Each row is an event at least: no more are read than have to leave.
+            let rows = usize::try_from(surplus - left).map_or(PAGE_ROWS, |rows| rows.min(PAGE_ROWS));
+            let page = persist::outbox(store, self.start, rows)?;
             if page.is_empty() {
                 // What is about to be stored is more than the bound all by itself; the next commit takes it out.
                 break;
