@@ -12,8 +12,15 @@ use crate::{
 /// The newest version of the envelope that this build writes and reads.
 pub const ENVELOPE_VERSION: u64 = 1;
 
+/// How many elements every envelope has.
+pub(crate) const ELEMENTS: usize = 5;
+
 /// The first element of every envelope.
 const MAGIC: &str = "archipelago";
+
+/// How many bytes a message may have beyond its limit for what is appended to its envelope: a [signature](crate::Signature)
+/// that lists all the keys that it may.
+const APPENDED_BYTES_MAX: usize = 128 * 1024;
 
 /// What an envelope holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +100,7 @@ impl EnvelopeKind {
 /// Wraps `body` so that a receiver can tell what it is and whether it is whole.
 pub(crate) fn seal(kind: EnvelopeKind, body: &[u8]) -> Bytes {
     let mut writer = Writer::with_capacity(body.len() + 40);
-    writer.array(5);
+    writer.array(ELEMENTS);
     writer.text(MAGIC);
     writer.unsigned(ENVELOPE_VERSION);
     writer.unsigned(kind.code());
@@ -121,7 +128,7 @@ pub(crate) fn open_as(kind: EnvelopeKind, bytes: Bytes, bytes_max: usize) -> Res
 
 /// The kind and the body of an envelope that arrived from outside.
 fn open(bytes: Bytes, bytes_max: usize) -> Result<(EnvelopeKind, Bytes), DecodeError> {
-    crate::reader::within("batch_bytes_max", bytes.len(), bytes_max)?;
+    crate::reader::within("batch_bytes_max", bytes.len(), bytes_max.saturating_add(APPENDED_BYTES_MAX))?;
     let mut reader = Reader::new(bytes);
     let elements = reader.array("envelope").map_err(|_| DecodeError::NotAnEnvelope)?;
     let magic = reader.text("envelope", "magic", MAGIC.len()).map_err(|_| DecodeError::NotAnEnvelope)?;
@@ -132,8 +139,8 @@ fn open(bytes: Bytes, bytes_max: usize) -> Result<(EnvelopeKind, Bytes), DecodeE
     if version != ENVELOPE_VERSION {
         return Err(DecodeError::UnsupportedVersion { found: version, supported: ENVELOPE_VERSION });
     }
-    if elements < 5 {
-        return Err(malformed("envelope", format!("{elements} elements instead of 5")));
+    if elements < ELEMENTS {
+        return Err(malformed("envelope", format!("{elements} elements instead of {ELEMENTS}")));
     }
     let kind = reader.unsigned("envelope kind")?;
     let checksum = reader.unsigned("envelope checksum")?;
@@ -141,8 +148,8 @@ fn open(bytes: Bytes, bytes_max: usize) -> Result<(EnvelopeKind, Bytes), DecodeE
     if xxh3_64(&body) != checksum {
         return Err(DecodeError::Checksum);
     }
-    // Elements that a later build of the same version appends are none of this build's business.
-    for _ in 5..elements {
+    // A signature, which is looked at elsewhere or not at all; and what a later build of the same version appends.
+    for _ in ELEMENTS..elements {
         reader.skip("envelope")?;
     }
     if !reader.is_at_end() {

@@ -37,6 +37,7 @@
 //! | `snapshot` | [`SnapshotChunk`], [`SnapshotManifest`]: a whole state in chunks, compressed, each with its digest |
 //! | `examination` | [`StateQuestion`], [`StateAnswer`]: what one replica asks of another to find where their states differ |
 //! | `leader` | [`EntryBatch`]: entries of the log that a leader writes; [`NodeBeat`], [`NodeQuestion`], [`NodeAnswer`]: what its nodes say beside it |
+//! | `signature` | [`Signature`]: who says a message; [`ListedKey`]: who may speak for whom |
 //! | `envelope` | the frame around every message: version, kind, checksum |
 //! | `record` | [`Record`], [`Version`], [`Body`]: the stored state of one entity |
 //! | `value` | the values that users store |
@@ -64,6 +65,7 @@ mod op;
 mod reader;
 mod record;
 mod replica;
+mod signature;
 mod snapshot;
 mod text;
 mod trace;
@@ -87,6 +89,9 @@ pub use limits::Limits;
 pub use log_message::LogMessage;
 pub use member::{Member, MemberState, decode_members, encode_members};
 pub use record::{Body, Record, ReplicaTable, Version};
+pub use signature::{
+    LISTED_KEYS_MAX, ListedKey, SIGNATURE_BYTES_MAX, Said, Signature, decode_keys, encode_keys, speaker,
+};
 pub use snapshot::{ChunkEntry, SnapshotChunk, SnapshotManifest};
 pub use text::{EntityId, FieldName, Text};
 pub use trace::{InvalidTraceId, TraceId};
