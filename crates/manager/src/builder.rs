@@ -16,8 +16,8 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    CONFLICTS_MAX, ConflictReport, LinkState, MultiMasterManager, Schema, StartError, SystemClock, Turns,
-    WallClock,
+    CONFLICTS_MAX, ConflictReport, LinkState, MultiMasterManager, Schema, Signatures, StartError,
+    SystemClock, TrustedKeys, Turns, WallClock,
     emitter::Emitter,
     heart::Heart,
     journal::Journal,
@@ -32,6 +32,7 @@ use crate::{
     replica::{ReadFrom, Replica, Scrubbing},
     schema::SchemaTable,
     shared::Shared,
+    signatures::KeyRing,
     snapshot::{Joiner, Keeper},
     turns::Tasks,
 };
@@ -51,6 +52,7 @@ pub struct MultiMasterBuilder {
     namespace: String,
     store: Option<Arc<dyn Store>>,
     pipeline: Option<Arc<dyn Pipeline>>,
+    signatures: Option<Signatures>,
     strategies: StrategyTable,
     schemas: SchemaTable,
     event_buffer_size: usize,
@@ -83,6 +85,7 @@ impl Default for MultiMasterBuilder {
             namespace: "default".into(),
             store: None,
             pipeline: None,
+            signatures: None,
             strategies: StrategyTable::default(),
             schemas: SchemaTable::default(),
             event_buffer_size: 1_000,
@@ -133,6 +136,13 @@ impl MultiMasterBuilder {
     /// writes stay queued.
     pub fn pipeline(mut self, pipeline: impl Pipeline) -> Self {
         self.pipeline = Some(Arc::new(pipeline));
+        self
+    }
+
+    /// Signs what this master says, and believes only what is signed by those whose keys it knows. Default: nothing is signed,
+    /// and whoever may publish in the name of a master at the broker is believed.
+    pub fn signatures(mut self, signatures: Signatures) -> Self {
+        self.signatures = Some(signatures);
         self
     }
 
@@ -312,7 +322,7 @@ impl MultiMasterBuilder {
     ///
     /// # Panics
     /// If called outside of a tokio runtime.
-    pub async fn start(self) -> Result<MultiMasterManager, StartError> {
+    pub async fn start(mut self) -> Result<MultiMasterManager, StartError> {
         let option = |option, reason: &str| StartError::Option { option, reason: reason.to_owned() };
         let name = self.master_id.clone().ok_or_else(|| option("master_id", "it is required"))?;
         let store = self.store.clone().ok_or_else(|| option("store", "it is required"))?;
@@ -339,19 +349,25 @@ impl MultiMasterBuilder {
             let (store, namespace, clock) = (store.clone(), self.namespace.clone(), self.clock.clone());
             let strategies = self.strategies.clone();
             let (configure, journal_max) = (self.engine_config(random.word()), self.conflict_journal_max);
+            let (signatures, tasks, recording) =
+                (self.signatures.take(), self.tasks.clone(), self.recording.clone());
             let incarnation = random.word();
             move || {
                 let mint = || Incarnation::mint(clock.now_unix_ms(), incarnation);
                 let loaded = persist::load(&*store, &name, &namespace, &strategies, mint)?;
                 let engine = restore(&loaded, configure, &*store)?;
                 let journal = Journal::load(&*store, journal_max, CONFLICTS_MAX)?;
-                Ok::<_, StartError>((loaded, engine, journal))
+                let ring = signatures.map(|signatures| {
+                    KeyRing::open(signatures, &name, &namespace, store, tasks, clock, &recording)
+                });
+                let keys = ring.transpose()?.map(|ring| TrustedKeys(Arc::new(ring)));
+                Ok::<_, StartError>((loaded, engine, journal, keys))
             }
         };
         let loaded = self.tasks.blocking(load).await;
-        let (loaded, engine, journal) =
+        let (loaded, engine, journal, keys) =
             loaded.map_err(|error| option("store", &format!("it panicked while it was read: {error}")))??;
-        Ok(self.run(store, random, loaded, engine, journal))
+        Ok(self.run(store, random, loaded, engine, journal, keys))
     }
 
     fn engine_config(&self, session: u64) -> impl FnOnce(&Loaded) -> EngineConfig + Send + 'static {
@@ -371,13 +387,19 @@ impl MultiMasterBuilder {
     }
 
     fn run(
-        self,
+        mut self,
         store: Arc<dyn Store>,
         random: Random,
         loaded: Loaded,
         engine: Engine,
         (journal, latest): (Journal, Vec<Arc<ConflictReport>>),
+        keys: Option<TrustedKeys>,
     ) -> MultiMasterManager {
+        let mut sources = self.snapshots.clone();
+        if let Some(keys) = &keys {
+            self.pipeline = self.pipeline.map(|pipeline| keys.signed(pipeline));
+            sources = sources.into_iter().map(|snapshots| keys.believed(snapshots)).collect();
+        }
         let link = match &self.pipeline {
             None => LinkState::Absent,
             Some(pipeline) => pipeline.status().borrow().clone().into(),
@@ -385,6 +407,7 @@ impl MultiMasterBuilder {
         let shared = Shared::new(
             loaded.replica,
             store,
+            keys,
             &engine,
             self.schemas,
             link,
@@ -449,7 +472,7 @@ impl MultiMasterBuilder {
                 joiner: Joiner {
                     shared: shared.clone(),
                     commands: commands.downgrade(),
-                    sources: self.snapshots.clone(),
+                    sources,
                     threshold: self.snapshot_threshold,
                     bytes_max: self.repair_bytes_max as u64,
                     useless: BTreeSet::new(),

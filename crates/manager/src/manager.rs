@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     ApplyError, Changes, CloseError, ConflictReport, EntityView, HotEntity, ImportError, Imported, LinkState,
     Metrics, MultiMasterBuilder, Notifications, PeerView, ReadError, SessionToken, SnapshotError,
-    SnapshotInfo, WriteError, WriteReceipt,
+    SnapshotInfo, TrustedKeys, WriteError, WriteReceipt,
     import::{Staging, import},
     intent::Intent,
     metrics,
@@ -297,6 +297,11 @@ impl MultiMasterManager {
         let (reply, peers) = oneshot::channel();
         self.running.commands.send(Command::Peers { reply }).await.map_err(|_| ReadError::Closed)?;
         peers.await.map_err(|_| ReadError::Closed)
+    }
+
+    /// Whom this master believes; `None` if it was started without [`signatures`](MultiMasterBuilder::signatures).
+    pub fn trusted_keys(&self) -> Option<&TrustedKeys> {
+        self.shared().keys.as_ref()
     }
 
     /// Counts since the start and gauges as of now.

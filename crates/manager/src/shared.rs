@@ -16,7 +16,7 @@ use archipelago_store::Store;
 use tokio::sync::{Notify, broadcast, watch};
 
 use crate::{
-    ConflictReport, LinkState, Metrics, Notification,
+    ConflictReport, LinkState, Metrics, Notification, TrustedKeys,
     acknowledge::Spread,
     metrics::{self, Counters},
     random::Random,
@@ -39,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) strategies: StrategyTable,
     pub(crate) schemas: SchemaTable,
     pub(crate) store: Arc<dyn Store>,
+    /// Whom this master believes, if it signs.
+    pub(crate) keys: Option<TrustedKeys>,
     pub(crate) tasks: Tasks,
     pub(crate) random: Random,
     pub(crate) counters: Counters,
@@ -90,6 +92,7 @@ impl Shared {
     pub(crate) fn new(
         replica: ReplicaId,
         store: Arc<dyn Store>,
+        keys: Option<TrustedKeys>,
         engine: &Engine,
         schemas: SchemaTable,
         link: LinkState,
@@ -107,6 +110,7 @@ impl Shared {
             strategies: config.strategies.clone(),
             schemas,
             store,
+            keys,
             tasks,
             random,
             counters: Counters::default(),

@@ -20,7 +20,10 @@ use super::{
     shared::Shared,
     state, voice,
 };
-use crate::{StartError, SystemClock, Turns, WallClock, recording::Recording, turns::Tasks};
+use crate::{
+    Signatures, StartError, SystemClock, TrustedKeys, Turns, WallClock, recording::Recording,
+    signatures::KeyRing, turns::Tasks,
+};
 
 /// How many commands wait for the owner of the state before further ones wait to be taken.
 const COMMANDS_MAX: usize = 1_024;
@@ -35,6 +38,7 @@ pub struct LeaderFollowerBuilder {
     namespace: String,
     store: Option<Arc<dyn Store>>,
     pipeline: Option<Arc<dyn Pipeline>>,
+    signatures: Option<Signatures>,
     options: Options,
     clock: Arc<dyn WallClock>,
     seed: Option<u64>,
@@ -49,6 +53,7 @@ impl Default for LeaderFollowerBuilder {
             namespace: "default".into(),
             store: None,
             pipeline: None,
+            signatures: None,
             options: Options::default(),
             clock: Arc::new(SystemClock),
             seed: None,
@@ -80,6 +85,14 @@ impl LeaderFollowerBuilder {
     /// What carries the log, and what the nodes say to one another, for this namespace. Required.
     pub fn pipeline(mut self, pipeline: impl Pipeline) -> Self {
         self.pipeline = Some(Arc::new(pipeline));
+        self
+    }
+
+    /// Signs what this node says, and believes only what is signed by those whose keys it knows. Default: nothing is signed,
+    /// and whoever may publish in the name of a node at the broker is believed. The lease is that of the broker, and is
+    /// not signed.
+    pub fn signatures(mut self, signatures: Signatures) -> Self {
+        self.signatures = Some(signatures);
         self
     }
 
@@ -284,12 +297,24 @@ impl LeaderFollowerBuilder {
         check_options(&self.options, &node_id, &self.namespace)?;
         let loaded = state::aside(&*store, {
             let (store, node_id, namespace) = (store.clone(), node_id.clone(), self.namespace.clone());
-            move || state::load(&*store, &node_id, &namespace)
+            let (signatures, tasks) = (self.signatures, self.tasks.clone());
+            let (clock, recording) = (self.clock.clone(), self.recording.clone());
+            move || {
+                let loaded = state::load(&*store, &node_id, &namespace)?;
+                let ring = signatures.map(|signatures| {
+                    KeyRing::open(signatures, &node_id, &namespace, store, tasks, clock, &recording)
+                });
+                Ok::<_, StartError>((loaded, ring.transpose()?.map(|ring| TrustedKeys(Arc::new(ring)))))
+            }
         });
-        let loaded = loaded.await.map_err(|error| StartError::Option {
+        let (loaded, keys) = loaded.await.map_err(|error| StartError::Option {
             option: "store",
             reason: format!("reading it failed: {error}"),
         })??;
+        let pipeline = match &keys {
+            Some(keys) => keys.signed(pipeline),
+            None => pipeline,
+        };
         let mut random = lease_keeper::random(self.seed);
         let session: u64 = random.random();
         let elects = self.options.role != Role::Leader && self.options.leader_id.is_none();
@@ -335,6 +360,7 @@ impl LeaderFollowerBuilder {
         let running = Arc::new(Running {
             shared: shared.clone(),
             commands: sender.clone(),
+            keys,
             lease,
             node: Mutex::new(Some(shared.tasks.spawn(node.run()))),
             voices: Mutex::new(Vec::new()),

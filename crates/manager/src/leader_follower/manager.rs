@@ -23,6 +23,7 @@ use super::{
     shared::Shared,
     state,
 };
+use crate::TrustedKeys;
 
 /// How long a promotion may take.
 const PROMOTE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -45,6 +46,7 @@ pub struct LeaderFollowerManager {
 pub(super) struct Running {
     pub(super) shared: Arc<Shared>,
     pub(super) commands: mpsc::Sender<Command>,
+    pub(super) keys: Option<TrustedKeys>,
     pub(super) lease: Option<LeaseHandle>,
     pub(super) node: Mutex<Option<JoinHandle<()>>>,
     pub(super) voices: Mutex<Vec<JoinHandle<()>>>,
@@ -98,6 +100,11 @@ impl LeaderFollowerManager {
     /// The name of this node.
     pub fn node_id(&self) -> &str {
         &self.shared().node
+    }
+
+    /// Whom this node believes; `None` if it was started without [`signatures`](LeaderFollowerBuilder::signatures).
+    pub fn trusted_keys(&self) -> Option<&TrustedKeys> {
+        self.running.keys.as_ref()
     }
 
     /// The namespace.

@@ -45,7 +45,7 @@ pub async fn snapshot_at_rest(
         }
     }
     let of = (&*at_rest.namespace, &at_rest.replica);
-    let mut writing = Writing::begin(snapshots, of, SystemClock.now_unix_ms(), 0).await?;
+    let mut writing = Writing::begin(snapshots, of, SystemClock.now_unix_ms(), 0, None).await?;
     let mut rows = Rows { store, after: None, page: Vec::new().into_iter(), is_end: false };
     let (mut piece, mut bytes) = (empty(&at_rest), 0);
     while let Some((entity, record, row_bytes)) = rows.next(&at_rest, limits).await? {

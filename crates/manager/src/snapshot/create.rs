@@ -62,7 +62,9 @@ impl Maker<'_> {
     async fn attempt(&self) -> Result<Option<Made>, SnapshotError> {
         let first = self.capture(&VersionVector::new(), None).await?;
         let of = (&*first.piece.namespace, &first.piece.replica);
-        let mut writing = Writing::begin(self.snapshots, of, first.now_unix_ms, first.piece.held).await?;
+        let mut writing =
+            Writing::begin(self.snapshots, of, first.now_unix_ms, first.piece.held, self.shared.keys.clone())
+                .await?;
         let mut told = Instant::now();
         let mut since = VersionVector::new();
         let mut captured = Some(first);

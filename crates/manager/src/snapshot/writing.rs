@@ -1,8 +1,13 @@
 use archipelago_clock::ReplicaId;
-use archipelago_pipeline::snapshots::{SnapshotStore, SnapshotStoreError, SnapshotWriter};
+use archipelago_pipeline::{
+    PipelineError,
+    snapshots::{SnapshotStore, SnapshotStoreError, SnapshotWriter},
+};
 use archipelago_proto::{ChunkEntry, DeltaPiece, Limits, LogPlace, SnapshotChunk, SnapshotManifest};
+use bytes::Bytes;
 
 use super::{SnapshotError, SnapshotInfo, SnapshotProgress, create::Made, name, reader};
+use crate::{TrustedKeys, signatures::MANIFEST};
 
 /// A snapshot that is being written. Dropped before it is finished, it is none.
 pub(super) struct Writing<'a> {
@@ -11,6 +16,7 @@ pub(super) struct Writing<'a> {
     pub(super) progress: SnapshotProgress,
     made_unix_ms: u64,
     writer: Box<dyn SnapshotWriter>,
+    keys: Option<TrustedKeys>,
     chunks: Vec<ChunkEntry>,
     raw_bytes: u64,
 }
@@ -28,6 +34,7 @@ impl<'a> Writing<'a> {
         (namespace, replica): (&str, &ReplicaId),
         now_unix_ms: u64,
         entities_in_all: u64,
+        keys: Option<TrustedKeys>,
     ) -> Result<Writing<'a>, SnapshotError> {
         let mut made_unix_ms = now_unix_ms;
         let (name, writer) = loop {
@@ -39,13 +46,23 @@ impl<'a> Writing<'a> {
             }
         };
         let progress = SnapshotProgress { entities_in_all, ..SnapshotProgress::default() };
-        Ok(Writing { snapshots, name, progress, made_unix_ms, writer, chunks: Vec::new(), raw_bytes: 0 })
+        Ok(Writing {
+            snapshots,
+            name,
+            progress,
+            made_unix_ms,
+            writer,
+            keys,
+            chunks: Vec::new(),
+            raw_bytes: 0,
+        })
     }
 
     /// Stores a piece, and gives it back without its entities.
     pub(super) async fn write(&mut self, piece: DeltaPiece) -> Result<DeltaPiece, SnapshotError> {
         let mut chunk = SnapshotChunk { piece };
         let (bytes, raw_bytes) = chunk.encode();
+        let bytes = signed(self.keys.as_ref(), &self.name, &self.chunks.len().to_string(), bytes)?;
         let entry = ChunkEntry::of(&bytes);
         self.writer.chunk(bytes).await?;
         self.chunks.push(entry);
@@ -79,7 +96,8 @@ impl<'a> Writing<'a> {
             state_digest: end.state_digest,
             chunks: self.chunks,
         };
-        self.writer.finish(manifest.encode()).await?;
+        let manifest_bytes = signed(self.keys.as_ref(), &self.name, MANIFEST, manifest.encode())?;
+        self.writer.finish(manifest_bytes).await?;
         let stored = reader::manifest(self.snapshots, &self.name, limits).await?;
         if stored != manifest {
             let reason = "it is not the one that was stored";
@@ -87,4 +105,16 @@ impl<'a> Writing<'a> {
         }
         Ok((SnapshotInfo::new(&self.name, &manifest), manifest.place))
     }
+}
+
+/// A part of a snapshot, signed if the master signs.
+fn signed(
+    keys: Option<&TrustedKeys>,
+    name: &str,
+    part: &str,
+    bytes: Bytes,
+) -> Result<Bytes, SnapshotStoreError> {
+    let Some(keys) = keys else { return Ok(bytes) };
+    let refused = |error: PipelineError| SnapshotStoreError::Refused { reason: error.to_string() };
+    keys.sign_kept(name, part, &bytes).map_err(refused)
 }

@@ -1,6 +1,6 @@
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -16,18 +16,27 @@ use tokio::sync::watch;
 
 use crate::support::NAMESPACE;
 
-/// A pipeline that gives its lease only when it is asked often enough, or loses what is said to all.
+/// A pipeline that gives its lease only when it is asked often enough, loses what is said to all, or is listened to.
 #[derive(Debug)]
 pub(crate) struct Lossy {
     inner: MemoryPipeline,
     late: AtomicU32,
     is_mute: bool,
+    overheard: Overheard,
 }
+
+/// What others were asked.
+pub(crate) type Overheard = Arc<Mutex<Vec<Bytes>>>;
 
 impl Lossy {
     /// One that loses nothing.
     pub(crate) fn new(broker: &MemoryBroker) -> Lossy {
-        Lossy { inner: broker.pipeline(NAMESPACE), late: AtomicU32::new(0), is_mute: false }
+        Lossy {
+            inner: broker.pipeline(NAMESPACE),
+            late: AtomicU32::new(0),
+            is_mute: false,
+            overheard: Arc::default(),
+        }
     }
 
     /// The lease is not to be had the first so many times.
@@ -38,6 +47,11 @@ impl Lossy {
     /// Nobody hears what is said to all.
     pub(crate) fn mute(self) -> Lossy {
         Lossy { is_mute: true, ..self }
+    }
+
+    /// Somebody writes down what is asked.
+    pub(crate) fn overheard(&self) -> Overheard {
+        self.overheard.clone()
     }
 }
 
@@ -80,6 +94,7 @@ impl Pipeline for Lossy {
         }
     }
     async fn ask(&self, to: &str, payload: Bytes, deadline: Duration) -> Result<Bytes, PipelineError> {
+        self.overheard.lock().expect("no test panics with it").push(payload.clone());
         self.inner.ask(to, payload, deadline).await
     }
     async fn listen(&self, name: &str) -> Result<Box<dyn Listener>, PipelineError> {

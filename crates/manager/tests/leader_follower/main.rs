@@ -12,6 +12,7 @@ mod reading;
 mod resync;
 mod routing;
 mod sessions;
+mod signing;
 mod starting;
 mod taking_over;
 mod writing;
