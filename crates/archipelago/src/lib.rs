@@ -104,10 +104,10 @@ pub use archipelago_manager::subscriber::{
 };
 pub use archipelago_manager::{
     Ack, Changes, ConflictReport, Diff, DiffError, Difference, Disagreement, EntityTag, EntityView, Expected,
-    Explanation, Feed, FeedChange, Held, Imported, LinkState, MemberView, Mended, Metrics,
-    MultiMasterManager, Notification, Notifications, PeerView, Reached, ReclaimReport, Schema, Scrubbed,
-    SessionToken, SnapshotError, SnapshotInfo, SnapshotProgress, Survey, Unmended, UpdateError, WriteOptions,
-    WriteReceipt,
+    Explanation, Feed, FeedChange, Held, Imported, InvalidKey, KeyError, LinkState, MemberKey, MemberView,
+    Mended, Metrics, MultiMasterManager, Notification, Notifications, PeerView, PublicKey, Reached,
+    ReclaimReport, Schema, Scrubbed, SessionToken, Signatures, SigningKey, SnapshotError, SnapshotInfo,
+    SnapshotProgress, Survey, TrustedKeys, Unmended, UpdateError, WriteOptions, WriteReceipt,
 };
 pub use archipelago_pipeline::{
     MemoryBroker, Switch,

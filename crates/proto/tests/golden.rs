@@ -6,9 +6,9 @@ use std::{path::PathBuf, sync::Arc};
 use archipelago_clock::{Dot, Hlc, Incarnation, ReplicaId, VersionVector};
 use archipelago_proto::{
     BatchEncoder, Body, ChangesPart, ChunkEntry, DeltaPiece, DeltaRequest, Event, EventBatch, Floor,
-    Heartbeat, HeldContent, Holding, Limits, LogMessage, LogPlace, Member, MemberState, Op, Record,
-    ReplicaTable, Slot, SnapshotChunk, SnapshotManifest, StateAbout, StateAnswer, StateQuestion, StateTold,
-    TraceId, Version, decode_members, encode_members, encode_value,
+    Heartbeat, HeldContent, Holding, Limits, ListedKey, LogMessage, LogPlace, Member, MemberState, Op,
+    Record, ReplicaTable, Said, Signature, Slot, SnapshotChunk, SnapshotManifest, StateAbout, StateAnswer,
+    StateQuestion, StateTold, TraceId, Version, decode_members, encode_members, encode_value,
 };
 use bytes::Bytes;
 
@@ -169,6 +169,34 @@ fn version_1_floor() {
     let golden = frozen("floor-v1.hex", &bytes);
     assert_eq!(LogMessage::decode(golden.clone(), &Limits::default()).unwrap(), LogMessage::Floor(floor));
     assert_eq!(bytes, golden, "this build writes version 1 as it was frozen");
+}
+
+#[test]
+fn version_1_signature() {
+    let vector = [(replica("us-east"), 44), (replica("eu-west"), 300)].into_iter().collect();
+    let floor = Floor { namespace: "people".into(), replica: replica("us-east"), vector };
+    let listed = |name: &str, is_trusted, since_unix_ms| ListedKey {
+        name: name.into(),
+        key: std::array::from_fn(|at| u8::try_from(at).unwrap() + name.as_bytes()[0]),
+        is_trusted,
+        since_unix_ms,
+    };
+    let signature = Signature {
+        by: "us-east".into(),
+        key: [0x11; 32],
+        at_unix_ms: 1_795_220_962_100,
+        keys: vec![listed("eu-west", true, 0), listed("ap-south", false, 1_795_220_962_000)],
+        proof: [0x22; 64],
+    };
+    let bytes = signature.attach(&floor.encode()).unwrap();
+    let golden = frozen("signature-v1.hex", &bytes);
+    assert_eq!(Signature::of(&golden).unwrap(), Some(signature.clone()));
+    assert_eq!(LogMessage::decode(golden.clone(), &Limits::default()).unwrap(), LogMessage::Floor(floor));
+    assert_eq!(bytes, golden, "this build writes version 1 as it was frozen");
+    let statement: Bytes =
+        signature.statement(Said::Answered { whom: "eu-west", question: b"?" }, &golden).unwrap().into();
+    let golden = frozen("signature-statement-v1.hex", &statement);
+    assert_eq!(statement, golden, "this build signs version 1 as it was frozen");
 }
 
 #[test]

@@ -62,6 +62,7 @@ mod refusals;
 mod router;
 mod routes;
 mod session;
+mod signing;
 mod stall;
 mod tls;
 mod watching;

@@ -16,6 +16,7 @@ use crate::{
     nats,
     node::NodeError,
     problem::{Problem, ProblemType},
+    signing,
     watching::Watching,
     writing::PatchTurns,
 };
@@ -62,6 +63,7 @@ impl Namespace {
         let failed = |source: AnyError| NodeError::Namespace { namespace: name.to_owned(), source };
         let store = open(&config.node.data.join(name)).await.map_err(failed)?;
         let pipeline = nats::pipeline(config, name).await.map_err(|error| failed(error.into()))?;
+        let signatures = signing::signatures(config).map_err(|error| failed(error.into()))?;
         let snapshots = config.snapshots.folder.as_ref().map(SnapshotFolder::new);
         let running = match options.mode {
             Mode::MultiMaster => {
@@ -70,12 +72,19 @@ impl Namespace {
                     Some(pipeline) => builder.pipeline(pipeline),
                     None => builder,
                 };
+                let builder = match signatures {
+                    Some(signatures) => builder.signatures(signatures),
+                    None => builder,
+                };
                 Running::MultiMaster(builder.start().await.map_err(|error| failed(error.into()))?)
             }
             Mode::LeaderFollower => {
                 let mut builder = node(name, options, config).store(store).recorder(measures.recorder());
                 if let Some(pipeline) = pipeline {
                     builder = builder.pipeline(pipeline);
+                }
+                if let Some(signatures) = signatures {
+                    builder = builder.signatures(signatures);
                 }
                 if let Some(address) = address {
                     builder = builder.address(address);

@@ -23,8 +23,8 @@ use crate::{
     problem::{Problem, ProblemType},
     refusals::Refusal,
     routes::{
-        self, batch, changes, cluster, conflicts, entities, fields, health, leadership, listing, measures,
-        members, quarantine, resync, snapshots,
+        self, batch, changes, cluster, conflicts, entities, fields, health, keys, leadership, listing,
+        measures, members, quarantine, resync, snapshots,
     },
 };
 
@@ -48,6 +48,7 @@ pub(crate) fn paths(role: Role) -> OpenApiRouter<App> {
             .routes(routes!(fields::counter))
             .routes(routes!(fields::set))
             .routes(routes!(members::list))
+            .routes(routes!(keys::list))
             .routes(routes!(cluster::status))
             .routes(routes!(cluster::nodes))
             .routes(routes!(cluster::sync))
@@ -64,6 +65,8 @@ pub(crate) fn paths(role: Role) -> OpenApiRouter<App> {
             .routes(routes!(fields::change_set)),
         Role::Admin => OpenApiRouter::new()
             .routes(routes!(members::retire))
+            .routes(routes!(keys::trust))
+            .routes(routes!(keys::withdraw))
             .routes(routes!(leadership::promote))
             .routes(routes!(leadership::demote))
             .routes(routes!(resync::force))

@@ -8,7 +8,7 @@ use super::{
     error::OperateError,
     given, output,
     siblings::Siblings,
-    target::{FormArgs, NamespaceArgs, NodeArgs},
+    target::{At, FormArgs},
     write::told,
 };
 
@@ -65,16 +65,6 @@ struct By {
     /// The entity is removed.
     #[arg(long)]
     remove: bool,
-}
-
-#[derive(Debug, Args)]
-struct At {
-    #[command(flatten)]
-    form: FormArgs,
-    #[command(flatten)]
-    namespace: NamespaceArgs,
-    #[command(flatten)]
-    node: NodeArgs,
 }
 
 #[derive(Deserialize)]

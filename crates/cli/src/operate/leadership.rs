@@ -5,12 +5,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{
-    client::Client,
-    error::OperateError,
-    output,
-    target::{FormArgs, NamespaceArgs, NodeArgs},
-};
+use super::{client::Client, error::OperateError, output, target::At};
 
 /// Make a node lead a leader-follower namespace: whoever leads hands over, or is deposed if it does not answer.
 #[derive(Debug, Args)]
@@ -24,16 +19,6 @@ pub(crate) struct Promote {
 pub(crate) struct Demote {
     #[command(flatten)]
     pub(super) at: At,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct At {
-    #[command(flatten)]
-    pub(super) form: FormArgs,
-    #[command(flatten)]
-    namespace: NamespaceArgs,
-    #[command(flatten)]
-    node: NodeArgs,
 }
 
 /// How a node stands in a leader-follower namespace.

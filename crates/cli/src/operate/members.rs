@@ -8,7 +8,7 @@ use super::{
     confirm::confirm,
     error::OperateError,
     output,
-    target::{FormArgs, NamespaceArgs, NodeArgs},
+    target::{At, FormArgs},
 };
 
 /// List the members of a namespace, or give one up.
@@ -37,16 +37,6 @@ enum Action {
         #[command(flatten)]
         at: At,
     },
-}
-
-#[derive(Debug, Args)]
-struct At {
-    #[command(flatten)]
-    form: FormArgs,
-    #[command(flatten)]
-    namespace: NamespaceArgs,
-    #[command(flatten)]
-    node: NodeArgs,
 }
 
 #[derive(Deserialize)]

@@ -23,6 +23,7 @@ mod export;
 mod get;
 mod given;
 mod import;
+mod keys;
 mod lag;
 mod leadership;
 mod lines;
@@ -68,6 +69,7 @@ pub(crate) enum Verb {
     Conflicts(conflicts::Options),
     Explain(explain::Options),
     Members(members::Options),
+    Keys(keys::Options),
     Export(export::Options),
     Import(import::Options),
     Diff(diff::Options),
@@ -117,6 +119,7 @@ async fn perform(verb: Verb, program: Command, interrupt: &Interrupt) -> Result<
         Verb::Conflicts(options) => interrupt.unless(conflicts::run(options)).await,
         Verb::Explain(options) => interrupt.unless(explain::run(options)).await,
         Verb::Members(options) => interrupt.unless(members::run(options)).await,
+        Verb::Keys(options) => interrupt.unless(keys::run(options)).await,
         Verb::Export(options) => export::run(options, interrupt).await,
         Verb::Import(options) => import::run(options, interrupt).await,
         Verb::Diff(options) => interrupt.unless(diff::run(options)).await,
@@ -147,6 +150,7 @@ impl Verb {
             Verb::Conflicts(options) => Some(options.form()),
             Verb::Explain(options) => Some(options.form),
             Verb::Members(options) => Some(options.form()),
+            Verb::Keys(options) => Some(options.form()),
             Verb::Export(options) => Some(options.form),
             Verb::Import(options) => Some(options.form),
             Verb::Diff(options) => Some(options.form),

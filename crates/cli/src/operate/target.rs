@@ -57,6 +57,17 @@ pub(crate) struct FormArgs {
     pub(crate) json: bool,
 }
 
+/// A namespace of a node, and how the outcome is told.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct At {
+    #[command(flatten)]
+    pub(crate) form: FormArgs,
+    #[command(flatten)]
+    pub(crate) namespace: NamespaceArgs,
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+}
+
 /// A folder instead of a node.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct StoreArgs {

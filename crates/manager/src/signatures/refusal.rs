@@ -60,7 +60,7 @@ impl fmt::Display for Refusal {
         f.write_str(match self {
             Refusal::Unsigned => "it is not signed",
             Refusal::Unreadable => "its signature cannot be read",
-            Refusal::Untrusted => "its key is not trusted for that name: `members keys` lists those that are",
+            Refusal::Untrusted => "its key is not trusted for that name: let it in, if it is to be believed",
             Refusal::Misnamed => "it is signed in another name",
             Refusal::Forged => "its signature is not true",
             Refusal::Stale => "it was signed at another time: it is a repetition, or a clock is wrong",

@@ -1,5 +1,7 @@
 //! What the types of a configuration do not say.
 
+use crate::signing;
+
 use super::{Config, ConfigError, Mode, NamespaceSection, RoleName};
 
 /// The longest address of a node, in bytes: it travels in heartbeats.
@@ -38,6 +40,7 @@ impl Config {
         }
         self.check_http()?;
         self.check_nats()?;
+        self.check_signatures()?;
         if self.snapshots.folder.is_none() && self.snapshots.every_ms.is_some() {
             return Err(wrong("snapshots.every_ms", "it needs snapshots.folder"));
         }
@@ -114,6 +117,27 @@ impl Config {
         ];
         let zero = bounds.iter().find(|(_, bound)| *bound == 0);
         zero.map_or(Ok(()), |(name, _)| Err(ConfigError::value(format!("http.{name}"), "it is at least 1")))
+    }
+
+    fn check_signatures(&self) -> Result<(), ConfigError> {
+        let signatures = &self.signatures;
+        if signatures.key.is_some() && signatures.key_file.is_some() {
+            return Err(ConfigError::value(
+                "signatures.key",
+                "it and signatures.key_file exclude one another",
+            ));
+        }
+        let has_key = signatures.key.is_some() || signatures.key_file.is_some();
+        if !has_key && !signatures.trusted.is_empty() {
+            return Err(ConfigError::value(
+                "signatures.trusted",
+                "it needs signatures.key_file: who does not sign looks at no signatures",
+            ));
+        }
+        signatures
+            .trusted
+            .iter()
+            .try_for_each(|entry| check_name("signatures.trusted", signing::trusted(entry)?.0))
     }
 
     fn check_nats(&self) -> Result<(), ConfigError> {

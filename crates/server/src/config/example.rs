@@ -3,7 +3,8 @@ use std::fmt::Write;
 use toml::{Table, Value};
 
 use super::{
-    Config, HttpSection, NamespaceSection, NatsSection, NodeSection, Opt, SnapshotsSection, TokenSection,
+    Config, HttpSection, NamespaceSection, NatsSection, NodeSection, Opt, SignaturesSection,
+    SnapshotsSection, TokenSection,
 };
 
 const HEAD: &str = "\
@@ -21,6 +22,7 @@ pub fn example() -> String {
         ("node", NodeSection::DOC, NodeSection::OPTIONS),
         ("http", HttpSection::DOC, HttpSection::OPTIONS),
         ("nats", NatsSection::DOC, NatsSection::OPTIONS),
+        ("signatures", SignaturesSection::DOC, SignaturesSection::OPTIONS),
         ("snapshots", SnapshotsSection::DOC, SnapshotsSection::OPTIONS),
     ];
     for (name, doc, options) in sections {

@@ -10,6 +10,7 @@ mod nats;
 mod node;
 mod secret;
 mod section;
+mod signatures;
 mod snapshots;
 mod tokens;
 
@@ -27,6 +28,7 @@ pub use node::{DurabilityName, NodeSection};
 pub use secret::Secret;
 pub(crate) use section::Setting;
 pub use section::{Kind, Opt};
+pub use signatures::SignaturesSection;
 pub use snapshots::SnapshotsSection;
 pub use tokens::TokenSection;
 
@@ -41,6 +43,8 @@ pub struct Config {
     pub http: HttpSection,
     /// The broker between the nodes.
     pub nats: NatsSection,
+    /// Whom the node believes.
+    pub signatures: SignaturesSection,
     /// Where snapshots are kept.
     pub snapshots: SnapshotsSection,
     /// The data sets, by name. Without any, there is one with the name `default`.
@@ -67,6 +71,7 @@ impl Config {
             ("node", NodeSection::OPTIONS),
             ("http", HttpSection::OPTIONS),
             ("nats", NatsSection::OPTIONS),
+            ("signatures", SignaturesSection::OPTIONS),
             ("snapshots", SnapshotsSection::OPTIONS),
         ];
         let mut options = Vec::new();

@@ -8,6 +8,7 @@ pub(crate) mod conflicts;
 pub(crate) mod entities;
 pub(crate) mod fields;
 pub(crate) mod health;
+pub(crate) mod keys;
 pub(crate) mod leadership;
 pub(crate) mod listing;
 pub(crate) mod measures;

@@ -1,7 +1,11 @@
 //! What is measured is what `docs/METRICS.md` says, and all that builds on it asks for nothing else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::OnceLock,
+};
 
+use archipelago::SigningKey;
 use archipelago_server::config::{ConflictStrategyName, Mode};
 use archipelago_testkit::nats::NatsServer;
 use reqwest::{Method, StatusCode};
@@ -11,6 +15,9 @@ use crate::{
     health::until_ready,
     support::{NAMESPACE, Served},
 };
+
+/// That of all nodes here: what is signed is none of these tests' business, only that it is measured.
+static KEY: OnceLock<SigningKey> = OnceLock::new();
 
 const PAGE: &str = include_str!("../../../../docs/METRICS.md");
 const ALERTS: &str = include_str!("../../../../deploy/prometheus/alerts.yml");
@@ -63,6 +70,10 @@ async fn node(nats: &NatsServer, name: &str, mode: Mode) -> Served {
     let served = Served::with(ConflictStrategyName::Lww, |config| {
         config.node.name = Some(name.to_owned());
         config.nats.servers = vec![nats.url()];
+        let key = KEY.get_or_init(SigningKey::generate);
+        config.signatures.key = Some(serde_json::from_value(key.to_secret_text().into()).expect("a text"));
+        let named = |name: &str| format!("{name}={}", key.public());
+        config.signatures.trusted = vec![named("paris"), named("oslo")];
         config.namespaces.get_mut(NAMESPACE).expect("the namespace").mode = mode;
     });
     served.await
