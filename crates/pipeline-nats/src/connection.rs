@@ -31,7 +31,7 @@ pub(crate) async fn connect(
     links: &Arc<Links>,
     role: Role,
 ) -> Result<Client, PipelineError> {
-    let events = links.clone();
+    let (events, attempts) = (links.clone(), links.clone());
     let mut options = ConnectOptions::new()
         .name(format!("archipelago {} {role:?}", config.namespace))
         .connection_timeout(config.connect_timeout)
@@ -40,6 +40,11 @@ pub(crate) async fn connect(
         .custom_inbox_prefix(config.inbox_prefix())
         .max_reconnects(None)
         .reconnect_delay_callback(reconnect_delay)
+        .reconnect_to_server_callback(move |servers, _| {
+            // Which server is next is not our business: this is where to learn why the last attempts failed.
+            attempts.handle_attempts(role, servers.into_iter().filter_map(|server| server.last_error));
+            std::future::ready(None)
+        })
         .event_callback(move |event| {
             events.handle_event(role, event);
             std::future::ready(())

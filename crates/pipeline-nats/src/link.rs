@@ -33,6 +33,8 @@ pub(crate) struct LinkState {
     pub(crate) up: bool,
     /// Why it is not up.
     reason: String,
+    /// Why the last attempt to connect failed, if it is known more exactly than the reason says.
+    failure: Option<String>,
     /// How often it was lost. Whoever waits for an answer over a lost connection waits in vain.
     pub(crate) losses: u64,
     /// The last permission that the server said is missing. It says so only here, and answers nothing.
@@ -43,7 +45,7 @@ impl Links {
     pub(crate) fn new(urls: String) -> Links {
         let link = || {
             let reason = "connecting".to_owned();
-            Link(watch::Sender::new(LinkState { up: false, reason, losses: 0, denied: None }))
+            Link(watch::Sender::new(LinkState { up: false, reason, failure: None, losses: 0, denied: None }))
         };
         let links = Links {
             urls,
@@ -73,11 +75,18 @@ impl Links {
         self.show();
     }
 
+    /// Takes in why attempts to connect failed, in full; events name only the kind of it.
+    pub(crate) fn handle_attempts(&self, role: Role, failures: impl Iterator<Item = String>) {
+        let Some(failure) = failures.last() else { return };
+        self.link(role).0.send_modify(|state| state.failure = Some(failure));
+        self.show();
+    }
+
     /// Fails unless the connection is up.
     pub(crate) fn check(&self, role: Role) -> Result<(), PipelineError> {
         match &*self.link(role).0.borrow() {
             LinkState { up: true, .. } => Ok(()),
-            down => Err(self.unavailable(&down.reason)),
+            down => Err(self.unavailable(down.reason())),
         }
     }
 
@@ -119,7 +128,7 @@ impl Links {
             .map(|link| link.0.borrow().clone())
             .into_iter()
             .find(|state| !state.up)
-            .map(|state| PipelineStatus::Down { reason: format!("{}: {}", self.urls, state.reason) });
+            .map(|state| PipelineStatus::Down { reason: format!("{}: {}", self.urls, state.reason()) });
         let status = down.unwrap_or(PipelineStatus::Up);
         self.status.send_if_modified(|shown| {
             let modified = *shown != status;
@@ -159,9 +168,17 @@ impl Loss {
 }
 
 impl LinkState {
+    fn reason(&self) -> &str {
+        let kind = self.reason.trim_start_matches("nats: ");
+        match &self.failure {
+            Some(failure) if failure.starts_with(kind) => failure,
+            _ => &self.reason,
+        }
+    }
+
     fn handle_event(&mut self, role: Role, event: Event) {
         match event {
-            Event::Connected => self.up = true,
+            Event::Connected => (self.up, self.failure) = (true, None),
             Event::Disconnected | Event::Closed => {
                 if self.up {
                     self.losses += 1;
@@ -221,6 +238,31 @@ mod tests {
         assert!(up(&status));
         links.handle_event(Role::Consume, Event::Disconnected);
         assert!(!up(&status));
+    }
+
+    #[test]
+    fn why_attempts_failed_is_told_in_full_until_there_is_another_reason() {
+        let links = Links::new("nats://host".into());
+        let reason = || match links.status().borrow().clone() {
+            PipelineStatus::Down { reason } => reason,
+            PipelineStatus::Up => String::new(),
+        };
+        let attempt = |kind: &str| {
+            let error = async_nats::ClientError::Other(kind.to_owned());
+            links.handle_event(Role::Publish, Event::ClientError(error));
+        };
+        attempt("IO error");
+        assert!(reason().ends_with("IO error"), "{}", reason());
+        links
+            .handle_attempts(Role::Publish, ["IO error: the certificate has expired".to_owned()].into_iter());
+        attempt("IO error");
+        assert!(reason().ends_with("IO error: the certificate has expired"), "{}", reason());
+        attempt(&ConnectErrorKind::AuthorizationViolation.to_string());
+        assert!(reason().contains("refuses access"), "{}", reason());
+        links.handle_event(Role::Publish, Event::Connected);
+        links.handle_event(Role::Consume, Event::Connected);
+        links.handle_event(Role::Publish, Event::Disconnected);
+        assert!(reason().ends_with("the connection was lost"), "{}", reason());
     }
 
     #[test]

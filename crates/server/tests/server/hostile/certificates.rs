@@ -175,10 +175,19 @@ async fn a_node_does_not_speak_to_a_broker_whose_certificate_has_expired() {
     let authority = Authority::new();
     let nats = broker(&authority, &authority.certify("nats", Valid::NoMore)).await;
     let served = at_broker(&nats, &authority, &authority.certify("good", Valid::Still)).await;
-    let link = async || served.json("/cluster/status").await["namespaces"][NAMESPACE]["link"].clone();
-    for _ in 0..50 {
-        assert_eq!(link().await, "down");
-    }
+    let link = async || served.json("/cluster/status").await["namespaces"][NAMESPACE].clone();
+    let told = async {
+        loop {
+            let link = link().await;
+            assert_eq!(link["link"], "down");
+            if link["link_reason"].as_str().is_some_and(|reason| reason.contains("certificate")) {
+                return link;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let told = timeout(DEADLINE, told).await.expect("the reason names the certificate");
+    assert!(told["link_reason"].to_string().contains("expired"), "{told}");
     assert_eq!(nats_clients(&nats).await, 0);
     assert_eq!(served.put("a", &value!(1)).await.status(), StatusCode::OK);
 }
