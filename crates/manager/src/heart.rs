@@ -186,7 +186,9 @@ impl Heart {
 
     fn skip(&self, from: &str, reason: &dyn std::fmt::Display) {
         metrics::add(&self.shared.counters.messages_unreadable, 1);
-        tracing::warn!(from, %reason, "what was said or asked is not usable and was skipped");
+        if let Some(skipped) = self.shared.counters.skipped_beside.happened() {
+            tracing::warn!(from, %reason, skipped, "what was said or asked is not usable and was skipped");
+        }
     }
 
     async fn command(&self, command: Command) -> bool {

@@ -101,6 +101,7 @@ mod recording;
 mod repair;
 mod replica;
 mod schema;
+mod seldom;
 mod shared;
 mod signatures;
 pub mod snapshot;

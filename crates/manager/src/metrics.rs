@@ -2,6 +2,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
+use crate::seldom::Seldom;
+
 /// Counts since the manager was started, and gauges as of now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -53,6 +55,9 @@ pub struct Metrics {
 pub(crate) struct Counters {
     pub(crate) events_emitted: AtomicU64,
     pub(crate) messages_unreadable: AtomicU64,
+    /// Of the log, and of what is said beside it: what is skipped is told.
+    pub(crate) skipped_in_log: Seldom,
+    pub(crate) skipped_beside: Seldom,
     pub(crate) outbox_len: AtomicU64,
     pub(crate) logs_lost: AtomicU64,
     pub(crate) repairs: AtomicU64,

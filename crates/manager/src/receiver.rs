@@ -175,7 +175,9 @@ impl Receiver {
             Decoded::Part => Content::Nothing,
             Decoded::Unusable { reason } => {
                 metrics::add(&self.shared.counters.messages_unreadable, 1);
-                tracing::warn!(sequence, %reason, "a message of the log is not usable and was skipped");
+                if let Some(skipped) = self.shared.counters.skipped_in_log.happened() {
+                    tracing::warn!(sequence, %reason, skipped, "a message of the log is not usable and was skipped");
+                }
                 Content::Nothing
             }
             Decoded::Newer(error) => {

@@ -5,6 +5,8 @@ use std::{
 
 use serde::Serialize;
 
+use crate::seldom::Seldom;
+
 /// Counts since the manager was started, and gauges as of now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -58,6 +60,9 @@ pub(super) struct Counters {
     pub(super) entries_applied: AtomicU64,
     pub(super) commits: AtomicU64,
     pub(super) messages_ignored: AtomicU64,
+    /// Of the log, and of what is said beside it: what is skipped is told.
+    pub(super) skipped_in_log: Seldom,
+    pub(super) skipped_beside: Seldom,
     pub(super) promotions: AtomicU64,
     pub(super) demotions: AtomicU64,
     pub(super) logs_mended: AtomicU64,

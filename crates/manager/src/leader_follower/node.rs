@@ -319,7 +319,10 @@ impl Node {
 
     fn ignore(&mut self, group: &mut Group, sequence: u64, reason: &str) -> Taken {
         add(&self.shared.counters.messages_ignored, 1);
-        tracing::warn!(node = %self.shared.node, sequence, %reason, "a message of the log does not count");
+        if let Some(skipped) = self.shared.counters.skipped_in_log.happened() {
+            let node = &*self.shared.node;
+            tracing::warn!(node, sequence, %reason, skipped, "a message of the log does not count");
+        }
         self.done_with(group, sequence);
         Taken::Fine
     }

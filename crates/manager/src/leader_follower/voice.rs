@@ -155,7 +155,9 @@ fn hear_beat(shared: &Shared, from: &str, payload: Bytes) {
 
 fn skip(shared: &Shared, from: &str, reason: &dyn std::fmt::Display) {
     add(&shared.counters.messages_ignored, 1);
-    tracing::warn!(from, %reason, "what was said or asked is not usable and was skipped");
+    if let Some(skipped) = shared.counters.skipped_beside.happened() {
+        tracing::warn!(from, %reason, skipped, "what was said or asked is not usable and was skipped");
+    }
 }
 
 /// A question, and who asks it; nothing if it is not for this namespace. An error is the reason for not answering it.

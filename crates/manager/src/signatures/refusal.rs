@@ -5,12 +5,9 @@ use std::{
 
 use metrics::{Counter, Label, Unit, counter, describe_counter};
 
-use crate::recording::Recording;
+use crate::{recording::Recording, seldom::Seldom};
 
 const REFUSED: &str = "archipelago_signatures_refused_total";
-
-/// How often at most one kind of refusal is logged, in milliseconds.
-const LOG_INTERVAL_MS: u64 = 60_000;
 
 /// Why a message is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +76,7 @@ pub(super) struct Refusals {
 struct Count {
     counter: Counter,
     refused: AtomicU64,
-    logged_unix_ms: AtomicU64,
+    seldom: Seldom,
 }
 
 impl Refusals {
@@ -96,25 +93,18 @@ impl Refusals {
                         ]
                     ),
                     refused: AtomicU64::new(0),
-                    logged_unix_ms: AtomicU64::new(0),
+                    seldom: Seldom::default(),
                 }),
             }
         })
     }
 
     /// Counts it, and says it unless that was said a moment ago: whoever sends such messages is not to fill the log.
-    pub(super) fn count(&self, refusal: Refusal, what: &str, from: &str, now_unix_ms: u64) {
+    pub(super) fn count(&self, refusal: Refusal, what: &str, from: &str) {
         let count = &self.counts[refusal as usize];
         count.counter.increment(1);
-        let refused = count.refused.fetch_add(1, Ordering::Relaxed) + 1;
-        let logged = count.logged_unix_ms.load(Ordering::Relaxed);
-        let is_due = logged == 0 || now_unix_ms.abs_diff(logged) >= LOG_INTERVAL_MS;
-        let is_mine = is_due
-            && count
-                .logged_unix_ms
-                .compare_exchange(logged, now_unix_ms.max(1), Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok();
-        if is_mine {
+        count.refused.fetch_add(1, Ordering::Relaxed);
+        if let Some(refused) = count.seldom.happened() {
             tracing::warn!(what, from, reason = %refusal, refused, "a message is not believed and was skipped");
         }
     }

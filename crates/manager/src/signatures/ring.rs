@@ -283,7 +283,7 @@ impl KeyRing {
     fn believes(&self, what: &str, from: &str, check: impl FnOnce() -> Result<(), Refusal>) -> bool {
         let checked = check();
         if let Err(refusal) = checked {
-            self.refusals.count(refusal, what, from, self.clock.now_unix_ms());
+            self.refusals.count(refusal, what, from);
         }
         checked.is_ok()
     }

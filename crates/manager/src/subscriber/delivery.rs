@@ -248,7 +248,9 @@ impl Delivery {
     }
 
     fn unreadable(&self, sequence: u64, reason: String, newer_build: bool) {
-        tracing::warn!(sequence, %reason, newer_build, "a message of the log cannot be read");
+        if let Some(unreadable) = self.shared.unreadable.happened() {
+            tracing::warn!(sequence, %reason, newer_build, unreadable, "a message of the log cannot be read");
+        }
         self.shared.count(|metrics| metrics.messages_unreadable += 1);
         self.shared.notify(SubscriberNotice::Unreadable { sequence, reason, newer_build });
     }

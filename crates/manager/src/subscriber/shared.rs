@@ -6,6 +6,7 @@ use super::{
     Checkpoint, SUBSCRIBER_NOTICES_MAX, SubscriberError, SubscriberMetrics, SubscriberNotice,
     SubscriberStatus,
 };
+use crate::seldom::Seldom;
 
 /// What the task of a subscriber and its handles share.
 #[derive(Debug)]
@@ -13,6 +14,8 @@ pub(super) struct Shared {
     pub(super) status: watch::Sender<SubscriberStatus>,
     pub(super) checkpoint: watch::Sender<Option<Checkpoint>>,
     metrics: Mutex<SubscriberMetrics>,
+    /// Messages that cannot be read are told.
+    pub(super) unreadable: Seldom,
     /// `None` once the subscriber has ended, so that listeners learn of it.
     notices: RwLock<Option<broadcast::Sender<SubscriberNotice>>>,
 }
@@ -23,6 +26,7 @@ impl Shared {
             status: watch::Sender::new(SubscriberStatus::Connecting),
             checkpoint: watch::Sender::new(checkpoint),
             metrics: Mutex::default(),
+            unreadable: Seldom::default(),
             notices: RwLock::new(Some(broadcast::Sender::new(SUBSCRIBER_NOTICES_MAX))),
         }
     }
