@@ -284,3 +284,23 @@ async fn how_often_the_broker_syncs_is_found() {
     let report = doctor(&server.url(), &[]).ok().json();
     assert_eq!(checks(&report, "sync")[0]["status"], "warn", "{report:#}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leads_is_told_and_a_node_of_the_other_mode_is_found() {
+    let server = NatsServer::start().await.unwrap();
+    let led = "{ default = { mode = \"leader-follower\", heartbeat_interval_ms = 100 } }";
+    let peer = Node::with(&["--node-name", "eu-west", "--nats-servers", &server.url(), "--namespaces", led]);
+    until_stream(&server).await;
+    let end = std::time::Instant::now() + Duration::from_secs(60);
+    while peer.json(&["status"])["namespaces"]["default"]["leadership"]["role"] != "leader" {
+        assert!(std::time::Instant::now() < end, "it does not lead");
+    }
+    let report = doctor(&server.url(), &["--namespaces", led]).ok().json();
+    let leader = checks(&report, "leader")[0];
+    assert!(leader["found"].as_str().unwrap().starts_with("eu-west leads in term "), "{leader}");
+    let ran = doctor(&server.url(), &[]);
+    wrong(&ran, "mode", "fail", "the other one at eu-west", "`mode`");
+    drop(peer);
+    let report = doctor(&server.url(), &["--namespaces", led]).ok().json();
+    assert_eq!(checks(&report, "leader")[0]["found"], "no other node was heard");
+}

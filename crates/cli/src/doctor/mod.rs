@@ -6,7 +6,7 @@
 //! | `machine` | room on the disk, open files |
 //! | `broker` | whether the broker is there, new enough, and lets the node do what it must |
 //! | `log`, `sync` | how the stream of a namespace is set; how often the broker syncs |
-//! | `peers` | the other nodes: their clocks, and how they resolve conflicts |
+//! | `peers` | the other nodes: their clocks, how they resolve conflicts, who leads |
 //! | `bytes` | bytes, as people read and write them |
 
 mod broker;
@@ -19,7 +19,11 @@ mod sync;
 
 use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
-use archipelago_server::{Config, config::NamespaceSection, nats_config};
+use archipelago_server::{
+    Config,
+    config::{Mode, NamespaceSection},
+    nats_config,
+};
 use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::json;
@@ -140,7 +144,12 @@ async fn others(
     match heard.await {
         Ok(peers) => {
             let mut findings = peers::clock(&peers, broker_ahead_ms, section);
-            findings.extend(peers::strategies(&peers, section));
+            findings.extend(peers::mode(&peers, section));
+            match section.mode {
+                Mode::MultiMaster => findings.extend(peers::strategies(&peers, section)),
+                Mode::LeaderFollower => findings.push(peers::leader(&peers)),
+                _ => {}
+            }
             findings
         }
         Err(error) => {
