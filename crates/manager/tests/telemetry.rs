@@ -5,7 +5,9 @@ mod support;
 use std::{sync::Arc, time::Duration};
 
 use archipelago_conflict::Strategy;
-use archipelago_manager::{LeaderFollowerManager, Notification, PEERS_MEASURED_MAX, leader_follower::Write};
+use archipelago_manager::{
+    EventSubscriber, LeaderFollowerManager, Notification, PEERS_MEASURED_MAX, leader_follower::Write,
+};
 use archipelago_store::MemoryStore;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use support::{DEADLINE, Island, TestClock, broker, converge, notified, options};
@@ -131,4 +133,48 @@ async fn a_node_of_a_namespace_with_a_leader_measures_whether_it_leads() {
     assert_eq!(value(&measures, "archipelago_log_writes_total{namespace=\"orders\"}"), 1.0);
     assert_eq!(value(&measures, "archipelago_keys{namespace=\"orders\"}"), 1.0);
     assert!(value(&measures, "archipelago_append_duration_seconds_count{namespace=\"orders\"}") >= 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscriber_measures_what_is_documented_and_dead_letters_are_seen() {
+    let broker = broker();
+    let us = Island::start(&broker, "us-east", Strategy::Lww).await;
+    us.master.write("good", &1).await.unwrap();
+    us.master.write("bad", &2).await.unwrap();
+    let (recorder, measures) = recorder();
+    let subscriber = EventSubscriber::builder()
+        .name("billing")
+        .namespace("people")
+        .pipeline(broker.pipeline("people"))
+        .checkpoint_store(MemoryStore::new())
+        .dead_letter_store(MemoryStore::new())
+        .max_retries(0)
+        .recorder(recorder)
+        .on_event(|delivery| {
+            let is_bad = &*delivery.event.event.entity == "bad";
+            async move { if is_bad { Err("no".into()) } else { Ok(()) } }
+        });
+    let subscriber = subscriber.start().await.unwrap();
+    let handled = async {
+        while subscriber.metrics().dead_letters == 0 || subscriber.metrics().events_handled == 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, handled).await.expect("one is handled, and one is put aside");
+    let of = |name: &str| {
+        value(
+            &measures,
+            &format!("archipelago_subscriber_{name}{{namespace=\"people\",subscriber=\"billing\"}}"),
+        )
+    };
+    assert_eq!((of("events_handled_total"), of("dead_letters"), of("failures_total")), (1.0, 1.0, 1.0));
+    let text = measures.render();
+    let served = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    let page = include_str!("../../../docs/METRICS.md");
+    let documented = page.lines().filter_map(|line| line.strip_prefix("| `archipelago_subscriber_"));
+    let documented: std::collections::BTreeSet<String> = documented
+        .map(|row| format!("archipelago_subscriber_{}", row.split('`').next().expect("a name")))
+        .collect();
+    assert_eq!(served.map(str::to_owned).collect::<std::collections::BTreeSet<_>>(), documented);
+    subscriber.close().await.unwrap();
 }

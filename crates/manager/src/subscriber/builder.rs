@@ -5,6 +5,7 @@ use archipelago_pipeline::Pipeline;
 use archipelago_proto::Limits;
 use archipelago_store::Store;
 use futures::{FutureExt, future::BoxFuture};
+use metrics::Recorder;
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -15,9 +16,10 @@ use super::{
     delivery::{Delivery, OnError, OnGap, Options},
     handler::Handler,
     shared::Shared,
+    telemetry::Telemetry,
     window::Window,
 };
-use crate::log_reader;
+use crate::{log_reader, recording::Recording};
 
 /// How many replays and retries may wait for a subscriber that is busy; further ones wait to be taken.
 const COMMANDS_MAX: usize = 16;
@@ -48,6 +50,7 @@ pub struct EventSubscriberBuilder {
     stall_timeout: Duration,
     close_timeout: Duration,
     limits: Limits,
+    recording: Recording,
 }
 
 impl Default for EventSubscriberBuilder {
@@ -76,6 +79,7 @@ impl Default for EventSubscriberBuilder {
             stall_timeout: log_reader::STALL_TIMEOUT,
             close_timeout: Duration::from_secs(5),
             limits: Limits::default(),
+            recording: Recording::default(),
         }
     }
 }
@@ -252,6 +256,13 @@ impl EventSubscriberBuilder {
         self
     }
 
+    /// Who records what this subscriber measures; docs/METRICS.md lists it. Default: the recorder of the process, if one is
+    /// installed before the start.
+    pub fn recorder(mut self, recorder: Arc<dyn Recorder + Send + Sync>) -> Self {
+        self.recording = Recording::of(recorder);
+        self
+    }
+
     /// Loads the checkpoint and starts the subscriber. The pipeline need not be reachable; a failure to come is in
     /// [`status`](EventSubscriber::status).
     ///
@@ -284,7 +295,8 @@ impl EventSubscriberBuilder {
             }
             None => 0,
         };
-        let shared = Arc::new(Shared::new(checkpoint.clone()));
+        let telemetry = Telemetry::new(&self.namespace, &self.name, &self.recording);
+        let shared = Arc::new(Shared::new(checkpoint.clone(), telemetry));
         shared.count(|metrics| metrics.dead_letters = letters_count);
         let (commands, command_queue) = mpsc::channel(COMMANDS_MAX);
         let stop = CancellationToken::new();

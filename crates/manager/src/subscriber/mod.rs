@@ -71,6 +71,7 @@ mod notice;
 mod place;
 mod seek;
 mod shared;
+mod telemetry;
 mod window;
 
 pub use builder::EventSubscriberBuilder;

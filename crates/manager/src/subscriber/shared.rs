@@ -4,7 +4,7 @@ use tokio::sync::{broadcast, watch};
 
 use super::{
     Checkpoint, SUBSCRIBER_NOTICES_MAX, SubscriberError, SubscriberMetrics, SubscriberNotice,
-    SubscriberStatus,
+    SubscriberStatus, telemetry::Telemetry,
 };
 use crate::seldom::Seldom;
 
@@ -14,6 +14,7 @@ pub(super) struct Shared {
     pub(super) status: watch::Sender<SubscriberStatus>,
     pub(super) checkpoint: watch::Sender<Option<Checkpoint>>,
     metrics: Mutex<SubscriberMetrics>,
+    telemetry: Telemetry,
     /// Messages that cannot be read are told.
     pub(super) unreadable: Seldom,
     /// `None` once the subscriber has ended, so that listeners learn of it.
@@ -21,11 +22,12 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(checkpoint: Option<Checkpoint>) -> Self {
+    pub(super) fn new(checkpoint: Option<Checkpoint>, telemetry: Telemetry) -> Self {
         Shared {
             status: watch::Sender::new(SubscriberStatus::Connecting),
             checkpoint: watch::Sender::new(checkpoint),
             metrics: Mutex::default(),
+            telemetry,
             unreadable: Seldom::default(),
             notices: RwLock::new(Some(broadcast::Sender::new(SUBSCRIBER_NOTICES_MAX))),
         }
@@ -36,7 +38,9 @@ impl Shared {
     }
 
     pub(super) fn count(&self, change: impl FnOnce(&mut SubscriberMetrics)) {
-        change(&mut self.metrics.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut metrics = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut metrics);
+        self.telemetry.counted(&metrics);
     }
 
     pub(super) fn notify(&self, notice: SubscriberNotice) {

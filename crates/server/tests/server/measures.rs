@@ -111,7 +111,10 @@ async fn what_nodes_of_both_modes_serve_is_what_is_documented() {
             kinds.insert(name, kind);
         }
     }
-    assert_eq!(kinds, documented());
+    let mut documented = documented();
+    // A node has no subscribers.
+    documented.retain(|name, _| !name.starts_with("subscriber_"));
+    assert_eq!(kinds, documented);
     // A measure that is only described is not served.
     for name in kinds.keys() {
         let is_served =
