@@ -3,8 +3,9 @@
 use archipelago_clock::{Dot, Hlc, Incarnation, ReplicaId, VectorClock, VersionVector};
 use archipelago_proto::{
     BatchEncoder, ChangesPart, DeltaPiece, DeltaRequest, EntryBatch, Event, EventBatch, Heartbeat, Limits,
-    NodeAnswer, NodeBeat, NodeQuestion, Record, ReplicaTable, SnapshotChunk, SnapshotManifest, StateAnswer,
-    StateQuestion, check_value, decode_value, encode_value, join_fields, split_fields,
+    NodeAnswer, NodeBeat, NodeQuestion, Record, ReplicaTable, Said, Signature, SnapshotChunk,
+    SnapshotManifest, StateAnswer, StateQuestion, check_value, decode_value, encode_value, join_fields,
+    split_fields,
 };
 use bytes::Bytes;
 
@@ -25,6 +26,24 @@ pub(crate) fn envelope(data: &[u8]) {
     same_node_beat_again(seal(12, data));
     same_node_question_again(seal(13, data));
     same_node_answer_again(seal(14, data));
+    same_signature_again(Bytes::copy_from_slice(data));
+    same_signature_again(appended(data));
+}
+
+/// An envelope with these bytes as its sixth element.
+fn appended(data: &[u8]) -> Bytes {
+    let mut message = seal(6, b"").to_vec();
+    message[0] += 1;
+    message.extend_from_slice(data);
+    message.into()
+}
+
+fn same_signature_again(message: Bytes) {
+    let Ok(Some(signature)) = Signature::of(&message) else { return };
+    let again = signature.attach(&message).expect("an envelope");
+    assert_eq!(Signature::of(&again).expect("just written"), Some(signature.clone()));
+    let statement = signature.statement(Said::InLog, &message).expect("an envelope");
+    assert_eq!(signature.statement(Said::InLog, &again).expect("an envelope"), statement);
 }
 
 /// Nodes agree on the digest of a history, whoever wrote it again.
