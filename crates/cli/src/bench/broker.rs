@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use archipelago::{
     MemoryBroker, NatsPipeline, OnStart,
+    manager::MultiMasterBuilder,
     pipeline::{Pipeline, PipelineError},
 };
 
@@ -37,6 +38,21 @@ impl Broker {
             Broker::Nats { server, replicas } => {
                 let config = server.config(namespace).replicas(*replicas).on_start(on_start);
                 Ok(Arc::new(NatsPipeline::connect(config).await?))
+            }
+        }
+    }
+
+    /// The master, with connections of its own.
+    pub(crate) async fn master(
+        &self,
+        builder: MultiMasterBuilder,
+        namespace: &str,
+    ) -> Result<MultiMasterBuilder, PipelineError> {
+        match self {
+            Broker::Embedded(broker) => Ok(builder.pipeline(broker.pipeline(namespace))),
+            Broker::Nats { server, replicas } => {
+                let config = server.config(namespace).replicas(*replicas);
+                Ok(builder.pipeline(NatsPipeline::connect(config).await?))
             }
         }
     }

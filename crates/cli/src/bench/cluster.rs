@@ -7,7 +7,7 @@ use super::{
     BenchError,
     broker::Broker,
     member::{Habitat, Member},
-    options::{Common, StoreKind},
+    options::{Common, Lease, StoreKind},
     protocol::{NodeOptions, Request, Standing},
 };
 use crate::{folder::Folder, progress::millis};
@@ -33,6 +33,7 @@ impl Cluster {
     /// Connects and makes the log: a wrong URL and wrong credentials are found here.
     pub(crate) async fn open(
         common: &Common,
+        lease: Lease,
         namespace: &str,
         names: Vec<String>,
         store: StoreKind,
@@ -52,7 +53,7 @@ impl Cluster {
             folder: place(&name),
             name,
             namespace: namespace.to_owned(),
-            lease_ms: common.lease_ms.into(),
+            lease_ms: lease.lease_ms.into(),
             log_entries_max,
             seed: common.seed.wrapping_mul(31).wrapping_add(at),
             server: server.clone(),

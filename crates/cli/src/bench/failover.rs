@@ -60,7 +60,7 @@ impl Run<'_> {
     }
 
     fn patience(&self) -> Duration {
-        self.options.common.lease() * 5 + ELECTION_TIMEOUT
+        self.options.lease.duration() * 5 + ELECTION_TIMEOUT
     }
 
     async fn fail_over(

@@ -102,7 +102,7 @@ impl Run<'_> {
     }
 
     async fn first_leader(&self, nodes: &[LeaderFollowerManager]) -> Result<usize, BenchError> {
-        let waited = self.options.common.lease() + ELECTION_TIMEOUT;
+        let waited = self.options.lease.duration() + ELECTION_TIMEOUT;
         let found = async {
             loop {
                 if let Some(at) = nodes.iter().position(LeaderFollowerManager::is_leader) {

@@ -18,6 +18,7 @@
 //! | `leader` | `bench leader`: writes at a rate, and how far followers lag |
 //! | `lag` | when followers had what was acknowledged |
 //! | `http` | `bench http`: writes at a rate to a node |
+//! | `masters` | `bench replicate` and all others that are about masters |
 //! | `samples`, `memory` | percentiles; what this process occupies |
 //! | `report` | what a person and a program get to see |
 //!
@@ -34,6 +35,7 @@ mod lag;
 mod leader;
 mod ledger;
 mod load;
+mod masters;
 mod member;
 mod memory;
 mod node;

@@ -3,6 +3,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+use super::masters;
 use crate::server::Server;
 
 /// Measure how nodes do on your machine and your NATS server
@@ -14,6 +15,11 @@ pub(crate) struct Options {
 
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Bench {
+    Replicate(masters::Replicate),
+    Lag(masters::Lag),
+    Local(masters::Local),
+    CatchUp(masters::CatchUp),
+    Redis(masters::Redis),
     Failover(Failover),
     Leader(Leader),
     Http(Http),
@@ -42,6 +48,9 @@ pub(crate) enum Bench {
 pub(crate) struct Failover {
     #[command(flatten)]
     pub(crate) common: Common,
+
+    #[command(flatten)]
+    pub(crate) lease: Lease,
 
     /// How many nodes
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=9))]
@@ -84,6 +93,9 @@ pub(crate) struct Failover {
 pub(crate) struct Leader {
     #[command(flatten)]
     pub(crate) common: Common,
+
+    #[command(flatten)]
+    pub(crate) lease: Lease,
 
     /// How many followers the leader has
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=9))]
@@ -199,13 +211,9 @@ pub(crate) struct Common {
     #[arg(long, value_name = "FILE", env = "ARCHIPELAGO_NATS_CREDS")]
     pub(crate) nats_creds: Option<PathBuf>,
 
-    /// On how many servers of the cluster the stream and the lease are kept
+    /// On how many servers of the cluster the stream, and the lease if there is one, are kept
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5))]
     pub(crate) replicas: u8,
-
-    /// How long a leader that is gone keeps others from leading
-    #[arg(long, value_name = "MS", default_value_t = 3_000, value_parser = clap::value_parser!(u32).range(100..=600_000))]
-    pub(crate) lease_ms: u32,
 
     /// Keep the stores in this folder [default: a temporary folder, removed at the end]
     #[arg(long, value_name = "FOLDER")]
@@ -223,8 +231,18 @@ impl Common {
     pub(crate) fn server(&self) -> Option<Server> {
         self.nats.clone().map(|url| Server { url, credentials_file: self.nats_creds.clone() })
     }
+}
 
-    pub(crate) fn lease(&self) -> Duration {
+/// How long a leader leads without asking anew.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Lease {
+    /// How long a leader that is gone keeps others from leading
+    #[arg(long, value_name = "MS", default_value_t = 3_000, value_parser = clap::value_parser!(u32).range(100..=600_000))]
+    pub(crate) lease_ms: u32,
+}
+
+impl Lease {
+    pub(crate) fn duration(self) -> Duration {
         Duration::from_millis(self.lease_ms.into())
     }
 }

@@ -326,7 +326,7 @@ impl HttpReport {
     }
 }
 
-fn per_second(count: u64, took: Duration) -> f64 {
+pub(crate) fn per_second(count: u64, took: Duration) -> f64 {
     #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
     let per_s = count as f64 * 1_000.0 / millis(took).max(1) as f64;
     (per_s * 10.0).round() / 10.0

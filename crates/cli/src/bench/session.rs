@@ -11,7 +11,7 @@ use super::{
     BenchError, Options,
     cluster::Cluster,
     failover::{self, Measured},
-    leader,
+    leader, masters,
     member::Habitat,
     options::{Bench, Common, Failover, Http, Leader, Output},
     report::{FailoverReport, HttpReport, LeaderReport, Rss},
@@ -25,6 +25,11 @@ use crate::{
 pub(crate) async fn run(options: Options) -> ExitCode {
     let interrupt = Interrupt::listen();
     match options.bench {
+        Bench::Replicate(options) => masters::replicate(&options, &interrupt).await,
+        Bench::Lag(options) => masters::lag(&options, &interrupt).await,
+        Bench::Local(options) => masters::local(&options, &interrupt).await,
+        Bench::CatchUp(options) => masters::catch_up(&options, &interrupt).await,
+        Bench::Redis(options) => masters::redis(&options, &interrupt).await,
         Bench::Failover(options) => failover(&options, &interrupt).await,
         Bench::Leader(options) => leader(&options, &interrupt).await,
         Bench::Http(options) => http(&options, &interrupt).await,
@@ -37,7 +42,7 @@ async fn failover(options: &Failover, interrupt: &Interrupt) -> ExitCode {
     let mut report = FailoverReport {
         bench: "failover",
         nodes: options.nodes,
-        lease_ms: common.lease_ms,
+        lease_ms: options.lease.lease_ms,
         rate: options.rate,
         store: options.store,
         broker: broker(common),
@@ -78,7 +83,8 @@ async fn failover(options: &Failover, interrupt: &Interrupt) -> ExitCode {
     let mut measured = Measured::default();
     let names = (1..=options.nodes).map(|at| format!("node-{at}")).collect();
     let outcome = async {
-        let opening = Cluster::open(common, &report.namespace, names, options.store, habitat, u64::MAX);
+        let opening =
+            Cluster::open(common, options.lease, &report.namespace, names, options.store, habitat, u64::MAX);
         let mut cluster = interrupt.unless(opening).await?;
         let outcome = interrupt.unless(async {
             cluster.launch().await?;
@@ -107,7 +113,7 @@ async fn leader(options: &Leader, interrupt: &Interrupt) -> ExitCode {
         size: options.size,
         keys: options.keys,
         tasks: options.tasks,
-        lease_ms: common.lease_ms,
+        lease_ms: options.lease.lease_ms,
         store: options.store,
         broker: broker(common),
         replicas: common.replicas,
@@ -143,8 +149,15 @@ async fn leader(options: &Leader, interrupt: &Interrupt) -> ExitCode {
     progress.say("all nodes and clients are in one process");
     let names = (0..=options.followers).map(|at| format!("node-{}", at + 1)).collect();
     let outcome = async {
-        let opening =
-            Cluster::open(common, &report.namespace, names, options.store, Habitat::Here, LOG_ENTRIES_MAX);
+        let opening = Cluster::open(
+            common,
+            options.lease,
+            &report.namespace,
+            names,
+            options.store,
+            Habitat::Here,
+            LOG_ENTRIES_MAX,
+        );
         let mut cluster = interrupt.unless(opening).await?;
         let outcome = interrupt.unless(async {
             cluster.launch().await?;
@@ -196,7 +209,7 @@ async fn http(options: &Http, interrupt: &Interrupt) -> ExitCode {
 const LOG_ENTRIES_MAX: u64 = 1_000_000;
 
 /// Shows the outcome, and gives the exit status.
-fn end(
+pub(crate) fn end(
     output: Output,
     outcome: Result<(), BenchError>,
     text: &str,
@@ -231,12 +244,12 @@ fn show(output: Output, text: &str) {
     if output.json { eprintln!("{text}") } else { drop(writeln!(std::io::stdout(), "{text}")) }
 }
 
-fn broker(common: &Common) -> &'static str {
+pub(crate) fn broker(common: &Common) -> &'static str {
     if common.nats.is_some() { "nats" } else { "embedded" }
 }
 
 /// Unique, so that two runs on one server do not meet.
-fn namespace() -> String {
+pub(crate) fn namespace() -> String {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     format!("bench-{seconds}-{:06x}", rand::random::<u32>() >> 8)
 }

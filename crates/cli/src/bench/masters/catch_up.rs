@@ -1,0 +1,175 @@
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant as Started},
+};
+
+use archipelago::{OnStart, SnapshotFolder};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::{group::Group, jetstream::Plain, options::CatchUp, ratio, shown};
+use crate::{
+    bench::{
+        BenchError,
+        options::StoreKind,
+        report::per_second,
+        session::{broker, end, namespace},
+    },
+    interrupt::Interrupt,
+    progress::{Progress, millis},
+};
+
+/// How long a master may take to catch up.
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(1_800);
+
+/// The outcome of `bench catch-up`, as `--json` prints it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct CatchUpReport {
+    bench: &'static str,
+    /// Replay over the baseline: above 1 ours is faster.
+    ratio: Option<f64>,
+    /// By how much a snapshot is faster than replay.
+    snapshot_ratio: Option<f64>,
+    replay_events_per_s: f64,
+    baseline_jetstream_msgs_per_s: Option<f64>,
+    snapshot_entities_per_s: f64,
+    /// From the start of a master that has nothing until it has all.
+    replay_ms: u64,
+    snapshot_ms: u64,
+    /// How long the making of the snapshot took, which does not count.
+    snapshot_made_ms: u64,
+    snapshot_bytes: u64,
+    events: u64,
+    entities: u64,
+    size: u32,
+    keys: u32,
+    store: Option<StoreKind>,
+    broker: &'static str,
+    replicas: u8,
+    seed: u64,
+    namespace: String,
+    elapsed_ms: u64,
+    error: Option<String>,
+}
+
+pub(crate) async fn run(options: &CatchUp, interrupt: &Interrupt) -> ExitCode {
+    let (started, common) = (Started::now(), &options.common);
+    let mut report = CatchUpReport {
+        bench: "catch-up",
+        events: options.events,
+        size: options.writing.size,
+        keys: options.writing.keys,
+        store: Some(options.store),
+        broker: broker(common),
+        replicas: common.replicas,
+        seed: common.seed,
+        namespace: namespace(),
+        ..CatchUpReport::default()
+    };
+    let progress = Progress::new();
+    progress
+        .say(format!("archipelago bench catch-up: namespace {}, broker {}", report.namespace, report.broker));
+    let outcome = interrupt.unless(measure(options, &progress, &mut report)).await;
+    report.elapsed_ms = millis(started.elapsed());
+    report.error = outcome.as_ref().err().map(ToString::to_string);
+    end(common.output, outcome, &report.text(), report.replay_ms > 0, &report)
+}
+
+async fn measure(
+    options: &CatchUp,
+    progress: &Progress,
+    report: &mut CatchUpReport,
+) -> Result<(), BenchError> {
+    let (common, events) = (&options.common, options.events);
+    if let Some(server) = common.server() {
+        let plain = Plain::open(&server, common.replicas, &report.namespace, options.writing).await?;
+        let phase = progress.phase("baseline", "messages", events);
+        let measured = async {
+            plain.fill(events, common.seed).await?;
+            plain.read_all(events).await
+        };
+        let took = measured.await;
+        plain.end().await;
+        phase.finish();
+        report.baseline_jetstream_msgs_per_s = Some(per_second(events, took?));
+    }
+    let mut group = Group::open(common, &report.namespace, options.store, 3).await?;
+    let outcome = catch_up(&mut group, options, progress, report).await;
+    group.end().await;
+    outcome
+}
+
+async fn catch_up(
+    group: &mut Group,
+    options: &CatchUp,
+    progress: &Progress,
+    report: &mut CatchUpReport,
+) -> Result<(), BenchError> {
+    let failed = |what: &'static str, reason: String| BenchError::Answer { node: what.to_owned(), reason };
+    group.launch(1).await?;
+    let phase = progress.phase("write", "events", options.events);
+    group.write(options.events, options.writing, options.common.seed, &phase).await?;
+    phase.finish();
+    let first = group.masters[0].clone();
+    while first.metrics().outbox_len > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let token = first.session_token();
+
+    progress.say("replay");
+    let started = Instant::now();
+    let late = group.start(|builder| builder).await?;
+    let has_all = late.wait_for(&token, CATCH_UP_TIMEOUT).await;
+    let took = started.elapsed();
+    if !has_all || late.metrics().repairs > 0 {
+        return Err(failed("the master that replays", "it did not catch up by the log alone".into()));
+    }
+    (report.replay_ms, report.replay_events_per_s) = (millis(took), per_second(options.events, took));
+    report.ratio =
+        report.baseline_jetstream_msgs_per_s.and_then(|theirs| ratio(report.replay_events_per_s, theirs));
+
+    progress.say("snapshot");
+    let folder =
+        tempfile::tempdir().map_err(|source| BenchError::Folder { folder: std::env::temp_dir(), source })?;
+    let snapshots = SnapshotFolder::new(folder.path());
+    let started = Instant::now();
+    let made = first.create_snapshot(&snapshots).await;
+    let made = made.map_err(|error| failed("the master that makes a snapshot", error.to_string()))?;
+    report.snapshot_made_ms = millis(started.elapsed());
+    (report.entities, report.snapshot_bytes) = (made.entities, made.bytes);
+    let road = group.broker.pipeline(&group.namespace, OnStart::FailFast).await?;
+    road.trim(road.state().await?.last_sequence).await?;
+    let started = Instant::now();
+    let joiner = group.start(|builder| builder.snapshots(snapshots).snapshot_threshold(1)).await?;
+    let has_all = joiner.wait_for(&token, CATCH_UP_TIMEOUT).await;
+    let snapshot_took = started.elapsed();
+    if !has_all || joiner.metrics().snapshots_taken == 0 {
+        return Err(failed("the master that joins", "it did not join by the snapshot".into()));
+    }
+    report.snapshot_ms = millis(snapshot_took);
+    report.snapshot_entities_per_s = per_second(report.entities, snapshot_took);
+    report.snapshot_ratio = ratio(took.as_secs_f64(), snapshot_took.as_secs_f64());
+    group.settled().await?;
+    group.check().await
+}
+
+impl CatchUpReport {
+    fn text(&self) -> String {
+        let rate = |rate: Option<f64>| rate.map_or_else(|| "-".into(), |rate| format!("{rate:.0}"));
+        format!(
+            "ratio:    {} times a plain ordered consumer; by snapshot {} times as fast as by replay\n\
+             replay:   {:.0} events a second, {} ms, against {} messages a second\n\
+             snapshot: {:.0} entities a second, {} ms, of {} entities in {} bytes; made in {} ms",
+            shown(self.ratio),
+            shown(self.snapshot_ratio),
+            self.replay_events_per_s,
+            self.replay_ms,
+            rate(self.baseline_jetstream_msgs_per_s),
+            self.snapshot_entities_per_s,
+            self.snapshot_ms,
+            self.entities,
+            self.snapshot_bytes,
+            self.snapshot_made_ms,
+        )
+    }
+}
