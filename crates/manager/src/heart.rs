@@ -186,7 +186,7 @@ impl Heart {
 
     fn skip(&self, from: &str, reason: &dyn std::fmt::Display) {
         metrics::add(&self.shared.counters.messages_unreadable, 1);
-        if let Some(skipped) = self.shared.counters.skipped_beside.happened() {
+        if let Some(skipped) = self.shared.counters.skipped_beside.happened(&reason.to_string()) {
             tracing::warn!(from, %reason, skipped, "what was said or asked is not usable and was skipped");
         }
     }

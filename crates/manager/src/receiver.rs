@@ -175,7 +175,7 @@ impl Receiver {
             Decoded::Part => Content::Nothing,
             Decoded::Unusable { reason } => {
                 metrics::add(&self.shared.counters.messages_unreadable, 1);
-                if let Some(skipped) = self.shared.counters.skipped_in_log.happened() {
+                if let Some(skipped) = self.shared.counters.skipped_in_log.happened(&reason) {
                     tracing::warn!(sequence, %reason, skipped, "a message of the log is not usable and was skipped");
                 }
                 Content::Nothing

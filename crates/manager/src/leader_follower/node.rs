@@ -319,7 +319,7 @@ impl Node {
 
     fn ignore(&mut self, group: &mut Group, sequence: u64, reason: &str) -> Taken {
         add(&self.shared.counters.messages_ignored, 1);
-        if let Some(skipped) = self.shared.counters.skipped_in_log.happened() {
+        if let Some(skipped) = self.shared.counters.skipped_in_log.happened(reason) {
             let node = &*self.shared.node;
             tracing::warn!(node, sequence, %reason, skipped, "a message of the log does not count");
         }

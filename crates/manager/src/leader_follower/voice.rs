@@ -155,7 +155,7 @@ fn hear_beat(shared: &Shared, from: &str, payload: Bytes) {
 
 fn skip(shared: &Shared, from: &str, reason: &dyn std::fmt::Display) {
     add(&shared.counters.messages_ignored, 1);
-    if let Some(skipped) = shared.counters.skipped_beside.happened() {
+    if let Some(skipped) = shared.counters.skipped_beside.happened(&reason.to_string()) {
         tracing::warn!(from, %reason, skipped, "what was said or asked is not usable and was skipped");
     }
 }

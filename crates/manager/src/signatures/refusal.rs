@@ -70,13 +70,13 @@ impl fmt::Display for Refusal {
 #[derive(Debug)]
 pub(super) struct Refusals {
     counts: [Count; Refusal::ALL.len()],
+    seldom: Seldom,
 }
 
 #[derive(Debug)]
 struct Count {
     counter: Counter,
     refused: AtomicU64,
-    seldom: Seldom,
 }
 
 impl Refusals {
@@ -93,8 +93,8 @@ impl Refusals {
                         ]
                     ),
                     refused: AtomicU64::new(0),
-                    seldom: Seldom::default(),
                 }),
+                seldom: Seldom::default(),
             }
         })
     }
@@ -104,7 +104,7 @@ impl Refusals {
         let count = &self.counts[refusal as usize];
         count.counter.increment(1);
         count.refused.fetch_add(1, Ordering::Relaxed);
-        if let Some(refused) = count.seldom.happened() {
+        if let Some(refused) = self.seldom.happened(refusal.name()) {
             tracing::warn!(what, from, reason = %refusal, refused, "a message is not believed and was skipped");
         }
     }

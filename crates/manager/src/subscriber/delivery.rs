@@ -248,7 +248,7 @@ impl Delivery {
     }
 
     fn unreadable(&self, sequence: u64, reason: String, newer_build: bool) {
-        if let Some(unreadable) = self.shared.unreadable.happened() {
+        if let Some(unreadable) = self.shared.unreadable.happened(&reason) {
             tracing::warn!(sequence, %reason, newer_build, unreadable, "a message of the log cannot be read");
         }
         self.shared.count(|metrics| metrics.messages_unreadable += 1);

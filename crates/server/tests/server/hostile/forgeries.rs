@@ -89,7 +89,7 @@ async fn a_write_under_another_name_or_in_another_namespace_is_skipped_and_told_
     until(&us, NAMESPACE, "messages_unreadable", 1).await;
     publish(&nats, subject(NAMESPACE, "us-east"), "2", &forged).await;
     until(&us, NAMESPACE, "messages_unreadable", 2).await;
-    assert_eq!(log.count("its origin is not the one that its subject names"), 2, "{}", log.text());
+    assert_eq!(log.count("its origin is not the one that its subject names"), 1, "{}", log.text());
 
     publish(&nats, subject(OTHER, "eu-west"), "3", &forged).await;
     until(&us, OTHER, "messages_unreadable", 1).await;
@@ -97,7 +97,7 @@ async fn a_write_under_another_name_or_in_another_namespace_is_skipped_and_told_
 
     publish(&nats, subject(NAMESPACE, "eu-west"), "4", b"\x93\x01\xff no message at all").await;
     until(&us, NAMESPACE, "messages_unreadable", 3).await;
-    assert_eq!(log.count("is not usable and was skipped"), 4, "{}", log.text());
+    assert_eq!(log.count("is not usable and was skipped"), 3, "of each kind once: {}", log.text());
 
     // Nothing of it is anywhere, and what comes next is read.
     assert_eq!(json(us.get("a").await).await, value!("true"));
