@@ -12,7 +12,10 @@ use std::{
 
 use bytes::Bytes;
 
-use self::{entities::Entities, packed_row::PackedRow};
+use self::{
+    entities::Entities,
+    packed_row::{Keyed, PackedRow, Split, in_range},
+};
 use crate::{Batch, Change, Durability, KeyRange, Row, Store, StoreError, Table, limits};
 
 /// A store in memory: for tests, simulations, caches, and replicas that may forget.
@@ -118,7 +121,9 @@ impl Store for MemoryStore {
         Ok(match table {
             Table::Entities => self.rows.entities.get(key),
             ordered => {
-                self.read().tables[ordered.place()].get(key).map(|row| Bytes::copy_from_slice(row.value()))
+                let (tables, key) = (self.read(), Split::new(key));
+                let row = tables.tables[ordered.place()].get(&key as &dyn Keyed);
+                row.map(|row| Bytes::copy_from_slice(row.value()))
             }
         })
     }
@@ -133,8 +138,7 @@ impl Store for MemoryStore {
         let ordered = self.read();
         self.check_open()?;
         let Some(range) = KeyRange::new(from, to) else { return Ok(Vec::new()) };
-        let page =
-            |rows: &OrderedTable| rows.range::<[u8], _>(range).take(limit).map(PackedRow::to_row).collect();
+        let page = |rows: &OrderedTable| in_range(rows, &range).take(limit).map(PackedRow::to_row).collect();
         Ok(match table {
             Table::Entities => self.rows.entities.scan(&range, limit),
             table => page(&ordered.tables[table.place()]),
@@ -176,7 +180,7 @@ impl Store for MemoryStore {
 fn apply(rows: &mut OrderedTable, key: &[u8], value: Option<&[u8]>) {
     match value {
         Some(value) => drop(rows.replace(PackedRow::new(key, value))),
-        None => drop(rows.take(key)),
+        None => drop(rows.take(&Split::new(key) as &dyn Keyed)),
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 use bytes::Bytes;
 use dashmap::DashMap;
 
-use super::packed_row::PackedRow;
+use super::packed_row::{Keyed, PackedRow, Split, in_range};
 use crate::{KeyRange, Row};
 
 /// Enough that two threads seldom meet in a bucket, few enough that a scan may visit them all.
@@ -28,14 +28,14 @@ pub(super) struct Entities {
 impl Entities {
     pub(super) fn get(&self, key: &[u8]) -> Option<Bytes> {
         let bucket = self.buckets.get(&bucket_of(key))?;
-        bucket.get(key).map(|row| Bytes::copy_from_slice(row.value()))
+        bucket.get(&Split::new(key) as &dyn Keyed).map(|row| Bytes::copy_from_slice(row.value()))
     }
 
     pub(super) fn apply(&self, key: &[u8], value: Option<&[u8]>) {
         let mut bucket = self.buckets.entry(bucket_of(key)).or_default();
         match value {
             Some(value) => drop(bucket.replace(PackedRow::new(key, value))),
-            None => drop(bucket.take(key)),
+            None => drop(bucket.take(&Split::new(key) as &dyn Keyed)),
         }
     }
 
@@ -44,13 +44,13 @@ impl Entities {
         // The largest of the rows kept so far is on top, to be thrown out by a smaller one.
         let mut smallest = BinaryHeap::<ByKey>::new();
         for bucket in &self.buckets {
-            for packed in bucket.range::<[u8], KeyRange<'_>>(*range) {
+            for packed in in_range(&bucket, range) {
                 if smallest.len() < limit {
                     smallest.push(ByKey(packed.to_row()));
                     continue;
                 }
                 match smallest.peek_mut() {
-                    Some(mut largest) if packed.key() < &largest.0.key[..] => {
+                    Some(mut largest) if packed.split() < Split::new(&largest.0.key) => {
                         *largest = ByKey(packed.to_row())
                     }
                     // Nor will the rest of this bucket be smaller.
