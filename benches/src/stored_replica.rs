@@ -161,6 +161,7 @@ impl StoredReplica {
     /// The rows that a manager stores for a commit.
     fn batch(&self, commit: &Commit) -> Batch {
         let mut batch = Batch::new();
+        batch.reserve(commit.entities.len() + commit.live.len() + commit.tombstones.len() + 16);
         for (entity, record) in &commit.entities {
             let record = record.clone().expect("nothing is reclaimed here");
             batch.put(Table::Entities, entity.as_bytes().clone(), record);

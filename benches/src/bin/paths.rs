@@ -95,8 +95,10 @@ fn apply() -> usize {
 
 /// The same of records whose fields are merged, and to which another one wrote meanwhile.
 fn field_merge() -> usize {
-    let (mut here, mut there) =
-        (EngineReplica::new("us-east", Strategy::FieldMerge), EngineReplica::new("eu-west", Strategy::FieldMerge));
+    let (mut here, mut there) = (
+        EngineReplica::new("us-east", Strategy::FieldMerge),
+        EngineReplica::new("eu-west", Strategy::FieldMerge),
+    );
     there.write(WRITES);
     let messages = here.write(WRITES);
     measured(&mut || messages.iter().for_each(|message| there.receive(message.clone())));

@@ -19,7 +19,7 @@ pub(crate) struct OpenCommit {
     /// In the order of their first changes.
     entities: Vec<Changed>,
     /// Where in `entities` each is.
-    places: HashMap<EntityId, usize>,
+    places: HashMap<EntityId, usize, foldhash::fast::RandomState>,
     pub(crate) pending: BTreeMap<EntityId, bool>,
     pub(crate) local_events: Vec<Event>,
     pub(crate) vector: BTreeMap<ReplicaId, u64>,
@@ -136,6 +136,9 @@ impl OpenCommit {
         let (reincarnation, rewritten) = (self.reincarnation.take(), std::mem::take(&mut self.rewritten));
         let mut commit = Commit { hlc_ceiling, reincarnation, rewritten, ..Commit::default() };
         self.places.clear();
+        commit.entities.reserve(self.entities.len());
+        // Of most something is live before and after.
+        commit.live.reserve(2 * self.entities.len());
         for changed in self.entities.drain(..) {
             changed.tell_indexes(table, &mut commit);
             let was_there = !changed.before.live.is_empty();
@@ -156,7 +159,10 @@ impl OpenCommit {
             let first = u32::try_from(known).expect("fewer than 2^32 replicas");
             commit.replicas = Some((first, table.replicas()[known..].to_vec()));
         }
-        commit.outbox = pack(namespace, &std::mem::take(&mut self.local_events), limits)?;
+        let packed = pack(namespace, &self.local_events, limits);
+        // With the room that they took: there will be as many again.
+        self.local_events.clear();
+        commit.outbox = packed?;
         Ok(commit)
     }
 }

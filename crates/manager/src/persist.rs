@@ -204,8 +204,14 @@ fn load_plain<T: Default + DeserializeOwned>(
     )
 }
 
+/// About how many rows a commit changes besides those of entities.
+const FEW_ROWS: usize = 16;
+
 /// Adds what a commit of the engine changes to a batch of the store.
 pub(crate) fn put(batch: &mut Batch, commit: &Commit, replica: &ReplicaId, log: Option<&LogId>) {
+    batch.reserve(
+        commit.entities.len() + commit.live.len() + commit.tombstones.len() + commit.pending.len() + FEW_ROWS,
+    );
     for (entity, record) in &commit.entities {
         match record {
             Some(record) => batch.put(Table::Entities, entity.as_bytes().clone(), record.clone()),

@@ -85,3 +85,12 @@ pub(crate) fn read_fields(
     }
     Ok(fields)
 }
+
+/// How many bytes the fields take at most once they are written.
+pub(crate) fn bytes_at_most(fields: &[(Slot, Option<Bytes>)]) -> usize {
+    let of = |(slot, content): &(Slot, Option<Bytes>)| {
+        let name = if let Slot::Field(name) = slot { name.len() } else { 0 };
+        name + content.as_ref().map_or(0, Bytes::len) + 10
+    };
+    fields.iter().map(of).sum::<usize>() + 5
+}

@@ -47,7 +47,7 @@ pub enum Body {
 #[derive(Clone, Debug, Default)]
 pub struct ReplicaTable {
     replicas: Vec<ReplicaId>,
-    numbers: HashMap<ReplicaId, u32>,
+    numbers: HashMap<ReplicaId, u32, foldhash::fast::RandomState>,
 }
 
 impl ReplicaTable {
@@ -87,10 +87,21 @@ impl ReplicaTable {
     }
 }
 
+/// How many bytes a record takes at most before its versions, and a version beside its content: numbers of up to nine bytes,
+/// and heads of up to five.
+const HEAD_BYTES_MAX: usize = 6;
+const VERSION_BYTES_MAX: usize = 5 + 9 + 9 + 5;
+
 impl Record {
     /// The stored form. Enters replicas that the table does not know yet; store the table with the record.
     pub fn encode(&self, table: &mut ReplicaTable) -> Bytes {
-        let mut writer = Writer::with_capacity(64);
+        let content = |version: &Version| match &version.body {
+            Body::Tombstone => 0,
+            Body::Whole(value) => value.len(),
+            Body::Fields(fields) => op::bytes_at_most(fields),
+        };
+        let bytes: usize = self.versions.iter().map(|version| VERSION_BYTES_MAX + content(version)).sum();
+        let mut writer = Writer::with_capacity(HEAD_BYTES_MAX + bytes);
         writer.array(1 + 4 * self.versions.len());
         writer.unsigned(RECORD_VERSION);
         for version in &self.versions {

@@ -25,6 +25,11 @@ impl Batch {
         Self::default()
     }
 
+    /// Makes room for so many changes more.
+    pub fn reserve(&mut self, changes: usize) {
+        self.changes.reserve(changes);
+    }
+
     /// Stores `value` under `key`.
     pub fn put(&mut self, table: Table, key: impl Into<Bytes>, value: impl Into<Bytes>) {
         self.changes.push(Change { table, key: key.into(), value: Some(value.into()) });

@@ -1,7 +1,7 @@
 use std::{
     cmp::Ordering,
     collections::{BTreeSet, BinaryHeap},
-    hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher},
+    hash::{BuildHasher, BuildHasherDefault, Hasher},
 };
 
 use bytes::Bytes;
@@ -83,9 +83,7 @@ impl Hasher for Spread {
 }
 
 fn bucket_of(key: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
-    hasher.finish() % BUCKETS
+    foldhash::fast::FixedState::default().hash_one(key) % BUCKETS
 }
 
 /// A row that compares by its key alone.
