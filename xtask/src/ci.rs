@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::cargo_test::{FEATURES, Gated};
-use crate::{Outcome, api, browser, cargo_test, deploy, nats, step};
+use crate::{Outcome, api, browser, cargo_test, counts, deploy, nats, step};
 
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
@@ -57,6 +57,11 @@ pub(crate) fn run() -> Outcome {
         Some(schemathesis) => failures.extend(times.of("api", || api::run(&schemathesis)).err()),
         None => remarks
             .push("the API was not fuzzed: schemathesis is not there, and cannot be fetched".to_owned()),
+    }
+
+    match counts::find_or_install() {
+        Ok(valgrind) => failures.extend(times.of("counts", || counts::run(&valgrind, false)).err()),
+        Err(why) => remarks.push(format!("instructions were not counted: {why}")),
     }
 
     println!("note: {}", times.told());

@@ -10,6 +10,7 @@ Commands:
   ci                Run every check: format, clippy, docs, wasm, tests
   browser           Run the tests of the dashboard in Chromium
   deploy            Check what is in deploy/ with promtool, HAProxy and systemd
+  counts            Count the instructions of the hottest paths, against what they were
   api               Send a node what its OpenAPI document allows, and what it does not
   soak [<options>]  Break masters and their broker under load, and prove that nothing was lost
   chaos [<options>] Break everything, in both modes, on one server and on a cluster
@@ -51,11 +52,12 @@ Usage: cargo xtask ci
   6. what cargo xtask deploy checks
   7. cargo xtask test, with the tests of the dashboard in Chromium and those with HAProxy
   8. cargo xtask api
+  9. cargo xtask counts
 
 Steps 2 and 7 include the example `projection`, which builds SQLite and is left out elsewhere.
 All of them run even if one fails, and those that failed are named at the end. Where the wasm target is neither
 installed nor to be had through rustup, step 4 is left out, and the closing lines say so; likewise what needs
-Chromium, promtool, HAProxy or schemathesis without them.
+Chromium, promtool, HAProxy, schemathesis or valgrind without them.
 ";
 
 const HELP_BROWSER: &str = "\
@@ -88,6 +90,16 @@ haproxy); else it is said what to install.
 Environment:
   PROMTOOL, HAPROXY  paths of the programs to use
   NATS_SERVER        path of the nats-server to use, version 2.10 or newer
+";
+
+const HELP_COUNTS: &str = "\
+Count the instructions of the hottest paths of a master, and compare them with benches/counts.txt.
+
+Usage: cargo xtask counts [--accept]
+
+Builds benches/src/bin/paths.rs in release mode and runs each path under callgrind. More than 10 % above what was accepted is a
+failure; --accept writes what is counted into the file instead. Valgrind is taken from PATH; where it is missing, root gets it
+with apt-get.
 ";
 
 const HELP_API: &str = "\
@@ -153,6 +165,7 @@ pub(crate) enum Command {
     Browser,
     Deploy,
     Api,
+    Counts { is_accepted: bool },
     Soak { args: Vec<String> },
     Chaos { args: Vec<String> },
     Nats,
@@ -181,6 +194,9 @@ pub(crate) fn parse(args: &[String]) -> Result<Command, String> {
     if rest.iter().any(|word| matches!(*word, "-h" | "--help")) {
         return Ok(Command::Help(help));
     }
+    if (name, rest) == ("counts", &["--accept"]) {
+        return Ok(Command::Counts { is_accepted: true });
+    }
     if let Some(word) = rest.first() {
         return Err(format!("`{name}` takes no argument `{word}` (arguments of cargo test follow a `--`)"));
     }
@@ -192,6 +208,7 @@ pub(crate) fn parse(args: &[String]) -> Result<Command, String> {
         "browser" => Ok(Command::Browser),
         "deploy" => Ok(Command::Deploy),
         "api" => Ok(Command::Api),
+        "counts" => Ok(Command::Counts { is_accepted: false }),
         _ => Ok(Command::Nats),
     }
 }
@@ -203,6 +220,7 @@ fn help_of(name: &str) -> Result<&'static str, String> {
         "browser" => Ok(HELP_BROWSER),
         "deploy" => Ok(HELP_DEPLOY),
         "api" => Ok(HELP_API),
+        "counts" => Ok(HELP_COUNTS),
         "soak" => Ok(HELP_SOAK),
         "chaos" => Ok(HELP_CHAOS),
         "nats" => Ok(HELP_NATS),
@@ -236,6 +254,13 @@ mod tests {
     }
 
     #[test]
+    fn counts_are_accepted_only_if_that_is_said() {
+        assert_eq!(parse_line("counts"), Ok(Command::Counts { is_accepted: false }));
+        assert_eq!(parse_line("counts --accept"), Ok(Command::Counts { is_accepted: true }));
+        assert!(parse_line("counts --all").is_err());
+    }
+
+    #[test]
     fn every_command_has_its_help() {
         let helps = [
             ("test", HELP_TEST),
@@ -243,6 +268,7 @@ mod tests {
             ("browser", HELP_BROWSER),
             ("deploy", HELP_DEPLOY),
             ("api", HELP_API),
+            ("counts", HELP_COUNTS),
             ("soak", HELP_SOAK),
             ("chaos", HELP_CHAOS),
             ("nats", HELP_NATS),

@@ -4,6 +4,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | [`counts`] | instructions of the hottest paths |
 //! | [`command`] | what was asked for, and the help texts |
 //! | [`api`] | made-up requests against a node, by its OpenAPI document |
 //! | [`ci`] | every check in a row |
@@ -22,6 +23,7 @@ mod browser;
 mod cargo_test;
 mod ci;
 mod command;
+mod counts;
 mod deploy;
 mod nats;
 mod packages;
@@ -48,6 +50,9 @@ fn main() -> ExitCode {
         Ok(Command::Test { cargo_args }) => test(&cargo_args),
         Ok(Command::Api) => fuzz_api(),
         Ok(Command::Ci) => ci::run(),
+        Ok(Command::Counts { is_accepted }) => {
+            counts::find_or_install().and_then(|valgrind| counts::run(&valgrind, is_accepted))
+        }
         Ok(Command::Browser) => test_in_browser(),
         Ok(Command::Deploy) => check_deploy(),
         Ok(Command::Soak { args }) => soak::run(&[], &args),

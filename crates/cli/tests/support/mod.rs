@@ -22,6 +22,7 @@ pub(crate) struct Demo {
 }
 
 /// A demo that has ended.
+#[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) status: Option<i32>,
     pub(crate) stdout: String,

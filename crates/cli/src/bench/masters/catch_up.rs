@@ -22,6 +22,9 @@ use crate::{
 /// How long a master may take to catch up.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(1_800);
 
+/// How long it may take until what was taken in is counted.
+const COUNTED_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The outcome of `bench catch-up`, as `--json` prints it.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct CatchUpReport {
@@ -143,8 +146,23 @@ async fn catch_up(
     let joiner = group.start(|builder| builder.snapshots(snapshots).snapshot_threshold(1)).await?;
     let has_all = joiner.wait_for(&token, CATCH_UP_TIMEOUT).await;
     let snapshot_took = started.elapsed();
-    if !has_all || joiner.metrics().snapshots_taken == 0 {
-        return Err(failed("the master that joins", "it did not join by the snapshot".into()));
+    // It is counted just after it is visible.
+    let metrics = async {
+        loop {
+            let metrics = joiner.metrics();
+            if metrics.snapshots_taken + metrics.repairs > 0 {
+                return metrics;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let metrics = tokio::time::timeout(COUNTED_TIMEOUT, metrics).await.unwrap_or_else(|_| joiner.metrics());
+    if !has_all || metrics.snapshots_taken == 0 || metrics.repairs > 0 {
+        let found = format!("{} snapshots and {} repairs", metrics.snapshots_taken, metrics.repairs);
+        return Err(failed(
+            "the master that joins",
+            format!("it did not join by the snapshot alone: {found}"),
+        ));
     }
     report.snapshot_ms = millis(snapshot_took);
     report.snapshot_entities_per_s = per_second(report.entities, snapshot_took);

@@ -1,0 +1,93 @@
+//! `archipelago bench` of masters: each scenario measures what it says, with its baseline, and leaves nothing on the server.
+
+mod support;
+
+use archipelago_testkit::nats::NatsServer;
+use serde_json::Value;
+use support::bench;
+
+async fn measured(server: Option<&NatsServer>, args: &[&str]) -> Value {
+    let url = server.map(NatsServer::url);
+    let mut all: Vec<&str> = args.to_vec();
+    if let Some(url) = &url {
+        all.extend(["--nats", url]);
+    }
+    all.push("--json");
+    let ended = bench(&all).await;
+    assert_eq!(ended.status, Some(0), "{args:?}: {ended:?}");
+    ended.json()
+}
+
+fn above_zero(report: &Value, names: &[&str]) {
+    for name in names {
+        assert!(report[name].as_f64().is_some_and(|value| value > 0.0), "{name} of {report:#}");
+    }
+}
+
+/// How many streams the server has.
+async fn streams(server: &NatsServer) -> usize {
+    let client = async_nats::connect(server.url()).await.expect("a server");
+    let context = async_nats::jetstream::new(client);
+    futures::StreamExt::count(context.stream_names()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicate_is_measured_against_plain_jetstream() {
+    let server = NatsServer::start().await.expect("a server");
+    let small = ["--writes", "2000", "--tasks", "32", "--keys", "100"];
+    let report = measured(Some(&server), &[&["replicate"][..], &small].concat()).await;
+    above_zero(
+        &report,
+        &["ratio", "events_per_s", "baseline_jetstream_msgs_per_s", "bytes_per_event_on_wire"],
+    );
+    assert!(report["bytes_per_event_beyond"].as_f64().is_some_and(|bytes| (1.0..100.0).contains(&bytes)));
+    let report =
+        measured(None, &[&["replicate", "--store", "fjall", "--masters", "3"][..], &small].concat()).await;
+    above_zero(&report, &["events_per_s"]);
+    assert!(report["ratio"].is_null() && report["baseline_jetstream_msgs_per_s"].is_null(), "{report:#}");
+    assert_eq!(streams(&server).await, 0, "nothing is left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lag_is_measured_against_round_trips() {
+    let server = NatsServer::start().await.expect("a server");
+    let load = ["lag", "--seconds", "1", "--rate", "500", "--masters", "3", "--tasks", "16"];
+    let report = measured(Some(&server), &load).await;
+    above_zero(
+        &report,
+        &["idle_ratio", "idle_visible_p50_ms", "round_trip_p50_ms", "p50_ms", "p99_ms", "writes_per_s"],
+    );
+    assert!(report["samples"].as_u64().is_some_and(|samples| samples >= 100), "{report:#}");
+    assert_eq!(streams(&server).await, 0, "nothing is left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn local_writes_are_measured_against_the_database() {
+    let report = measured(None, &["local", "--seconds", "1", "--durability", "os"]).await;
+    let runs = report["runs"].as_array().expect("a list");
+    assert_eq!(runs.iter().map(|run| run["tasks"].as_u64()).collect::<Vec<_>>(), [1, 16, 256].map(Some));
+    for run in runs {
+        above_zero(run, &["ratio", "writes_per_s", "baseline_fjall_writes_per_s"]);
+    }
+    let report = measured(None, &["local", "--seconds", "1", "--store", "memory"]).await;
+    assert!(report["ratio"].is_null(), "{report:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn catching_up_is_measured_by_replay_and_by_snapshot() {
+    let server = NatsServer::start().await.expect("a server");
+    let report = measured(Some(&server), &["catch-up", "--events", "3000", "--keys", "500"]).await;
+    above_zero(&report, &["ratio", "snapshot_ratio", "replay_events_per_s", "snapshot_entities_per_s"]);
+    assert!(report["entities"].as_u64().is_some_and(|entities| entities <= 500), "{report:#}");
+    assert_eq!(streams(&server).await, 0, "nothing is left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_redis_it_is_said_what_is_missing_and_with_it_it_is_measured() {
+    let ended = bench(&["redis", "--writes", "500", "--tasks", "16", "--json"]).await;
+    let report = ended.json();
+    match ended.status {
+        Some(0) => above_zero(&report, &["ratio", "ratio_durable"]),
+        _ => assert!(report["error"].to_string().contains("redis-server"), "{report:#}"),
+    }
+}
