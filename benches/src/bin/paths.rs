@@ -16,7 +16,10 @@ const WRITES: usize = 4_096;
 /// A value of 200 bytes.
 const VALUE_BYTES: usize = 200;
 
-const PATHS: [(&str, fn() -> usize); 5] =
+/// What a path is called, and what walks it and gives how many operations that were.
+type Path = (&'static str, fn() -> usize);
+
+const PATHS: [Path; 5] =
     [("admit", admit), ("pack", pack), ("decode", decode), ("apply", apply), ("field-merge", field_merge)];
 
 fn main() -> ExitCode {
@@ -42,7 +45,7 @@ fn measured(job: &mut dyn FnMut()) {
 
 /// Writes each record in turn, in the groups that a manager makes.
 fn write(replica: &mut StoredReplica, writes: std::ops::Range<usize>) {
-    let noise: String = (0..VALUE_BYTES + writes.end).map(|at| char::from(b'a' + (at % 26) as u8)).collect();
+    let noise: String = ('a'..='z').cycle().take(VALUE_BYTES + 26).collect();
     for number in writes {
         // Coprime to the number of records: neighbours in time are far apart.
         let record = number * 7_919 % RECORDS;
