@@ -1,20 +1,19 @@
-use std::{
-    process::ExitCode,
-    time::{Duration, Instant as Started},
-};
+use std::{process::ExitCode, time::Duration};
 
 use archipelago::{OnStart, SnapshotFolder};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::{group::Group, jetstream::Plain, options::CatchUp, ratio, shown};
+use super::{
+    group::Group,
+    jetstream::Plain,
+    options::CatchUp,
+    ratio,
+    report::{Report, Setting, measured},
+    shown,
+};
 use crate::{
-    bench::{
-        BenchError,
-        options::StoreKind,
-        report::per_second,
-        session::{broker, end, namespace},
-    },
+    bench::{BenchError, options::StoreKind, report::per_second},
     interrupt::Interrupt,
     progress::{Progress, millis},
 };
@@ -25,10 +24,20 @@ const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(1_800);
 /// How long it may take until what was taken in is counted.
 const COUNTED_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The outcome of `bench catch-up`, as `--json` prints it.
-#[derive(Clone, Debug, Default, Serialize)]
+/// The outcome of `bench catch-up`.
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct CatchUpReport {
-    bench: &'static str,
+    #[serde(flatten)]
+    found: Found,
+    events: u64,
+    store: StoreKind,
+    #[serde(flatten)]
+    setting: Setting,
+}
+
+/// What was measured.
+#[derive(Clone, Debug, Default, Serialize)]
+struct Found {
     /// Replay over the baseline: above 1 ours is faster.
     ratio: Option<f64>,
     /// By how much a snapshot is faster than replay.
@@ -42,50 +51,32 @@ pub(crate) struct CatchUpReport {
     /// How long the making of the snapshot took, which does not count.
     snapshot_made_ms: u64,
     snapshot_bytes: u64,
-    events: u64,
     entities: u64,
-    size: u32,
-    keys: u32,
-    store: Option<StoreKind>,
-    broker: &'static str,
-    replicas: u8,
-    seed: u64,
-    namespace: String,
-    elapsed_ms: u64,
-    error: Option<String>,
 }
 
 pub(crate) async fn run(options: &CatchUp, interrupt: &Interrupt) -> ExitCode {
-    let (started, common) = (Started::now(), &options.common);
-    let mut report = CatchUpReport {
-        bench: "catch-up",
+    let report = CatchUpReport {
+        found: Found::default(),
         events: options.events,
-        size: options.writing.size,
-        keys: options.writing.keys,
-        store: Some(options.store),
-        broker: broker(common),
-        replicas: common.replicas,
-        seed: common.seed,
-        namespace: namespace(),
-        ..CatchUpReport::default()
+        store: options.store,
+        setting: Setting::new(&options.common, options.writing),
     };
-    let progress = Progress::new();
-    progress
-        .say(format!("archipelago bench catch-up: namespace {}, broker {}", report.namespace, report.broker));
-    let outcome = interrupt.unless(measure(options, &progress, &mut report)).await;
-    report.elapsed_ms = millis(started.elapsed());
-    report.error = outcome.as_ref().err().map(ToString::to_string);
-    end(common.output, outcome, &report.text(), report.replay_ms > 0, &report)
+    let (setting, output) = (report.setting.text(), options.common.output);
+    measured("catch-up", &setting, output, interrupt, report, async |progress, report| {
+        measure(options, &report.setting.namespace, progress, &mut report.found).await
+    })
+    .await
 }
 
 async fn measure(
     options: &CatchUp,
+    namespace: &str,
     progress: &Progress,
-    report: &mut CatchUpReport,
+    report: &mut Found,
 ) -> Result<(), BenchError> {
     let (common, events) = (&options.common, options.events);
     if let Some(server) = common.server() {
-        let plain = Plain::open(&server, common.replicas, &report.namespace, options.writing).await?;
+        let plain = Plain::open(&server, common.replicas, namespace, options.writing).await?;
         let phase = progress.phase("baseline", "messages", events);
         let measured = async {
             plain.fill(events, common.seed).await?;
@@ -96,7 +87,7 @@ async fn measure(
         phase.finish();
         report.baseline_jetstream_msgs_per_s = Some(per_second(events, took?));
     }
-    let mut group = Group::open(common, &report.namespace, options.store, 3).await?;
+    let mut group = Group::open(common, namespace, options.store, 3).await?;
     let outcome = catch_up(&mut group, options, progress, report).await;
     group.end().await;
     outcome
@@ -106,7 +97,7 @@ async fn catch_up(
     group: &mut Group,
     options: &CatchUp,
     progress: &Progress,
-    report: &mut CatchUpReport,
+    report: &mut Found,
 ) -> Result<(), BenchError> {
     let failed = |what: &'static str, reason: String| BenchError::Answer { node: what.to_owned(), reason };
     group.launch(1).await?;
@@ -171,23 +162,27 @@ async fn catch_up(
     group.check().await
 }
 
-impl CatchUpReport {
+impl Report for CatchUpReport {
+    fn has_results(&self) -> bool {
+        self.found.replay_ms > 0
+    }
+
     fn text(&self) -> String {
         let rate = |rate: Option<f64>| rate.map_or_else(|| "-".into(), |rate| format!("{rate:.0}"));
         format!(
             "ratio:    {} times a plain ordered consumer; by snapshot {} times as fast as by replay\n\
              replay:   {:.0} events a second, {} ms, against {} messages a second\n\
              snapshot: {:.0} entities a second, {} ms, of {} entities in {} bytes; made in {} ms",
-            shown(self.ratio),
-            shown(self.snapshot_ratio),
-            self.replay_events_per_s,
-            self.replay_ms,
-            rate(self.baseline_jetstream_msgs_per_s),
-            self.snapshot_entities_per_s,
-            self.snapshot_ms,
-            self.entities,
-            self.snapshot_bytes,
-            self.snapshot_made_ms,
+            shown(self.found.ratio),
+            shown(self.found.snapshot_ratio),
+            self.found.replay_events_per_s,
+            self.found.replay_ms,
+            rate(self.found.baseline_jetstream_msgs_per_s),
+            self.found.snapshot_entities_per_s,
+            self.found.snapshot_ms,
+            self.found.entities,
+            self.found.snapshot_bytes,
+            self.found.snapshot_made_ms,
         )
     }
 }

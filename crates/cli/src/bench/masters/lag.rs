@@ -4,7 +4,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant as Started},
+    time::Duration,
 };
 
 use archipelago::{MultiMasterManager, SessionToken};
@@ -16,6 +16,7 @@ use super::{
     group::{Group, Noise, refused},
     jetstream::RoundTrips,
     options::Lag,
+    report::{Report, Setting, measured},
     shown,
 };
 use crate::{
@@ -25,10 +26,9 @@ use crate::{
         pace::{Arrears, Pace},
         report::per_second,
         samples::Samples,
-        session::{broker, end, namespace},
     },
     interrupt::Interrupt,
-    progress::{Progress, millis},
+    progress::Progress,
 };
 
 /// How many single writes there are, and the pause before each.
@@ -41,10 +41,22 @@ const GIVE_UP: Duration = Duration::from_secs(30);
 /// How many sampled writes are waited for at a time; a sample beyond that is left out, and counted.
 const WAITING_MAX: u32 = 16_384;
 
-/// The outcome of `bench lag`, as `--json` prints it.
-#[derive(Clone, Debug, Default, Serialize)]
+/// The outcome of `bench lag`.
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct LagReport {
-    bench: &'static str,
+    #[serde(flatten)]
+    found: Found,
+    masters: u16,
+    rate: u32,
+    seconds: u32,
+    store: StoreKind,
+    #[serde(flatten)]
+    setting: Setting,
+}
+
+/// What was measured.
+#[derive(Clone, Debug, Default, Serialize)]
+struct Found {
     /// How many round trips of plain NATS a single write takes until another master shows it: below 1 is better.
     idle_ratio: Option<f64>,
     /// From the call of a single write.
@@ -61,57 +73,33 @@ pub(crate) struct LagReport {
     write_p50_ms: Option<f64>,
     write_p99_ms: Option<f64>,
     writes_per_s: f64,
-    masters: u16,
-    rate: u32,
-    seconds: u32,
-    size: u32,
-    keys: u32,
-    tasks: u32,
-    store: Option<StoreKind>,
-    broker: &'static str,
-    replicas: u8,
-    seed: u64,
-    namespace: String,
-    elapsed_ms: u64,
-    error: Option<String>,
 }
 
 pub(crate) async fn run(options: &Lag, interrupt: &Interrupt) -> ExitCode {
-    let (started, common) = (Started::now(), &options.common);
-    let mut report = LagReport {
-        bench: "lag",
+    let report = LagReport {
+        found: Found::default(),
         masters: options.masters,
         rate: options.rate,
         seconds: options.seconds,
-        size: options.writing.size,
-        keys: options.writing.keys,
-        tasks: options.writing.tasks,
-        store: Some(options.store),
-        broker: broker(common),
-        replicas: common.replicas,
-        seed: common.seed,
-        namespace: namespace(),
-        ..LagReport::default()
+        store: options.store,
+        setting: Setting::new(&options.common, options.writing),
     };
-    let progress = Progress::new();
-    progress.say(format!("archipelago bench lag: namespace {}, broker {}", report.namespace, report.broker));
-    let measuring = async {
-        let mut group = Group::open(common, &report.namespace, options.store, options.masters).await?;
-        let outcome = measure(&mut group, options, &progress, &mut report).await;
+    let (setting, output) = (report.setting.text(), options.common.output);
+    measured("lag", &setting, output, interrupt, report, async |progress, report| {
+        let (common, namespace) = (&options.common, &report.setting.namespace);
+        let mut group = Group::open(common, namespace, options.store, options.masters).await?;
+        let outcome = measure(&mut group, options, progress, &mut report.found).await;
         group.end().await;
         outcome
-    };
-    let outcome = interrupt.unless(measuring).await;
-    report.elapsed_ms = millis(started.elapsed());
-    report.error = outcome.as_ref().err().map(ToString::to_string);
-    end(common.output, outcome, &report.text(), report.samples > 0, &report)
+    })
+    .await
 }
 
 async fn measure(
     group: &mut Group,
     options: &Lag,
     progress: &Progress,
-    report: &mut LagReport,
+    report: &mut Found,
 ) -> Result<(), BenchError> {
     group.launch(options.masters).await?;
     let noise = Arc::new(Noise::new(options.common.seed, options.writing));
@@ -154,10 +142,10 @@ async fn idle(
     options: &Lag,
     noise: &Noise,
     progress: &Progress,
-    report: &mut LagReport,
+    report: &mut Found,
 ) -> Result<(), BenchError> {
     let plain = match options.common.server() {
-        Some(server) => Some(RoundTrips::open(&server, &report.namespace).await?),
+        Some(server) => Some(RoundTrips::open(&server, &group.namespace).await?),
         None => None,
     };
     let phase = progress.phase("idle", "writes", IDLE_WRITES as u64);
@@ -241,7 +229,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl LagReport {
+impl Found {
     fn measured(&mut self, load: &Load, took: Duration) {
         let (seen, latencies) = (lock(&load.seen), lock(&load.latencies));
         self.p50_ms = seen.percentile_ms(50.0);
@@ -254,6 +242,12 @@ impl LagReport {
         self.write_p99_ms = latencies.percentile_ms(99.0);
         self.writes_per_s = per_second(latencies.len() as u64, took);
     }
+}
+
+impl Report for LagReport {
+    fn has_results(&self) -> bool {
+        self.found.samples > 0
+    }
 
     fn text(&self) -> String {
         let ms = |value: Option<f64>| value.map_or_else(|| "-".into(), |ms| format!("{ms:.2} ms"));
@@ -261,18 +255,18 @@ impl LagReport {
             "idle:   {} round trips until another master shows a write: {} against {}\n\
              lag:    median {}, 99 % within {}, 99.9 % within {}, at most {}; {} samples\n\
              writes: {:.0} a second of {} asked for; median {}, 99 % within {}, from when they were due",
-            shown(self.idle_ratio),
-            ms(self.idle_visible_p50_ms),
-            ms(self.round_trip_p50_ms),
-            ms(self.p50_ms),
-            ms(self.p99_ms),
-            ms(self.p999_ms),
-            ms(self.max_ms),
-            self.samples,
-            self.writes_per_s,
+            shown(self.found.idle_ratio),
+            ms(self.found.idle_visible_p50_ms),
+            ms(self.found.round_trip_p50_ms),
+            ms(self.found.p50_ms),
+            ms(self.found.p99_ms),
+            ms(self.found.p999_ms),
+            ms(self.found.max_ms),
+            self.found.samples,
+            self.found.writes_per_s,
             self.rate,
-            ms(self.write_p50_ms),
-            ms(self.write_p99_ms),
+            ms(self.found.write_p50_ms),
+            ms(self.found.write_p99_ms),
         )
     }
 }

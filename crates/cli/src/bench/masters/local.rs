@@ -1,8 +1,4 @@
-use std::{
-    process::ExitCode,
-    sync::Arc,
-    time::{Duration, Instant as Started},
-};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use archipelago::{FjallStore, MemoryStore, MultiMasterManager};
 use rand::{SeedableRng, rngs::StdRng};
@@ -13,13 +9,15 @@ use super::{
     fjall::Straight,
     group::{Noise, refused},
     options::{Durable, Local, Writing},
-    ratio, shown,
+    ratio,
+    report::{Report, measured},
+    shown,
 };
 use crate::{
-    bench::{BenchError, options::StoreKind, report::per_second, session::end},
+    bench::{BenchError, options::StoreKind, report::per_second},
     folder::Folder,
     interrupt::Interrupt,
-    progress::{Progress, millis},
+    progress::Progress,
 };
 
 /// How many tasks write at once.
@@ -27,10 +25,9 @@ const TASKS: [u32; 3] = [1, 16, 256];
 /// How long writes do not count, at the beginning of each measurement.
 const WARM_UP: Duration = Duration::from_millis(500);
 
-/// The outcome of `bench local`, as `--json` prints it.
+/// The outcome of `bench local`.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct LocalReport {
-    bench: &'static str,
     /// That of 256 tasks at the strongest durability that was measured.
     ratio: Option<f64>,
     runs: Vec<Run>,
@@ -39,8 +36,6 @@ pub(crate) struct LocalReport {
     seconds: u32,
     store: StoreKind,
     seed: u64,
-    elapsed_ms: u64,
-    error: Option<String>,
 }
 
 /// One durability, and one number of tasks.
@@ -55,9 +50,7 @@ struct Run {
 }
 
 pub(crate) async fn run(options: &Local, interrupt: &Interrupt) -> ExitCode {
-    let started = Started::now();
-    let mut report = LocalReport {
-        bench: "local",
+    let report = LocalReport {
         ratio: None,
         runs: Vec::new(),
         size: options.size,
@@ -65,16 +58,14 @@ pub(crate) async fn run(options: &Local, interrupt: &Interrupt) -> ExitCode {
         seconds: options.seconds,
         store: options.store,
         seed: options.seed,
-        elapsed_ms: 0,
-        error: None,
     };
-    let progress = Progress::new();
-    progress.say("archipelago bench local: one master, without a broker");
-    let outcome = interrupt.unless(measure(options, &progress, &mut report)).await;
-    report.ratio = report.runs.last().and_then(|run| run.ratio);
-    report.elapsed_ms = millis(started.elapsed());
-    report.error = outcome.as_ref().err().map(ToString::to_string);
-    end(options.output, outcome, &report.text(), !report.runs.is_empty(), &report)
+    let setting = "one master, without a broker";
+    measured("local", setting, options.output, interrupt, report, async |progress, report| {
+        measure(options, progress, report).await?;
+        report.ratio = report.runs.last().and_then(|run| run.ratio);
+        Ok(())
+    })
+    .await
 }
 
 async fn measure(options: &Local, progress: &Progress, report: &mut LocalReport) -> Result<(), BenchError> {
@@ -181,7 +172,11 @@ where
     Ok(per_second(counted, finish - begin))
 }
 
-impl LocalReport {
+impl Report for LocalReport {
+    fn has_results(&self) -> bool {
+        !self.runs.is_empty()
+    }
+
     fn text(&self) -> String {
         let rate = |rate: Option<f64>| rate.map_or_else(|| "-".into(), |rate| format!("{rate:.0}"));
         let lines = self.runs.iter().map(|run| {

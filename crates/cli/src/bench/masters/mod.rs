@@ -6,6 +6,7 @@
 //! | `group` | masters in this process, and those who write there |
 //! | `jetstream` | the baseline: a message a write, the plain way |
 //! | `cost` | what this process used |
+//! | `report` | from a measurement to the exit status |
 //! | `fjall` | the baseline of local writes: the same bytes, straight into the database |
 //! | `replicate` | `bench replicate`: until every master has all |
 //! | `lag` | `bench lag`: until others show what was acknowledged |
@@ -23,6 +24,7 @@ mod local;
 mod options;
 mod redis;
 mod replicate;
+mod report;
 
 pub(crate) use catch_up::run as catch_up;
 pub(crate) use lag::run as lag;

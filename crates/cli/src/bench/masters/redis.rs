@@ -2,7 +2,7 @@ use std::{
     path::Path,
     process::{ExitCode, Stdio},
     sync::Arc,
-    time::{Duration, Instant as Started},
+    time::Duration,
 };
 
 use rand::{SeedableRng, rngs::StdRng};
@@ -19,18 +19,15 @@ use tokio::{
 
 use super::{
     group::{Group, Noise},
-    options::{Redis, Writing},
-    ratio, shown,
+    options::Redis,
+    ratio,
+    report::{Report, Setting, measured},
+    shown,
 };
 use crate::{
-    bench::{
-        BenchError,
-        options::StoreKind,
-        report::per_second,
-        session::{broker, end, namespace},
-    },
+    bench::{BenchError, options::StoreKind, report::per_second},
     interrupt::Interrupt,
-    progress::{Progress, millis},
+    progress::Progress,
 };
 
 /// How long servers may take to answer, and to be one's replica.
@@ -38,10 +35,21 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// Writes that do not count.
 const WARM_UP_SHARE: u64 = 20;
 
-/// The outcome of `bench redis`, as `--json` prints it.
-#[derive(Clone, Debug, Default, Serialize)]
+/// The outcome of `bench redis`.
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct RedisReport {
-    bench: &'static str,
+    #[serde(flatten)]
+    found: Found,
+    masters: u16,
+    writes: u64,
+    depth: u32,
+    #[serde(flatten)]
+    setting: Setting,
+}
+
+/// What was measured.
+#[derive(Clone, Debug, Default, Serialize)]
+struct Found {
     /// Ours with memory stores over Redis without persistence: above 1 ours is faster.
     ratio: Option<f64>,
     /// Ours synced before each acknowledgement, over Redis that appends to a file and syncs it each second.
@@ -50,47 +58,29 @@ pub(crate) struct RedisReport {
     baseline_redis_writes_per_s: f64,
     durable_events_per_s: f64,
     baseline_redis_durable_writes_per_s: f64,
-    masters: u16,
-    writes: u64,
-    size: u32,
-    keys: u32,
-    tasks: u32,
-    depth: u32,
-    broker: &'static str,
-    replicas: u8,
-    seed: u64,
-    namespace: String,
-    elapsed_ms: u64,
-    error: Option<String>,
 }
 
 pub(crate) async fn run(options: &Redis, interrupt: &Interrupt) -> ExitCode {
-    let (started, common) = (Started::now(), &options.common);
-    let Writing { size, keys, tasks } = options.writing;
-    let mut report = RedisReport {
-        bench: "redis",
+    let report = RedisReport {
+        found: Found::default(),
         masters: options.masters,
         writes: options.writes,
-        size,
-        keys,
-        tasks,
         depth: options.depth,
-        broker: broker(common),
-        replicas: common.replicas,
-        seed: common.seed,
-        namespace: namespace(),
-        ..RedisReport::default()
+        setting: Setting::new(&options.common, options.writing),
     };
-    let progress = Progress::new();
-    progress
-        .say(format!("archipelago bench redis: namespace {}, broker {}", report.namespace, report.broker));
-    let outcome = interrupt.unless(measure(options, &progress, &mut report)).await;
-    report.elapsed_ms = millis(started.elapsed());
-    report.error = outcome.as_ref().err().map(ToString::to_string);
-    end(common.output, outcome, &report.text(), report.events_per_s > 0.0, &report)
+    let (setting, output) = (report.setting.text(), options.common.output);
+    measured("redis", &setting, output, interrupt, report, async |progress, report| {
+        measure(options, &report.setting.namespace, progress, &mut report.found).await
+    })
+    .await
 }
 
-async fn measure(options: &Redis, progress: &Progress, report: &mut RedisReport) -> Result<(), BenchError> {
+async fn measure(
+    options: &Redis,
+    namespace: &str,
+    progress: &Progress,
+    report: &mut Found,
+) -> Result<(), BenchError> {
     for store in [StoreKind::Memory, StoreKind::Fjall] {
         let phase = progress.phase("redis", "writes", options.writes);
         let redis = Pair::start(store == StoreKind::Fjall).await?;
@@ -99,8 +89,7 @@ async fn measure(options: &Redis, progress: &Progress, report: &mut RedisReport)
         phase.finish();
         drop(redis);
         let theirs = per_second(options.writes, took);
-        let namespace =
-            format!("{}-{}", report.namespace, if store == StoreKind::Memory { "m" } else { "f" });
+        let namespace = format!("{namespace}-{}", if store == StoreKind::Memory { "m" } else { "f" });
         let mut group = Group::open(&options.common, &namespace, store, options.masters).await?;
         let measured = ours(&mut group, options, progress).await;
         group.end().await;
@@ -279,18 +268,22 @@ impl Connection {
     }
 }
 
-impl RedisReport {
+impl Report for RedisReport {
+    fn has_results(&self) -> bool {
+        self.found.events_per_s > 0.0
+    }
+
     fn text(&self) -> String {
         format!(
             "ratio:   {} times Redis with a replica, in memory; {} times, durable\n\
              memory:  {:.0} events a second against {:.0} of Redis\n\
              durable: {:.0}, each synced, against {:.0} of Redis that syncs once a second",
-            shown(self.ratio),
-            shown(self.ratio_durable),
-            self.events_per_s,
-            self.baseline_redis_writes_per_s,
-            self.durable_events_per_s,
-            self.baseline_redis_durable_writes_per_s,
+            shown(self.found.ratio),
+            shown(self.found.ratio_durable),
+            self.found.events_per_s,
+            self.found.baseline_redis_writes_per_s,
+            self.found.durable_events_per_s,
+            self.found.baseline_redis_durable_writes_per_s,
         )
     }
 }

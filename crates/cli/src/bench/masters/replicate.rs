@@ -1,4 +1,4 @@
-use std::{process::ExitCode, time::Instant};
+use std::process::ExitCode;
 
 use serde::Serialize;
 
@@ -6,28 +6,23 @@ use super::{
     cost::cpu,
     group::Group,
     jetstream::{self, Plain},
-    options::{Replicate, Writing},
-    ratio, shown,
+    options::Replicate,
+    ratio,
+    report::{Report, Setting, measured},
+    shown,
 };
 use crate::{
-    bench::{
-        BenchError,
-        memory::rss_mb,
-        options::StoreKind,
-        report::per_second,
-        session::{broker, end, namespace},
-    },
+    bench::{BenchError, memory::rss_mb, options::StoreKind, report::per_second},
     interrupt::Interrupt,
-    progress::{Progress, millis},
+    progress::Progress,
 };
 
 /// Writes that do not count: until caches are warm and connections know how fast they may be.
 const WARM_UP_SHARE: u64 = 20;
 
-/// The outcome of `bench replicate`, as `--json` prints it.
+/// The outcome of `bench replicate`.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ReplicateReport {
-    bench: &'static str,
     /// Ours over the baseline: above 1 ours is faster.
     ratio: Option<f64>,
     events_per_s: f64,
@@ -41,23 +36,13 @@ pub(crate) struct ReplicateReport {
     rss_mb: Option<u64>,
     masters: u16,
     writes: u64,
-    size: u32,
-    keys: u32,
-    tasks: u32,
     store: StoreKind,
-    broker: &'static str,
-    replicas: u8,
-    seed: u64,
-    namespace: String,
-    elapsed_ms: u64,
-    error: Option<String>,
+    #[serde(flatten)]
+    setting: Setting,
 }
 
 pub(crate) async fn run(options: &Replicate, interrupt: &Interrupt) -> ExitCode {
-    let (started, common) = (Instant::now(), &options.common);
-    let Writing { size, keys, tasks } = options.writing;
-    let mut report = ReplicateReport {
-        bench: "replicate",
+    let report = ReplicateReport {
         ratio: None,
         events_per_s: 0.0,
         baseline_jetstream_msgs_per_s: None,
@@ -67,26 +52,14 @@ pub(crate) async fn run(options: &Replicate, interrupt: &Interrupt) -> ExitCode 
         rss_mb: None,
         masters: options.masters,
         writes: options.writes,
-        size,
-        keys,
-        tasks,
         store: options.store,
-        broker: broker(common),
-        replicas: common.replicas,
-        seed: common.seed,
-        namespace: namespace(),
-        elapsed_ms: 0,
-        error: None,
+        setting: Setting::new(&options.common, options.writing),
     };
-    let progress = Progress::new();
-    progress.say(format!(
-        "archipelago bench replicate: namespace {}, broker {}",
-        report.namespace, report.broker
-    ));
-    let outcome = interrupt.unless(measure(options, &progress, &mut report)).await;
-    report.elapsed_ms = millis(started.elapsed());
-    report.error = outcome.as_ref().err().map(ToString::to_string);
-    end(common.output, outcome, &report.text(), report.events_per_s > 0.0, &report)
+    let (setting, output) = (report.setting.text(), options.common.output);
+    measured("replicate", &setting, output, interrupt, report, async |progress, report| {
+        measure(options, progress, report).await
+    })
+    .await
 }
 
 async fn measure(
@@ -96,7 +69,7 @@ async fn measure(
 ) -> Result<(), BenchError> {
     let common = &options.common;
     if let Some(server) = common.server() {
-        let plain = Plain::open(&server, common.replicas, &report.namespace, options.writing).await?;
+        let plain = Plain::open(&server, common.replicas, &report.setting.namespace, options.writing).await?;
         let phase = progress.phase("baseline", "messages", options.writes);
         let measured = async {
             plain.run(options.masters, (options.writes / WARM_UP_SHARE).max(1), common.seed).await?;
@@ -107,7 +80,7 @@ async fn measure(
         phase.finish();
         report.baseline_jetstream_msgs_per_s = Some(per_second(options.writes, took?));
     }
-    let mut group = Group::open(common, &report.namespace, options.store, options.masters).await?;
+    let mut group = Group::open(common, &report.setting.namespace, options.store, options.masters).await?;
     let outcome = replicate(&mut group, options, progress, report).await;
     group.end().await;
     outcome
@@ -125,7 +98,7 @@ async fn replicate(
     group.write((writes / WARM_UP_SHARE).max(1), options.writing, common.seed, &phase).await?;
     phase.finish();
     let on_wire = async || match common.server() {
-        Some(server) => Ok(Some(jetstream::stream_bytes(&server, &report.namespace).await?)),
+        Some(server) => Ok(Some(jetstream::stream_bytes(&server, &report.setting.namespace).await?)),
         None => Ok::<_, BenchError>(None),
     };
     let (bytes_before, cpu_before) = (on_wire().await?, cpu());
@@ -146,7 +119,11 @@ async fn replicate(
     group.check().await
 }
 
-impl ReplicateReport {
+impl Report for ReplicateReport {
+    fn has_results(&self) -> bool {
+        self.events_per_s > 0.0
+    }
+
     fn text(&self) -> String {
         let number = |value: Option<f64>, unit: &str| {
             value.map_or_else(|| "-".into(), |value| format!("{value:.1}{unit}"))
