@@ -284,6 +284,23 @@ async fn a_key_that_was_withdrawn_is_believed_nowhere_and_that_survives_a_restar
 }
 
 #[tokio::test]
+async fn a_key_that_is_withdrawn_before_this_master_knew_it_stays_out() {
+    let broker = broker();
+    let ([paris, tokyo], _) = paris_and_tokyo(&broker).await;
+    let lima = SigningKey::generate().public();
+    let keys = paris.trusted_keys().expect("it signs");
+    keys.withdraw("lima", lima).await.expect("room");
+    let is_known = |master: &MultiMasterManager| {
+        let keys = master.trusted_keys().expect("it signs").list();
+        keys.iter().any(|key| key.key == lima && !key.is_trusted)
+    };
+    assert!(is_known(&paris));
+    until("tokyo hears of it", async || is_known(&tokyo)).await;
+    keys.trust("lima", lima).await.expect("room");
+    until("the later decision holds", async || trusts(&tokyo, "lima")).await;
+}
+
+#[tokio::test]
 async fn while_not_all_sign_what_is_unsigned_passes_and_what_is_signed_wrongly_does_not() {
     let broker = broker();
     let keys = [SigningKey::generate(), SigningKey::generate()];

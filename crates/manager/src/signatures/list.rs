@@ -54,10 +54,15 @@ impl KeyList {
 
     /// Whether what is signed by this key is said by whoever has this name.
     pub(super) fn trusts(&self, name: &str, key: PublicKey) -> bool {
+        self.says(name, key).unwrap_or(false)
+    }
+
+    /// The same; `None` of a key that nobody spoke of. One that is withdrawn before it was ever let in is to stay out.
+    pub(super) fn says(&self, name: &str, key: PublicKey) -> Option<bool> {
         let name_and_key = (name.to_owned(), key);
         match self.standings.get(&name_and_key) {
-            Some(standing) => !standing.is_withdrawn,
-            None => self.configured.contains(&name_and_key),
+            Some(standing) => Some(!standing.is_withdrawn),
+            None => self.configured.contains(&name_and_key).then_some(true),
         }
     }
 

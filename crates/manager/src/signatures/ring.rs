@@ -160,7 +160,7 @@ impl KeyRing {
         let now = self.clock.now_unix_ms();
         let is_done = {
             let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
-            list.trusts(name, key) == is_trusted || list.decide(name, key, is_trusted, now)
+            list.says(name, key) == Some(is_trusted) || list.decide(name, key, is_trusted, now)
         };
         if !is_done {
             return Err(KeyError::Full);
