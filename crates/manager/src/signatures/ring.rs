@@ -30,7 +30,7 @@ const QUESTIONS_MAX: usize = 1_000_000;
 /// With every so many announcements the list goes along, and whenever it changed.
 const LIST_EVERY: u64 = 10;
 
-/// Why a key was not put on the list, or not withdrawn. Nothing changed.
+/// Why a key was not put on the list, or not withdrawn. Nothing changed, but for [`Store`](Self::Store).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
@@ -48,7 +48,7 @@ pub enum KeyError {
     /// The list has no room.
     #[error("the list has listed_keys_max, {LISTED_KEYS_MAX}, keys")]
     Full,
-    /// The store failed.
+    /// The store failed. The list is as was asked until this node ends; whether it is after its next start is unknown.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The manager is closed.
