@@ -27,7 +27,7 @@ use crate::{
     progress::Progress,
     protocol::{Actor, MasterOptions, Request, Status},
     report::Report,
-    scene::{Node as _, Scene, Since},
+    scene::{Node as _, Scene, Since, WRITES_BEFORE_FAULT},
     stage::millis,
 };
 
@@ -177,6 +177,14 @@ impl Fleet {
     pub(crate) async fn work(&mut self, ms: std::ops::Range<u64>) {
         let ms = self.random.random_range(ms);
         tokio::time::sleep(Duration::from_millis(ms)).await;
+    }
+
+    /// Waits until the load has come to [`WRITES_BEFORE_FAULT`] acknowledged writes.
+    async fn loaded(&self) -> Outcome {
+        let acknowledged = || self.load.ledger(|ledger| ledger.counts.acknowledged);
+        let wanted = acknowledged() + WRITES_BEFORE_FAULT;
+        let what = "writes are acknowledged before a fault";
+        self.until(what, self.settle_deadline(), async || Ok(acknowledged() >= wanted)).await
     }
 
     /// Holds off the load of one master; all that was under way is answered.
@@ -426,6 +434,7 @@ impl Scene for Fleet {
     }
 
     async fn bring(&mut self, fault: Fault, what: &str) -> Outcome {
+        self.loaded().await?;
         actions::act(fault, what, self).await?;
         self.count(|report| {
             report.rounds += 1;

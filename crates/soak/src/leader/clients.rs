@@ -50,6 +50,8 @@ pub(crate) struct Clients {
 /// A write that was acknowledged.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Acknowledged {
+    /// How many there are with it.
+    pub(crate) number: u64,
     pub(crate) term: u64,
     pub(crate) invoked_ns: u64,
     pub(crate) completed_ns: u64,
@@ -88,7 +90,9 @@ impl Clients {
                     let completed_ns = now_ns();
                     let append = Append { term, node: member.name().to_owned(), index: *index, invoked_ns };
                     self.appends.lock().unwrap_or_else(PoisonError::into_inner).push(append);
-                    self.acknowledged.send_replace(Acknowledged { term, invoked_ns, completed_ns });
+                    self.acknowledged.send_modify(|last| {
+                        *last = Acknowledged { number: last.number + 1, term, invoked_ns, completed_ns };
+                    });
                 }
                 pending.ok(result.clone());
                 Some(result)

@@ -24,7 +24,7 @@ use crate::{
     failure::{Failure, Outcome},
     fault::Kind as _,
     progress::Progress,
-    scene::{Node as _, Scene, Since},
+    scene::{Node as _, Scene, Since, WRITES_BEFORE_FAULT},
     stage::millis,
 };
 
@@ -112,6 +112,17 @@ impl Ensemble {
 
     fn deadline(&self) -> Duration {
         Duration::from_secs(self.options.settle_s)
+    }
+
+    /// Waits until the load has come to [`WRITES_BEFORE_FAULT`] acknowledged writes.
+    async fn loaded(&self) -> Outcome {
+        let mut acknowledged = self.scene.acknowledged.subscribe();
+        let wanted = acknowledged.borrow().number + WRITES_BEFORE_FAULT;
+        let seen = acknowledged.wait_for(|seen| seen.number >= wanted);
+        match tokio::time::timeout(self.deadline(), seen).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(self.late("writes are acknowledged before a fault", self.deadline()).await),
+        }
     }
 
     /// Waits for the acknowledgement of a write that was asked for after `since_ns`, in a term greater than `term`, and
@@ -293,6 +304,7 @@ impl Scene for Ensemble {
     }
 
     async fn bring(&mut self, fault: Fault, what: &str) -> Outcome {
+        self.loaded().await?;
         faults::bring(fault, what, self).await?;
         self.count(|report| *report.rounds.entry(fault.name()).or_default() += 1);
         Ok(())
