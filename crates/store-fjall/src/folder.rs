@@ -3,6 +3,7 @@ use std::{
     io::{self, ErrorKind},
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
+    thread,
 };
 
 use archipelago_store::StoreError;
@@ -13,6 +14,9 @@ use crate::FjallOptions;
 /// The marker of format 1. Change the number whenever the layout that the crate docs describe changes, and keep
 /// reading the old one.
 const FORMAT: &str = "archipelago-store-fjall 1\n";
+
+/// What fjall takes at most by default.
+const WORKER_THREADS_MAX: usize = 4;
 
 const LOCK_FILE: &str = "LOCK";
 const FORMAT_FILE: &str = "FORMAT";
@@ -72,7 +76,8 @@ impl Folder {
     fn open_fjall(&self, database: &Path, options: FjallOptions) -> Result<Database, StoreError> {
         let builder = Database::builder(database)
             .cache_size(options.cache_bytes)
-            .max_journaling_size(options.journal_bytes_max);
+            .max_journaling_size(options.journal_bytes_max)
+            .worker_threads(worker_threads());
         match panic::catch_unwind(AssertUnwindSafe(|| builder.open())) {
             Ok(opened) => opened.map_err(|error| self.fjall_error("open the database", &error)),
             Err(panic) => {
@@ -162,6 +167,16 @@ impl Folder {
 
     fn refuse(&self, reason: String) -> StoreError {
         open_error(&self.path, reason)
+    }
+}
+
+/// How many threads flush and compact: as many as fjall takes by default, but not two. Of two the first keeps itself free
+/// for flushes, and while the other compacts it hands what there is to compact back to the queue, again and again, which
+/// occupies a core.
+fn worker_threads() -> usize {
+    match thread::available_parallelism().map_or(1, usize::from).min(WORKER_THREADS_MAX) {
+        2 => 1,
+        cores => cores,
     }
 }
 
