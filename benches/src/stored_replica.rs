@@ -1,11 +1,10 @@
 //! One replica as a manager drives it, without the manager's tasks and channels.
 
-use std::{collections::BTreeMap, error::Error, ops::Bound};
+use std::{collections::BTreeMap, ops::Bound};
 
-use archipelago_clock::{Hlc, ReplicaId};
-use archipelago_engine::{
-    Change, Commit, DotChange, Effect, Engine, EngineConfig, LocalWrite, Records, Restored, StateDigest, pack,
-};
+use archipelago_clock::ReplicaId;
+use archipelago_engine::{Change, Effect, Engine, EngineConfig, LocalWrite, Restored, StateDigest, pack};
+use archipelago_manager::internals::Rows;
 use archipelago_proto::{EntityId, EventBatch, Limits, decode_value, encode_value};
 use archipelago_store::{Batch, Durability, MemoryStore, Row, Store, Table};
 use bytes::Bytes;
@@ -29,7 +28,7 @@ const OUTBOX_ROWS_MAX: usize = 256;
 pub struct StoredReplica {
     id: ReplicaId,
     engine: Engine,
-    store: MemoryStore,
+    stored: Rows<MemoryStore>,
     limits: Limits,
     uncommitted: usize,
     /// Of the messages received, the last one's place in the log.
@@ -45,7 +44,7 @@ impl StoredReplica {
             id,
             limits: config.limits.clone(),
             engine: Engine::new(config, Restored::default()),
-            store: MemoryStore::new(),
+            stored: Rows::new(MemoryStore::new()).expect("memory is readable"),
             uncommitted: 0,
             position: 0,
         }
@@ -55,7 +54,7 @@ impl StoredReplica {
     pub fn write(&mut self, key: &str, value: &str) {
         let value = encode_value(value, &self.limits).expect("a text is a legal value");
         let write = LocalWrite { entity: key.into(), change: Change::Put(value), context: None, trace: None };
-        self.engine.handle_write(write, now_unix_ms(), &Stored(&self.store)).expect("a legal write");
+        self.engine.handle_write(write, now_unix_ms(), &self.stored.records()).expect("a legal write");
         self.uncommitted += 1;
         if self.uncommitted == GROUP_WRITES_MAX {
             self.commit();
@@ -66,10 +65,11 @@ impl StoredReplica {
     pub fn commit(&mut self) {
         self.uncommitted = 0;
         let now = now_unix_ms();
-        self.engine.handle_tick(now, &Stored(&self.store)).expect("memory is readable");
+        self.engine.handle_tick(now, &self.stored.records()).expect("memory is readable");
         for effect in self.engine.flush(now) {
             if let Effect::Commit(commit) = effect {
-                self.store.commit(self.batch(&commit), Durability::Memory).expect("memory takes every batch");
+                let stored = self.stored.commit(&commit, &self.id, Durability::Memory);
+                stored.expect("memory takes every batch");
             }
         }
     }
@@ -93,7 +93,7 @@ impl StoredReplica {
             for row in rows {
                 acknowledged.remove(Table::Outbox, row.key.clone());
             }
-            self.store.commit(acknowledged, Durability::Memory).expect("memory takes every batch");
+            self.stored.store.commit(acknowledged, Durability::Memory).expect("memory takes every batch");
         }
     }
 
@@ -113,7 +113,7 @@ impl StoredReplica {
                 let batch = self.decode(message.clone());
                 self.position += 1;
                 self.engine
-                    .handle_events(batch.events, Some(self.position), now_unix_ms(), &Stored(&self.store))
+                    .handle_events(batch.events, Some(self.position), now_unix_ms(), &self.stored.records())
                     .expect("memory is readable");
             }
             self.commit();
@@ -130,7 +130,7 @@ impl StoredReplica {
     }
 
     fn visible(&self, entity: &EntityId) -> Option<String> {
-        let visible = self.engine.visible(entity, &Stored(&self.store)).expect("memory is readable")?;
+        let visible = self.engine.visible(entity, &self.stored.records()).expect("memory is readable")?;
         Some(decode_value(&visible.value, &self.limits).expect("written as text"))
     }
 
@@ -155,80 +155,6 @@ impl StoredReplica {
     }
 
     fn rows(&self, table: Table, from: Bound<&[u8]>, limit: usize) -> Vec<Row> {
-        self.store.scan(table, from, Bound::Unbounded, limit).expect("memory is readable")
-    }
-
-    /// The rows that a manager stores for a commit.
-    fn batch(&self, commit: &Commit) -> Batch {
-        let mut batch = Batch::new();
-        batch.reserve(commit.entities.len() + commit.live.len() + commit.tombstones.len() + 16);
-        for (entity, record) in &commit.entities {
-            let record = record.clone().expect("nothing is reclaimed here");
-            batch.put(Table::Entities, entity.as_bytes().clone(), record);
-        }
-        for (table, changes) in [(Table::Live, &commit.live), (Table::Tombstones, &commit.tombstones)] {
-            for DotChange { replica, sequence, entity, is_there } in changes {
-                let row = [&replica.to_be_bytes()[..], &sequence.to_be_bytes(), entity.as_bytes()].concat();
-                match is_there {
-                    true => batch.put(table, row, Bytes::new()),
-                    false => batch.remove(table, row),
-                }
-            }
-        }
-        if let Some((first, replicas)) = &commit.replicas {
-            for (number, replica) in (*first..).zip(replicas) {
-                batch.put(Table::Meta, numbered(b"replica/", number), replica.to_string());
-            }
-        }
-        for (number, sequence) in &commit.vector {
-            batch.put(Table::Meta, numbered(b"vector/", *number), sequence.to_be_bytes().to_vec());
-        }
-        if let Some(ceiling) = commit.hlc_ceiling {
-            batch.put(Table::Meta, &b"hlc_ceiling"[..], Hlc::bits(ceiling).to_be_bytes().to_vec());
-        }
-        for outboxed in &commit.outbox {
-            let words = [self.id.incarnation().bits(), outboxed.first_sequence, outboxed.last_sequence];
-            let key: Vec<u8> = words.into_iter().flat_map(u64::to_be_bytes).collect();
-            batch.put(Table::Outbox, key, outboxed.message.clone());
-        }
-        if let Some(checkpoint) = commit.checkpoint {
-            batch.put(Table::Meta, &b"checkpoint"[..], checkpoint.to_be_bytes().to_vec());
-        }
-        batch
-    }
-}
-
-fn numbered(table: &[u8], number: u32) -> Vec<u8> {
-    [table, &number.to_be_bytes()].concat()
-}
-
-/// The records in a store, as the engine asks for them.
-struct Stored<'a>(&'a MemoryStore);
-
-impl Records for Stored<'_> {
-    fn record(&self, entity: &EntityId) -> Result<Option<Bytes>, Box<dyn Error + Send + Sync>> {
-        Ok(self.0.get(Table::Entities, entity.as_bytes())?)
-    }
-
-    fn live_dots(
-        &self,
-        _: u32,
-        _: u64,
-        _: usize,
-    ) -> Result<Vec<(u64, EntityId)>, Box<dyn Error + Send + Sync>> {
-        unreachable!("nothing is repaired here")
-    }
-
-    fn tombstones(
-        &self,
-        _: u32,
-        _: u64,
-        _: usize,
-    ) -> Result<Vec<(u64, EntityId)>, Box<dyn Error + Send + Sync>> {
-        unreachable!("nothing is reclaimed here")
-    }
-
-    fn entities(&self, _: &[u8], _: usize) -> Result<Vec<(Bytes, Bytes)>, Box<dyn Error + Send + Sync>> {
-        unreachable!("nothing is scrubbed here")
+        self.stored.store.scan(table, from, Bound::Unbounded, limit).expect("memory is readable")
     }
 }

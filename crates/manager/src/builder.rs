@@ -407,6 +407,7 @@ impl MultiMasterBuilder {
         let shared = Shared::new(
             loaded.replica,
             store,
+            loaded.live,
             keys,
             &engine,
             self.schemas,

@@ -4,11 +4,10 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use archipelago_clock::{Dot, ReplicaId, VersionVector};
 use archipelago_proto::EntityId;
-use archipelago_store::Table;
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
-    EntityView, MultiMasterManager, ReadError, SessionToken, persist,
+    EntityView, MultiMasterManager, ReadError, SessionToken,
     replica::Command,
     shared::{HeldTombstones, Shared},
 };
@@ -180,8 +179,9 @@ impl Feed {
             let number = shared.replicas().number(origin);
             let dots = match number {
                 Some(number) if after < last => {
-                    persist::dots(&*shared.store, Table::Live, number, after, PAGE_DOTS)
-                        .map_err(|error| ReadError::Index { reason: error.to_string() })?
+                    let stored = shared.stored();
+                    let dots = stored.live.dots(stored.store, number, after, PAGE_DOTS);
+                    dots.map_err(|error| ReadError::Index { reason: error.to_string() })?
                 }
                 _ => Vec::new(),
             };

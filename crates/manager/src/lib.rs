@@ -82,6 +82,8 @@ mod heart;
 mod hottest;
 mod import;
 mod intent;
+#[doc(hidden)]
+pub mod internals;
 mod journal;
 pub mod leader_follower;
 mod link;

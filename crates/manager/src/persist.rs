@@ -1,6 +1,7 @@
 //! How a replica lies in its store: which rows there are, and what a commit of the engine changes in them.
 
 mod filling;
+mod live;
 
 use std::{collections::BTreeMap, ops::Bound};
 
@@ -18,10 +19,13 @@ use crate::{StartError, leader_follower::META_PREFIX};
 pub(crate) use filling::{
     Filled, known_replicas, owner, put_entity, put_filled, put_new_replicas, put_restoring, restoring,
 };
+pub(crate) use live::LiveIndex;
 
 /// The version of the rows described here. A build refuses a store of a newer version.
-const FORMAT: u32 = 3;
-/// Like this one, without [`Table::Tombstones`].
+const FORMAT: u32 = 4;
+/// Like this one, with a row for each live write: to a build that knows runs these are singles.
+const FORMAT_WITHOUT_RUNS: u32 = 3;
+/// And without [`Table::Tombstones`].
 const FORMAT_WITHOUT_TOMBSTONES: u32 = 2;
 /// And without [`Table::Live`].
 const FORMAT_WITHOUT_LIVE: u32 = 1;
@@ -59,6 +63,7 @@ pub(crate) struct Loaded {
     pub(crate) replica: ReplicaId,
     pub(crate) restored: Restored,
     pub(crate) checkpoint: Option<Checkpoint>,
+    pub(crate) live: LiveIndex,
     pub(crate) outbox_events: u64,
 }
 
@@ -78,11 +83,18 @@ pub(crate) fn load(
             return Err(StartError::ForeignStore { what, found: found.into(), expected: expected.into() });
         }
     }
-    if format != FORMAT {
-        make_indexes(store, &restored.replicas, strategies)?;
+    match format {
+        FORMAT => {}
+        FORMAT_WITHOUT_RUNS => {
+            let mut batch = Batch::new();
+            batch.put(Table::Meta, FORMAT_ROW, FORMAT.to_be_bytes().to_vec());
+            store.commit(batch, Durability::Fsync)?;
+        }
+        _ => make_indexes(store, &restored.replicas, strategies)?,
     }
+    let live = LiveIndex::load(store, &restored.vector, &restored.replicas)?;
     let outbox_events = count_outbox(store)?;
-    Ok(Loaded { replica, restored, checkpoint, outbox_events })
+    Ok(Loaded { replica, restored, checkpoint, live, outbox_events })
 }
 
 /// A master as it lies in its store.
@@ -115,7 +127,7 @@ pub(crate) fn look(store: &dyn Store) -> Result<Option<StoredMaster>, StartError
     }
     let Some(format) = meta.get(FORMAT_ROW) else { return Ok(None) };
     let format = u32::from_be_bytes(fixed(FORMAT_ROW, format)?);
-    if ![FORMAT, FORMAT_WITHOUT_TOMBSTONES, FORMAT_WITHOUT_LIVE].contains(&format) {
+    if ![FORMAT, FORMAT_WITHOUT_RUNS, FORMAT_WITHOUT_TOMBSTONES, FORMAT_WITHOUT_LIVE].contains(&format) {
         let reason = format!("format {format} is not {FORMAT}, the one this build knows; use a newer build");
         return Err(StartError::Row { row: "format".into(), reason });
     }
@@ -168,7 +180,9 @@ fn create(
     batch.put(Table::Meta, IDENTITY_ROW, replica.to_string());
     batch.put(Table::Meta, NAMESPACE_ROW, namespace.to_owned());
     store.commit(batch, Durability::Fsync)?;
-    Ok(Loaded { replica, restored: Restored::default(), checkpoint: None, outbox_events: 0 })
+    let restored = Restored::default();
+    let live = LiveIndex::load(store, &restored.vector, &restored.replicas)?;
+    Ok(Loaded { replica, restored, checkpoint: None, live, outbox_events: 0 })
 }
 
 fn load_replicas(meta: &BTreeMap<Bytes, Bytes>) -> Result<ReplicaTable, StartError> {
@@ -207,11 +221,9 @@ fn load_plain<T: Default + DeserializeOwned>(
 /// About how many rows a commit changes besides those of entities.
 const FEW_ROWS: usize = 16;
 
-/// Adds what a commit of the engine changes to a batch of the store.
+/// Adds what a commit of the engine changes to a batch of the store, but for [`LiveIndex`].
 pub(crate) fn put(batch: &mut Batch, commit: &Commit, replica: &ReplicaId, log: Option<&LogId>) {
-    batch.reserve(
-        commit.entities.len() + commit.live.len() + commit.tombstones.len() + commit.pending.len() + FEW_ROWS,
-    );
+    batch.reserve(commit.entities.len() + commit.tombstones.len() + commit.pending.len() + FEW_ROWS);
     for (entity, record) in &commit.entities {
         match record {
             Some(record) => batch.put(Table::Entities, entity.as_bytes().clone(), record.clone()),
@@ -223,13 +235,11 @@ pub(crate) fn put(batch: &mut Batch, commit: &Commit, replica: &ReplicaId, log: 
             batch.put(Table::Meta, numbered_row(REPLICA_ROWS, number), id.to_string());
         }
     }
-    for (table, changes) in [(Table::Live, &commit.live), (Table::Tombstones, &commit.tombstones)] {
-        for DotChange { replica, sequence, entity, is_there } in changes {
-            let row = dot_row(*replica, *sequence, entity);
-            match is_there {
-                true => batch.put(table, row, Bytes::new()),
-                false => batch.remove(table, row),
-            }
+    for DotChange { replica, sequence, entity, is_there } in &commit.tombstones {
+        let row = dot_row(*replica, *sequence, entity);
+        match is_there {
+            true => batch.put(Table::Tombstones, row, Bytes::new()),
+            false => batch.remove(Table::Tombstones, row),
         }
     }
     if let Some(members) = &commit.members {
@@ -314,17 +324,16 @@ fn make_indexes(
     Ok(store.commit(batch, Durability::Fsync)?)
 }
 
-/// Up to `limit` dots in an index of the replica with this number, with sequences above `after`.
-pub(crate) fn dots(
+/// Up to `limit` dots of tombstones of the replica with this number, with sequences above `after`.
+pub(crate) fn tombstone_dots(
     store: &dyn Store,
-    index: Table,
     replica: u32,
     after: u64,
     limit: usize,
 ) -> Result<Vec<(u64, EntityId)>, Box<dyn std::error::Error + Send + Sync>> {
     let Some(first) = after.checked_add(1) else { return Ok(Vec::new()) };
     let (from, to) = (dot_row(replica, first, ""), dot_row(replica, u64::MAX, "\u{10ffff}"));
-    let rows = store.scan(index, Bound::Included(&from), Bound::Included(&to), limit)?;
+    let rows = store.scan(Table::Tombstones, Bound::Included(&from), Bound::Included(&to), limit)?;
     let dots = rows.into_iter().map(|row| {
         let (_, sequence, entity) = parse_dot(&row.key)?;
         Ok((sequence, entity))

@@ -238,7 +238,7 @@ impl Replica {
         if let Some(reason) = &self.failed {
             return Err(WriteError::StoreFailed { reason: reason.clone() });
         }
-        expected.check(entity, &self.engine, &Stored(&*self.shared.store))
+        expected.check(entity, &self.engine, &self.shared.stored())
     }
 
     fn edit(&self, entity: &EntityId, looks_at: LooksAt, edit: Edit) -> Result<Option<Change>, WriteError> {
@@ -249,7 +249,7 @@ impl Replica {
             // Stores have no row without a key. The engine refuses the write, and says why.
             return Ok(edit(None));
         }
-        let records = Stored(&*self.shared.store);
+        let records = self.shared.stored();
         if looks_at == LooksAt::Marks && !self.engine.is_open(entity) {
             let stored = self.shared.store.get(Table::Entities, entity.as_bytes());
             if stored.is_ok_and(|stored| !stored.is_some_and(|stored| may_be_marked(&stored))) {
@@ -262,7 +262,7 @@ impl Replica {
     }
 
     fn compacted(&self, entity: &EntityId) -> Result<Option<Change>, WriteError> {
-        let compacted = self.engine.compacted(entity, &Stored(&*self.shared.store));
+        let compacted = self.engine.compacted(entity, &self.shared.stored());
         Ok(compacted.map_err(archipelago_engine::WriteError::from)?)
     }
 
@@ -274,8 +274,7 @@ impl Replica {
             metrics::value(&self.shared.counters.outbox_len) + self.unacknowledged.len() as u64;
         self.outbox.check_room(outbox_events)?;
         let trace = write.trace;
-        let written =
-            self.engine.handle_write(write, self.clock.now_unix_ms(), &Stored(&*self.shared.store))?;
+        let written = self.engine.handle_write(write, self.clock.now_unix_ms(), &self.shared.stored())?;
         if let Some(trace) = trace {
             tracing::info!(dot = %written.dot, %trace, "written");
         }
@@ -287,7 +286,7 @@ impl Replica {
             return Err(ApplyError::StoreFailed { reason: reason.clone() });
         }
         let now = self.clock.now_unix_ms();
-        let received = self.engine.handle_events([event], None, now, &Stored(&*self.shared.store));
+        let received = self.engine.handle_events([event], None, now, &self.shared.stored());
         match received {
             Ok(received) => Ok(received[0]),
             Err(error) => {
@@ -316,7 +315,7 @@ impl Replica {
                 self.changed_logs.push(done);
             }
             Content::Events(events) => {
-                let records = Stored(&*self.shared.store);
+                let records = self.shared.stored();
                 match self.engine.handle_events(events, Some(message.sequence), now, &records) {
                     Ok(received) if received.contains(&Received::Unreadable) => {
                         metrics::add(&self.shared.counters.messages_unreadable, 1);
@@ -338,7 +337,7 @@ impl Replica {
             return;
         }
         let now = self.clock.now_unix_ms();
-        if let Err(error) = self.engine.handle_tick(now, &Stored(&*self.shared.store)) {
+        if let Err(error) = self.engine.handle_tick(now, &self.shared.stored()) {
             self.fail(error.to_string());
         }
     }
@@ -348,7 +347,7 @@ impl Replica {
         if self.failed.is_some() || self.shared.holds_tombstones() {
             return;
         }
-        let (now, records) = (self.clock.now_unix_ms(), Stored(&*self.shared.store));
+        let (now, records) = (self.clock.now_unix_ms(), self.shared.stored());
         match self.engine.reclaim(RECLAIM_MAX, now, &records) {
             Ok(0) => {}
             Ok(reclaimed) => {
@@ -380,7 +379,7 @@ impl Replica {
         let old = self.shared.replica();
         let incarnation = old.incarnation().next(self.clock.now_unix_ms(), self.shared.random.word());
         let new = ReplicaId::new(old.name(), incarnation).expect("the name is in use");
-        if let Err(error) = self.engine.reincarnate(new, &Stored(&*self.shared.store)) {
+        if let Err(error) = self.engine.reincarnate(new, &self.shared.stored()) {
             self.fail(error.to_string());
         }
     }
@@ -435,6 +434,8 @@ impl Replica {
             self.shared.spread.send_replace(Spread::of(change.new.clone()));
         }
         persist::put(&mut batch, &commit, &self.shared.replica(), self.log.as_deref());
+        let indexed =
+            self.shared.live.put(&mut batch, &*self.shared.store, &commit.live).map_err(not_readable)?;
         for conflict in conflicts {
             self.journal.put(&mut batch, conflict);
         }
@@ -455,6 +456,7 @@ impl Replica {
             let committing = self.shared.tasks.blocking(move || store.commit(batch, durability));
             committing.await.map_err(|error| StoreError::Io { action: "commit", source: error.into() })??;
         }
+        self.shared.live.stored(indexed);
         self.shared.telemetry.commit.record(began.elapsed());
         if commit.reincarnation.is_some() {
             let left = persist::count_outbox(&*self.shared.store).map_err(not_readable)?;
@@ -542,5 +544,5 @@ impl Replica {
 }
 
 fn not_readable(error: StartError) -> StoreError {
-    StoreError::Io { action: "read the outbox", source: error.into() }
+    StoreError::Io { action: "read what a commit changes", source: error.into() }
 }

@@ -19,8 +19,10 @@ use crate::{
     ConflictReport, LinkState, Metrics, Notification, TrustedKeys,
     acknowledge::Spread,
     metrics::{self, Counters},
+    persist::LiveIndex,
     random::Random,
     recording::Recording,
+    replica::Stored,
     schema::SchemaTable,
     telemetry::Telemetry,
     turns::Tasks,
@@ -39,6 +41,7 @@ pub(crate) struct Shared {
     pub(crate) strategies: StrategyTable,
     pub(crate) schemas: SchemaTable,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) live: LiveIndex,
     /// Whom this master believes, if it signs.
     pub(crate) keys: Option<TrustedKeys>,
     pub(crate) tasks: Tasks,
@@ -88,10 +91,16 @@ impl<S: Deref<Target = Shared>> Drop for HeldTombstones<S> {
 }
 
 impl Shared {
+    /// What is stored, as the engine asks for it.
+    pub(crate) fn stored(&self) -> Stored<'_> {
+        Stored { store: &*self.store, live: &self.live }
+    }
+
     #[allow(clippy::too_many_arguments, reason = "the parts of a master, brought together in one place")]
     pub(crate) fn new(
         replica: ReplicaId,
         store: Arc<dyn Store>,
+        live: LiveIndex,
         keys: Option<TrustedKeys>,
         engine: &Engine,
         schemas: SchemaTable,
@@ -110,6 +119,7 @@ impl Shared {
             strategies: config.strategies.clone(),
             schemas,
             store,
+            live,
             keys,
             tasks,
             random,

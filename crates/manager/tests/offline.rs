@@ -157,6 +157,43 @@ async fn a_store_of_a_build_without_an_index_of_live_writes_gets_one_when_it_is_
 }
 
 #[tokio::test]
+async fn a_store_of_a_build_with_a_row_for_each_live_write_is_opened_as_it_is_and_not_by_that_build_again() {
+    let store = MemoryStore::new();
+    let giver = client("giver", store.clone()).await;
+    fill(&giver, "n").await;
+    let token = giver.vector_clock();
+    giver.close().await.unwrap();
+    let store = store.reopen();
+    let mut older = Batch::new();
+    for row in store.scan(Table::Live, Bound::Unbounded, Bound::Unbounded, usize::MAX).unwrap() {
+        assert_eq!(row.key.len(), 12, "one write after the other: all come in runs, and none is superseded");
+        let run: Vec<(u64, String)> = rmp_serde::from_slice(&row.value).unwrap();
+        let first = u64::from_be_bytes(row.key[4..].try_into().unwrap());
+        for (at, entity) in run {
+            let sequence = first / 64 * 64 + at;
+            let key = [&row.key[..4], &sequence.to_be_bytes(), entity.as_bytes()].concat();
+            older.put(Table::Live, key, Bytes::new());
+        }
+        older.remove(Table::Live, row.key);
+    }
+    older.put(Table::Meta, "format", 3u32.to_be_bytes().to_vec());
+    store.commit(older, Durability::Fsync).unwrap();
+    let giver = client("giver", store.clone()).await;
+    assert_eq!(giver.vector_clock(), token);
+    assert_eq!(store.get(Table::Meta, b"format").unwrap().as_deref(), Some(&4u32.to_be_bytes()[..]));
+    let taker = client("taker", MemoryStore::new()).await;
+    give(&giver, &taker).await;
+    same_state(&giver, &taker).await;
+    giver.write("n/8", &1).await.unwrap();
+    giver.delete("n/9").await.unwrap();
+    give(&giver, &taker).await;
+    same_state(&giver, &taker).await;
+    let singles = |row: &archipelago_store::Row| row.key.len() > 12;
+    let rows = store.scan(Table::Live, Bound::Unbounded, Bound::Unbounded, usize::MAX).unwrap();
+    assert_eq!(rows.iter().filter(|row| singles(row)).count(), 28, "each goes as it is superseded");
+}
+
+#[tokio::test]
 async fn bad_parts_are_refused_by_name_and_change_nothing() {
     let giver = client("giver", MemoryStore::new()).await;
     fill(&giver, "n").await;

@@ -82,7 +82,7 @@ impl StoredMaster {
             }
             return Ok(None);
         }
-        agree(meta.word::<4>("format")? == 3u32.to_be_bytes(), || "it is of another format".into())?;
+        agree(meta.word::<4>("format")? == 4u32.to_be_bytes(), || "it is of another format".into())?;
         let replicas = meta.replicas()?;
         let master = StoredMaster {
             replica: meta.parsed("identity")?,
@@ -153,9 +153,12 @@ impl StoredMaster {
             let family = strategies.strategy(entity).family();
             stones.extend(tombstones(record, family).map(|dot| row(dot, entity)));
         }
-        for (table, of_records) in [(Table::Live, live), (Table::Tombstones, stones)] {
-            let found: BTreeSet<Vec<u8>> =
-                rows(store, table)?.into_iter().map(|row| row.key.to_vec()).collect();
+        let indexed_stones =
+            rows(store, Table::Tombstones)?.into_iter().map(|row| row.key.to_vec()).collect();
+        let (indexed_live, indexed_stones): (BTreeSet<Vec<u8>>, BTreeSet<Vec<u8>>) =
+            (indexed_live(store)?, indexed_stones);
+        let indexes = [(Table::Live, indexed_live, live), (Table::Tombstones, indexed_stones, stones)];
+        for (table, found, of_records) in indexes {
             let differs = found.symmetric_difference(&of_records).next();
             agree(differs.is_none(), || {
                 let row = differs.map(|row| row.escape_ascii().to_string()).unwrap_or_default();
@@ -309,6 +312,49 @@ fn entities(store: &dyn Store, replicas: &ReplicaTable) -> Result<BTreeMap<Entit
 
 fn rows(store: &dyn Store, table: Table) -> Result<Vec<Row>, Inconsistency> {
     store.scan(table, Bound::Unbounded, Bound::Unbounded, usize::MAX).map_err(of(table.name()))
+}
+
+/// What the index of live writes comes to: for each live write its replica, sequence and entity, as in the key of a single.
+fn indexed_live(store: &dyn Store) -> Result<BTreeSet<Vec<u8>>, Inconsistency> {
+    let (mut runs, mut live, mut removals_end) = (BTreeMap::new(), BTreeSet::new(), None);
+    // In order of key, so that removals come after the runs.
+    for Row { key, value } in rows(store, Table::Live)? {
+        let Some((place, entity)) = key.split_at_checked(12) else {
+            return Err(Inconsistency(format!("{} is no key of {:?}", key.escape_ascii(), Table::Live)));
+        };
+        let number = u64::from_be_bytes(fixed("a place", &place[4..])?);
+        if !entity.is_empty() {
+            agree(value.is_empty(), || format!("{} has a value", key.escape_ascii()))?;
+            live.insert(key.to_vec());
+        } else if place[..4] == [0xff; 4] {
+            agree(removals_end.is_none_or(|end| end == number), || {
+                format!("removals before {number} are missing")
+            })?;
+            removals_end = Some(number + 1);
+            let removals: Vec<(u32, u64)> = rmp_serde::from_slice(&value).map_err(of("removals"))?;
+            for (replica, sequence) in removals {
+                runs.remove(&(replica.to_be_bytes().to_vec(), sequence));
+            }
+        } else {
+            let run: Vec<(u8, String)> = rmp_serde::from_slice(&value).map_err(of("a run"))?;
+            let block = number / 64 * 64;
+            let first = run.first().map(|(at, _)| block + u64::from(*at));
+            agree(first == Some(number), || format!("a run at {number} begins with {first:?}"))?;
+            agree(run.windows(2).all(|pair| pair[0].0 < pair[1].0), || {
+                format!("the run at {number} has no order")
+            })?;
+            agree(run.iter().all(|(at, _)| *at < 64), || format!("the run at {number} leaves its block"))?;
+            for (at, entity) in run {
+                let again = runs.insert((place[..4].to_vec(), block + u64::from(at)), entity);
+                agree(again.is_none(), || format!("two runs have {}", block + u64::from(at)))?;
+            }
+        }
+    }
+    let of_runs = runs.into_iter().map(|((replica, sequence), entity)| {
+        [&replica[..], &sequence.to_be_bytes(), entity.as_bytes()].concat()
+    });
+    live.extend(of_runs);
+    Ok(live)
 }
 
 fn fixed<const N: usize>(what: &str, bytes: &[u8]) -> Result<[u8; N], Inconsistency> {

@@ -4,7 +4,7 @@ use archipelago_engine::{Comparison, Mend, Scrubbed, Theirs};
 use archipelago_proto::{EntityId, Holding, StateAbout, StateAnswer, StateTold};
 use tokio::sync::oneshot;
 
-use super::{Replica, Stored};
+use super::Replica;
 use crate::{metrics, repair::PIECE_BYTES_TARGET};
 
 /// How many entities of a pass that somebody waits for are read at a time.
@@ -52,7 +52,7 @@ impl Replica {
         if self.failed.is_some() {
             return;
         }
-        match self.engine.scrub(entities_max, &Stored(&*self.shared.store)) {
+        match self.engine.scrub(entities_max, &self.shared.stored()) {
             Ok(None) => {}
             Ok(Some(scrubbed)) => {
                 metrics::add(&self.shared.counters.scrubs, 1);
@@ -87,14 +87,14 @@ impl Replica {
                 }
                 Examine::Compare { theirs, reply } => {
                     let compared = self.each(&theirs, |replica, entity, theirs| {
-                        replica.engine.compare(entity, theirs, &Stored(&*replica.shared.store))
+                        replica.engine.compare(entity, theirs, &replica.shared.stored())
                     });
                     compared.map(|compared| reply.send(compared));
                 }
                 Examine::Mend { theirs, reply } => {
                     let now = self.clock.now_unix_ms();
                     let mended = self.each(&theirs, |replica, entity, theirs| {
-                        replica.engine.mend(entity, theirs, now, &Stored(&*replica.shared.store))
+                        replica.engine.mend(entity, theirs, now, &replica.shared.stored())
                     });
                     self.carry_out().await;
                     if self.failed.is_none() {
@@ -133,7 +133,7 @@ impl Replica {
 
     fn tell(&mut self, about: StateAbout) -> Option<StateTold> {
         let shared = self.shared.clone();
-        let records = Stored(&*shared.store);
+        let records = shared.stored();
         let told = match about {
             StateAbout::Buckets { pass: Some(pass) } if pass <= self.engine.scrubs() => {
                 let unreadable = self.engine.unreadable_buckets();

@@ -7,7 +7,7 @@ use archipelago_engine::{DeltaError, Peer};
 use archipelago_proto::{DeltaPiece, DeltaRequest, Heartbeat, LogPlace, Member, MemberState};
 use archipelago_store::{Batch, Durability};
 
-use super::{Captured, Inspection, Replica, Session, Stored};
+use super::{Captured, Inspection, Replica, Session};
 use crate::{
     LinkState, NotTaken, PeerView, peer,
     repair::{Fetched, PIECE_BYTES_TARGET},
@@ -22,7 +22,7 @@ impl Replica {
         }
         let bytes_max = usize::try_from(request.bytes_max).unwrap_or(usize::MAX).min(PIECE_BYTES_TARGET);
         let now = self.clock.now_unix_ms();
-        let records = Stored(&*self.shared.store);
+        let records = self.shared.stored();
         let delta = self.engine.delta_since(&request.since, request.from.as_ref(), bytes_max, now, &records);
         match delta {
             Ok(delta) => Some(DeltaPiece {
@@ -62,7 +62,7 @@ impl Replica {
             return Err(NotTaken::Receded);
         }
         let now = self.clock.now_unix_ms();
-        let records = Stored(&*self.shared.store);
+        let records = self.shared.stored();
         let taken = self.engine.handle_delta(fetched.giver, fetched.entities, now, &records);
         taken.map_err(|error| match error {
             DeltaError::Fenced { dot } => NotTaken::Fenced { dot },

@@ -7,14 +7,17 @@ use archipelago_proto::EntityId;
 use archipelago_store::{Store, Table};
 use bytes::Bytes;
 
-use crate::persist;
+use crate::persist::{self, LiveIndex};
 
-/// The records in a store, as the engine asks for them.
-pub(crate) struct Stored<'a>(pub(crate) &'a dyn Store);
+/// What a replica stored, as the engine asks for it.
+pub(crate) struct Stored<'a> {
+    pub(crate) store: &'a dyn Store,
+    pub(crate) live: &'a LiveIndex,
+}
 
 impl Records for Stored<'_> {
     fn record(&self, entity: &EntityId) -> Result<Option<Bytes>, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(self.0.get(Table::Entities, entity.as_bytes())?)
+        Ok(self.store.get(Table::Entities, entity.as_bytes())?)
     }
 
     fn live_dots(
@@ -23,7 +26,7 @@ impl Records for Stored<'_> {
         after: u64,
         limit: usize,
     ) -> Result<Vec<(u64, EntityId)>, Box<dyn std::error::Error + Send + Sync>> {
-        persist::dots(self.0, Table::Live, replica, after, limit)
+        self.live.dots(self.store, replica, after, limit)
     }
 
     fn entities(
@@ -32,7 +35,7 @@ impl Records for Stored<'_> {
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, Box<dyn std::error::Error + Send + Sync>> {
         let from = if after.is_empty() { Bound::Unbounded } else { Bound::Excluded(after) };
-        let rows = self.0.scan(Table::Entities, from, Bound::Unbounded, limit)?;
+        let rows = self.store.scan(Table::Entities, from, Bound::Unbounded, limit)?;
         Ok(rows.into_iter().map(|row| (row.key, row.value)).collect())
     }
 
@@ -42,6 +45,6 @@ impl Records for Stored<'_> {
         after: u64,
         limit: usize,
     ) -> Result<Vec<(u64, EntityId)>, Box<dyn std::error::Error + Send + Sync>> {
-        persist::dots(self.0, Table::Tombstones, replica, after, limit)
+        persist::tombstone_dots(self.store, replica, after, limit)
     }
 }

@@ -1,0 +1,643 @@
+//! The index of live writes: in which entity each is, by replica and sequence.
+//!
+//! With a row for each write, put with it and removed when it is superseded, two of the three rows that a write changes
+//! would be the index's. So what is new comes in *runs*: one row for the writes of one replica that one commit brings within
+//! a *block* of [`BLOCK`] sequences. What is superseded stays in its run; *removals*, one row a commit, say that it is stale.
+//! Memory has a bit for each write of a block, and so knows at once what is live.
+//!
+//! Nothing grows without bound: as soon as at most half of a block's runs is live, one run of that takes their place; and
+//! rows of removals of which too little is true any more are read again, the oldest first, and what still is goes along
+//! with the next ones.
+//!
+//! What comes out of the order of its replica, by repair or from a snapshot, has a row of its own: a *single*.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::{Bound, Range},
+    sync::{PoisonError, RwLock, RwLockReadGuard},
+};
+
+use archipelago_clock::VersionVector;
+use archipelago_engine::DotChange;
+use archipelago_proto::{EntityId, ReplicaTable};
+use archipelago_store::{Batch, Row, Store, Table};
+use bytes::Bytes;
+
+use super::{damaged, dot_row, each_row, parse_dot};
+use crate::StartError;
+
+/// How many sequences of a replica are a block: as many as a word has bits.
+const BLOCK: u64 = 64;
+/// The number that no replica has: rows of removals begin with it.
+const REMOVALS: u32 = u32::MAX;
+/// The bytes of a key without an entity: that of a run, or of removals.
+const PLACE_BYTES: usize = 12;
+/// How many removals one row holds at most.
+const REMOVALS_MAX: usize = 4_096;
+/// How many removals may be kept that are not true any more, beside as many as are.
+const IDLE_REMOVALS_MAX: u64 = 64;
+/// How many rows of removals are read again in one commit.
+const CLEANED_ROWS_MAX: usize = 2;
+
+/// What is live, and where the store has it.
+#[derive(Debug)]
+pub(crate) struct LiveIndex(RwLock<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// By the number of the replica and that of the block.
+    blocks: HashMap<(u32, u64), Block, foldhash::fast::RandomState>,
+    /// The highest sequence of each replica that was ever applied: what is above comes in runs.
+    newest: HashMap<u32, u64>,
+    removals: Removals,
+}
+
+/// The runs of a block; a bit stands for a sequence.
+#[derive(Clone, Copy, Debug, Default)]
+struct Block {
+    /// What is in a run.
+    written: u64,
+    /// What of that is live.
+    live: u64,
+    /// Where a run begins.
+    starts: u64,
+    /// Some of this block may be both in a run and in a single, for different entities.
+    is_doubled: bool,
+}
+
+/// The rows of removals.
+#[derive(Clone, Debug, Default)]
+struct Removals {
+    /// Their numbers.
+    rows: Range<u64>,
+    /// How many removals they hold.
+    held: u64,
+    /// How many of those are still in a run.
+    stale: u64,
+}
+
+/// What a commit changes in memory, once it is stored.
+#[derive(Debug)]
+#[must_use = "the index follows the store only if it is told"]
+pub(crate) struct LiveChanges {
+    blocks: BTreeMap<(u32, u64), Block>,
+    newest: BTreeMap<u32, u64>,
+    removals: Removals,
+}
+
+/// A row of the table.
+enum Indexed {
+    Run { replica: u32, entries: Vec<(u64, EntityId)> },
+    Single { replica: u32, sequence: u64, entity: EntityId },
+    Removals { number: u64, dots: Vec<(u32, u64)> },
+}
+
+impl Indexed {
+    fn parse(row: &Row) -> Result<Indexed, StartError> {
+        let unreadable = |reason: &str| damaged(&row.key, reason);
+        if row.key.len() != PLACE_BYTES {
+            let (replica, sequence, entity) = parse_dot(&row.key)?;
+            return match row.value.is_empty() && replica != REMOVALS {
+                true => Ok(Indexed::Single { replica, sequence, entity }),
+                false => Err(unreadable("not a row of the index of live writes")),
+            };
+        }
+        let (replica, number) = row.key.split_at(4);
+        let replica = u32::from_be_bytes(replica.try_into().expect("4 bytes"));
+        let number = u64::from_be_bytes(number.try_into().expect("8 bytes"));
+        if replica == REMOVALS {
+            let dots = rmp_serde::from_slice(&row.value).map_err(|error| unreadable(&error.to_string()))?;
+            return Ok(Indexed::Removals { number, dots });
+        }
+        let entries: Vec<(u8, &str)> =
+            rmp_serde::from_slice(&row.value).map_err(|error| unreadable(&error.to_string()))?;
+        let first = number % BLOCK;
+        let entries = entries.into_iter().map(|(at, entity)| {
+            let is_sound = (first..BLOCK).contains(&u64::from(at));
+            let entity = EntityId::from_utf8(row.value.slice_ref(entity.as_bytes()));
+            let entry = entity.filter(|_| is_sound).map(|entity| (number - first + u64::from(at), entity));
+            entry.ok_or_else(|| unreadable("a run goes beyond its block"))
+        });
+        Ok(Indexed::Run { replica, entries: entries.collect::<Result<_, _>>()? })
+    }
+}
+
+fn place(replica: u32, number: u64) -> Vec<u8> {
+    dot_row(replica, number, "")
+}
+
+fn bit(sequence: u64) -> u64 {
+    1 << (sequence % BLOCK)
+}
+
+/// The sequences of these bits.
+fn sequences(block: u64, bits: u64) -> impl Iterator<Item = u64> {
+    (0..BLOCK).filter(move |at| bits & (1 << at) != 0).map(move |at| block * BLOCK + at)
+}
+
+/// Adds a run: entries of one block in order of sequence.
+fn put_run<'e>(batch: &mut Batch, replica: u32, entries: impl Iterator<Item = (u64, &'e str)>) -> u64 {
+    let mut first = None;
+    let entries: Vec<(u8, &str)> = entries
+        .map(|(sequence, entity)| {
+            first.get_or_insert(sequence);
+            (u8::try_from(sequence % BLOCK).expect("below 64"), entity)
+        })
+        .collect();
+    let first = first.expect("a run has entries");
+    let value = rmp_serde::to_vec(&entries).expect("a run is plain data");
+    batch.put(Table::Live, place(replica, first), value);
+    first
+}
+
+impl LiveIndex {
+    /// Reads the index; `vector` is what the store's replica has applied.
+    pub(crate) fn load(
+        store: &dyn Store,
+        vector: &VersionVector,
+        replicas: &ReplicaTable,
+    ) -> Result<LiveIndex, StartError> {
+        let newest = vector.iter().filter_map(|(replica, last)| Some((replicas.number(replica)?, last)));
+        let mut state = State { newest: newest.collect(), ..State::default() };
+        // In order of key: the runs that a single or a removal may concern come before it.
+        each_row(store, Table::Live, |row| {
+            match Indexed::parse(&row)? {
+                Indexed::Run { replica, entries } => {
+                    let Some((first, _)) = entries.first() else { return Ok(()) };
+                    let block = state.blocks.entry((replica, first / BLOCK)).or_default();
+                    block.starts |= bit(*first);
+                    let bits = entries.iter().fold(0, |bits, (sequence, _)| bits | bit(*sequence));
+                    (block.written, block.live) = (block.written | bits, block.live | bits);
+                }
+                Indexed::Single { replica, sequence, .. } => {
+                    if let Some(block) = state.blocks.get_mut(&(replica, sequence / BLOCK)) {
+                        block.is_doubled |= block.written & bit(sequence) != 0;
+                    }
+                }
+                Indexed::Removals { number, dots } => {
+                    let removals = &mut state.removals;
+                    if removals.rows.is_empty() {
+                        removals.rows.start = number;
+                    }
+                    removals.rows.end = number + 1;
+                    removals.held += dots.len() as u64;
+                    for (replica, sequence) in dots {
+                        let block = state.blocks.get_mut(&(replica, sequence / BLOCK));
+                        if let Some(block) = block.filter(|block| block.live & bit(sequence) != 0) {
+                            block.live &= !bit(sequence);
+                            removals.stale += 1;
+                        }
+                    }
+                }
+            }
+            Ok::<_, StartError>(())
+        })?;
+        Ok(LiveIndex(RwLock::new(state)))
+    }
+
+    /// Adds to a batch what becomes live with it, and what is no more. Tell [`stored`](Self::stored) once it is.
+    ///
+    /// # Errors
+    /// If a row that is to be written anew cannot be read.
+    pub(crate) fn put(
+        &self,
+        batch: &mut Batch,
+        store: &dyn Store,
+        dots: &[DotChange],
+    ) -> Result<LiveChanges, StartError> {
+        let state = self.read();
+        let (blocks, newest) = (BTreeMap::new(), BTreeMap::new());
+        let changes = LiveChanges { blocks, newest, removals: state.removals.clone() };
+        let mut writing = Writing { state: &state, store, batch, changes };
+        let grown = writing.add(dots);
+        let removed = writing.remove(dots)?;
+        for place in removed.iter().map(|(replica, sequence)| (*replica, sequence / BLOCK)) {
+            if !grown.contains(&place) {
+                writing.shrink(place)?;
+            }
+        }
+        writing.log(removed)?;
+        Ok(writing.changes)
+    }
+
+    /// The batch is stored.
+    pub(crate) fn stored(&self, changes: LiveChanges) {
+        let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for (place, block) in changes.blocks {
+            match block.written {
+                0 => drop(state.blocks.remove(&place)),
+                _ => drop(state.blocks.insert(place, block)),
+            }
+        }
+        state.newest.extend(changes.newest);
+        state.removals = changes.removals;
+    }
+
+    /// Up to `limit` live dots of the replica with this number, with sequences above `after`, in order of sequence.
+    ///
+    /// # Errors
+    /// If the store or one of its rows cannot be read.
+    pub(crate) fn dots(
+        &self,
+        store: &dyn Store,
+        replica: u32,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, EntityId)>, Box<dyn std::error::Error + Send + Sync>> {
+        let Some(first) = after.checked_add(1) else { return Ok(Vec::new()) };
+        let to = dot_row(replica, u64::MAX, "\u{10ffff}");
+        let mut from = place(replica, first / BLOCK * BLOCK);
+        // Most rows are runs.
+        let mut page_rows = 2 + limit / 8;
+        let mut found: Vec<(u64, EntityId)> = Vec::new();
+        while found.len() < limit {
+            let rows = store.scan(Table::Live, Bound::Included(&from), Bound::Included(&to), page_rows)?;
+            let is_last = rows.len() < page_rows;
+            let block_of = |row: &Row| row.key.get(4..PLACE_BYTES).map(block_of_sequence);
+            // The last block may go on behind the page.
+            let cut = rows.last().and_then(block_of).filter(|_| !is_last);
+            let whole = rows.iter().position(|row| cut.is_some() && block_of(row) == cut);
+            let whole = &rows[..whole.unwrap_or(rows.len())];
+            if whole.is_empty() && !is_last {
+                page_rows *= 2;
+                continue;
+            }
+            let known = found.len();
+            for row in whole {
+                match Indexed::parse(row)? {
+                    Indexed::Run { replica, entries } => {
+                        let state = self.read();
+                        found.extend(
+                            entries.into_iter().filter(|(sequence, _)| {
+                                *sequence >= first && state.is_live(replica, *sequence)
+                            }),
+                        );
+                    }
+                    Indexed::Single { sequence, entity, .. } if sequence >= first => {
+                        found.push((sequence, entity));
+                    }
+                    _ => {}
+                }
+            }
+            found[known..].sort_by_key(|(sequence, _)| *sequence);
+            match cut {
+                Some(block) => from = place(replica, block * BLOCK),
+                None => break,
+            }
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn block_of_sequence(bytes: &[u8]) -> u64 {
+    u64::from_be_bytes(bytes.try_into().expect("8 bytes")) / BLOCK
+}
+
+impl State {
+    fn is_live(&self, replica: u32, sequence: u64) -> bool {
+        let block = self.blocks.get(&(replica, sequence / BLOCK));
+        block.is_some_and(|block| block.live & bit(sequence) != 0)
+    }
+}
+
+/// One commit.
+struct Writing<'a> {
+    state: &'a State,
+    store: &'a dyn Store,
+    batch: &'a mut Batch,
+    changes: LiveChanges,
+}
+
+impl Writing<'_> {
+    fn block(&mut self, place: (u32, u64)) -> &mut Block {
+        let before = || self.state.blocks.get(&place).copied().unwrap_or_default();
+        self.changes.blocks.entry(place).or_insert_with(before)
+    }
+
+    /// What comes, in runs as far as it goes on where its replica was. Gives the blocks of those.
+    fn add(&mut self, dots: &[DotChange]) -> BTreeSet<(u32, u64)> {
+        let mut come: Vec<&DotChange> = dots.iter().filter(|change| change.is_there).collect();
+        come.sort_unstable_by(|a, b| {
+            (a.replica, a.sequence, &a.entity).cmp(&(b.replica, b.sequence, &b.entity))
+        });
+        let (mut grown, mut rest) = (BTreeSet::new(), &come[..]);
+        while let Some(DotChange { replica, sequence, entity, .. }) = rest.first() {
+            let known = self.state.newest.get(replica).copied().unwrap_or_default();
+            let newest = self.changes.newest.entry(*replica).or_insert(known);
+            if sequence <= newest {
+                self.batch.put(Table::Live, dot_row(*replica, *sequence, entity), Bytes::new());
+                let block = self.block((*replica, sequence / BLOCK));
+                block.is_doubled |= block.written & bit(*sequence) != 0;
+                rest = &rest[1..];
+                continue;
+            }
+            let place = (*replica, sequence / BLOCK);
+            let goes_on = |pair: &[&DotChange]| {
+                let [one, next] = pair else { return false };
+                (next.replica, next.sequence / BLOCK) == place && next.sequence > one.sequence
+            };
+            let len = 1 + rest.windows(2).take_while(|pair| goes_on(pair)).count();
+            let run = &rest[..len];
+            *newest = run[len - 1].sequence;
+            let first =
+                put_run(self.batch, place.0, run.iter().map(|change| (change.sequence, &*change.entity)));
+            let bits = run.iter().fold(0, |bits, change| bits | bit(change.sequence));
+            let block = self.block(place);
+            block.starts |= bit(first);
+            (block.written, block.live) = (block.written | bits, block.live | bits);
+            grown.insert(place);
+            rest = &rest[len..];
+        }
+        grown
+    }
+
+    /// What goes. Gives what of it is in runs.
+    fn remove(&mut self, dots: &[DotChange]) -> Result<Vec<(u32, u64)>, StartError> {
+        let mut removed = Vec::new();
+        for DotChange { replica, sequence, entity, .. } in dots.iter().filter(|change| !change.is_there) {
+            let single = || dot_row(*replica, *sequence, entity);
+            let store = self.store;
+            let block = self.block((*replica, sequence / BLOCK));
+            let is_in_run = block.live & bit(*sequence) != 0
+                && !(block.is_doubled && store.get(Table::Live, &single())?.is_some());
+            if is_in_run {
+                block.live &= !bit(*sequence);
+                self.changes.removals.stale += 1;
+                removed.push((*replica, *sequence));
+            } else {
+                self.batch.remove(Table::Live, single());
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Writes the runs of a block anew if at most half of what is in them is live.
+    fn shrink(&mut self, (replica, number): (u32, u64)) -> Result<(), StartError> {
+        let block = *self.block((replica, number));
+        let stale = block.written & !block.live;
+        if stale == 0 || stale.count_ones() < block.live.count_ones() {
+            return Ok(());
+        }
+        let mut kept = Vec::new();
+        for start in sequences(number, if block.live == 0 { 0 } else { block.starts }) {
+            let key = place(replica, start);
+            let value = self.store.get(Table::Live, &key)?;
+            let value = value.ok_or_else(|| damaged(&key, "a run of the index of live writes is missing"))?;
+            if let Indexed::Run { entries, .. } = Indexed::parse(&Row { key: key.into(), value })? {
+                kept.extend(entries.into_iter().filter(|(sequence, _)| block.live & bit(*sequence) != 0));
+            }
+        }
+        kept.sort_by_key(|(sequence, _)| *sequence);
+        let starts = match kept.is_empty() {
+            true => 0,
+            false => bit(put_run(
+                self.batch,
+                replica,
+                kept.iter().map(|(sequence, entity)| (*sequence, &**entity)),
+            )),
+        };
+        for start in sequences(number, block.starts & !starts) {
+            self.batch.remove(Table::Live, place(replica, start));
+        }
+        self.changes.removals.stale -= u64::from(stale.count_ones());
+        *self.block((replica, number)) = Block { written: block.live, starts, ..block };
+        Ok(())
+    }
+
+    /// Writes down what was removed, with what still is so of the oldest such rows if there are too many.
+    fn log(&mut self, mut removed: Vec<(u32, u64)>) -> Result<(), StartError> {
+        removed.retain(|dot| self.is_stale(*dot));
+        for _ in 0..CLEANED_ROWS_MAX {
+            let Removals { rows, held, stale } = &self.changes.removals;
+            if rows.is_empty() || *held <= 2 * stale + IDLE_REMOVALS_MAX {
+                break;
+            }
+            let key = place(REMOVALS, rows.start);
+            let value = self.store.get(Table::Live, &key)?;
+            let value = value.ok_or_else(|| damaged(&key, "a row of removals is missing"))?;
+            self.batch.remove(Table::Live, key.clone());
+            if let Indexed::Removals { dots, .. } = Indexed::parse(&Row { key: key.into(), value })? {
+                self.changes.removals.held -= dots.len() as u64;
+                removed.extend(dots.into_iter().filter(|dot| self.is_stale(*dot)));
+            }
+            self.changes.removals.rows.start += 1;
+        }
+        for dots in removed.chunks(REMOVALS_MAX) {
+            let Removals { rows, held, .. } = &mut self.changes.removals;
+            let value = rmp_serde::to_vec(dots).expect("removals are plain data");
+            self.batch.put(Table::Live, place(REMOVALS, rows.end), value);
+            rows.end += 1;
+            *held += dots.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Whether it is in a run and not live.
+    fn is_stale(&self, (replica, sequence): (u32, u64)) -> bool {
+        let place = (replica, sequence / BLOCK);
+        let block = self.changes.blocks.get(&place).or_else(|| self.state.blocks.get(&place));
+        block.is_some_and(|block| block.written & !block.live & bit(sequence) != 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use archipelago_clock::{Incarnation, ReplicaId};
+    use archipelago_store::{Durability, MemoryStore};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const REPLICAS: u32 = 3;
+
+    /// What a commit does; numbers choose among what there is.
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// So many new writes of a replica, each of which supersedes one of the live ones or none.
+        Write {
+            replica: u32,
+            supersedes: Vec<Option<usize>>,
+        },
+        /// A write from the past of a replica comes by repair.
+        Fetch {
+            replica: u32,
+            back: u64,
+        },
+        /// So many go without anything in their place.
+        Remove {
+            which: Vec<usize>,
+        },
+        Reopen,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let which = || proptest::collection::vec(any::<usize>(), 1..40);
+        let supersedes = proptest::collection::vec(proptest::option::weighted(0.9, any::<usize>()), 1..150);
+        let step = prop_oneof![
+            8 => (0..REPLICAS, supersedes).prop_map(|(replica, supersedes)| Step::Write { replica, supersedes }),
+            2 => (0..REPLICAS, 0..300u64).prop_map(|(replica, back)| Step::Fetch { replica, back }),
+            2 => which().prop_map(|which| Step::Remove { which }),
+            1 => Just(Step::Reopen),
+        ];
+        proptest::collection::vec(step, 1..60)
+    }
+
+    type Live = BTreeSet<(u32, u64, EntityId)>;
+
+    struct World {
+        store: MemoryStore,
+        index: LiveIndex,
+        replicas: ReplicaTable,
+        vector: VersionVector,
+        live: Live,
+        entities: u64,
+    }
+
+    impl World {
+        fn new() -> World {
+            let id = |number: u32| ReplicaId::new(&format!("m{number}"), Incarnation::from_bits(1)).unwrap();
+            let replicas = ReplicaTable::new((0..REPLICAS).map(id).collect());
+            let (store, vector) = (MemoryStore::new(), VersionVector::new());
+            let index = LiveIndex::load(&store, &vector, &replicas).unwrap();
+            World { store, index, replicas, vector, live: Live::new(), entities: 0 }
+        }
+
+        fn change(&self, (replica, sequence, entity): &(u32, u64, EntityId), is_there: bool) -> DotChange {
+            DotChange { replica: *replica, sequence: *sequence, entity: entity.clone(), is_there }
+        }
+
+        fn commit(&mut self, come: Vec<(u32, u64, EntityId)>, gone: Vec<(u32, u64, EntityId)>) {
+            let dots: Vec<DotChange> = gone
+                .iter()
+                .map(|dot| self.change(dot, false))
+                .chain(come.iter().map(|dot| self.change(dot, true)))
+                .collect();
+            let mut batch = Batch::new();
+            let changes = self.index.put(&mut batch, &self.store, &dots).unwrap();
+            self.store.commit(batch, Durability::Memory).unwrap();
+            self.index.stored(changes);
+            gone.iter().for_each(|dot| assert!(self.live.remove(dot)));
+            self.live.extend(come);
+        }
+
+        fn pick(&self, which: &[usize]) -> Vec<(u32, u64, EntityId)> {
+            let picked: BTreeSet<_> = which
+                .iter()
+                .filter_map(|which| self.live.iter().nth(which.checked_rem(self.live.len())?))
+                .collect();
+            picked.into_iter().cloned().collect()
+        }
+
+        fn take(&mut self, step: Step) {
+            match step {
+                Step::Write { replica, supersedes } => {
+                    let gone: Vec<usize> = supersedes.iter().flatten().copied().collect();
+                    let (gone, id) = (self.pick(&gone), self.replicas.replicas()[replica as usize].clone());
+                    let come = supersedes.iter().map(|_| {
+                        self.entities += 1;
+                        let sequence = self.vector.get(&id) + 1;
+                        self.vector.raise(id.clone(), sequence);
+                        (replica, sequence, EntityId::from(format!("e{}", self.entities)))
+                    });
+                    let come = come.collect();
+                    self.commit(come, gone);
+                }
+                Step::Fetch { replica, back } => {
+                    let id = self.replicas.replicas()[replica as usize].clone();
+                    let Some(sequence @ 1..) = self.vector.get(&id).checked_sub(back) else { return };
+                    self.entities += 1;
+                    // Two entities can hold one write only if its author was doubled.
+                    let entity = EntityId::from(format!("e{}", self.entities));
+                    self.commit(vec![(replica, sequence, entity)], Vec::new());
+                }
+                Step::Remove { which } => {
+                    let gone = self.pick(&which);
+                    self.commit(Vec::new(), gone);
+                }
+                Step::Reopen => {
+                    self.store = self.store.reopen();
+                    self.index = LiveIndex::load(&self.store, &self.vector, &self.replicas).unwrap();
+                }
+            }
+        }
+
+        fn found(&self, replica: u32, page: usize) -> Vec<(u64, EntityId)> {
+            let (mut found, mut after) = (Vec::new(), 0);
+            loop {
+                let dots = self.index.dots(&self.store, replica, after, page).unwrap();
+                assert!(dots.len() <= page && dots.is_sorted_by_key(|(sequence, _)| *sequence));
+                let Some((last, _)) = dots.last() else { return found };
+                after = *last;
+                found.extend(dots);
+            }
+        }
+
+        fn stale(&self) -> u64 {
+            let stale = |block: &Block| u64::from((block.written & !block.live).count_ones());
+            self.index.read().blocks.values().map(stale).sum()
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_index_has_what_a_set_has(steps in steps(), page in 1..200usize) {
+            let mut world = World::new();
+            for step in steps {
+                world.take(step);
+                let state = world.index.read();
+                prop_assert_eq!(state.removals.stale, world.stale());
+                for block in state.blocks.values() {
+                    prop_assert!(block.written != 0 && block.live & !block.written == 0);
+                }
+            }
+            for replica in 0..REPLICAS {
+                let of = world.live.iter().filter(|dot| dot.0 == replica);
+                let must: Vec<_> = of.map(|(_, sequence, entity)| (*sequence, entity.clone())).collect();
+                // Pages may part two entities of one write.
+                let all = world.index.dots(&world.store, replica, 0, usize::MAX >> 8).unwrap();
+                let as_set = |dots: &[(u64, EntityId)]| dots.iter().cloned().collect::<BTreeSet<_>>();
+                prop_assert_eq!(as_set(&all), as_set(&must));
+                prop_assert_eq!(all.len(), must.len());
+                let doubled = must.windows(2).any(|pair| pair[0].0 == pair[1].0);
+                let paged = world.found(replica, page);
+                prop_assert!(doubled || paged == all);
+            }
+        }
+    }
+
+    /// One key after the other is written again and again: rows come and go, and do not gather.
+    #[test]
+    fn rows_stay_in_proportion_to_what_is_live() {
+        for (writes_per_commit, keys) in [(1, 1), (1, 500), (64, 500), (256, 2_000), (100, 100)] {
+            let mut world = World::new();
+            let mut last: Vec<Option<(u32, u64, EntityId)>> = vec![None; keys];
+            let id = world.replicas.replicas()[0].clone();
+            let mut number = 0_usize;
+            for _ in 0..20_000 / writes_per_commit {
+                let (mut come, mut gone) = (Vec::new(), Vec::new());
+                for _ in 0..writes_per_commit.min(keys) {
+                    number += 1;
+                    let key = number * 7_919 % keys;
+                    let sequence = world.vector.get(&id) + 1;
+                    world.vector.raise(id.clone(), sequence);
+                    let dot = (0, sequence, EntityId::from(format!("k{key}")));
+                    gone.extend(last[key].replace(dot.clone()));
+                    come.push(dot);
+                }
+                world.commit(come, gone);
+            }
+            let rows = world.store.scan(Table::Live, Bound::Unbounded, Bound::Unbounded, usize::MAX).unwrap();
+            let bytes: usize = rows.iter().map(|row| row.key.len() + row.value.len()).sum();
+            let state = world.index.read();
+            assert!(state.removals.held <= 2 * state.removals.stale + IDLE_REMOVALS_MAX + 512);
+            let most = 2 * keys + 2 * usize::try_from(IDLE_REMOVALS_MAX).unwrap() + 256;
+            assert!(rows.len() <= most, "{} rows for {keys} keys", rows.len());
+            assert!(bytes <= 60 * keys + 40_000, "{bytes} bytes for {keys} keys");
+        }
+    }
+}
