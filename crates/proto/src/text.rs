@@ -1,25 +1,32 @@
-use std::{borrow::Borrow, cmp::Ordering, fmt, ops::Deref};
+use std::{
+    borrow::Borrow,
+    cmp::Ordering,
+    fmt,
+    hash::{Hash, Hasher},
+    ops::Deref,
+};
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 /// Immutable text that is cheap to clone and can share the buffer it was decoded from.
-#[derive(Clone, Default, PartialEq, Eq, Hash)]
-pub struct Text(Bytes);
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Text(ByteString);
 
 impl Text {
     /// The text in `bytes`, or `None` if they are not UTF-8.
     pub fn from_utf8(bytes: Bytes) -> Option<Self> {
-        std::str::from_utf8(&bytes).is_ok().then_some(Text(bytes))
+        ByteString::try_from(bytes).ok().map(Text)
     }
 
     /// As a string slice.
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).expect("checked when constructed")
+        &self.0
     }
 
     /// The bytes of the text.
     pub fn as_bytes(&self) -> &Bytes {
-        &self.0
+        self.0.as_bytes()
     }
 
     /// The length in bytes.
@@ -34,7 +41,7 @@ impl Text {
 
     /// The same text in a buffer of its own, for one that outlives a large message.
     pub fn detached(&self) -> Self {
-        Text(Bytes::copy_from_slice(&self.0))
+        self.as_str().into()
     }
 }
 
@@ -48,7 +55,14 @@ impl Deref for Text {
 
 impl Borrow<[u8]> for Text {
     fn borrow(&self) -> &[u8] {
-        &self.0
+        self.as_bytes()
+    }
+}
+
+/// As its bytes, by which it can be looked for.
+impl Hash for Text {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
     }
 }
 
@@ -60,19 +74,19 @@ impl PartialOrd for Text {
 
 impl Ord for Text {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.0.cmp(&other.0)
+        self.as_bytes().cmp(other.as_bytes())
     }
 }
 
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
-        Text(Bytes::copy_from_slice(text.as_bytes()))
+        Text(text.into())
     }
 }
 
 impl From<String> for Text {
     fn from(text: String) -> Self {
-        Text(Bytes::from(text))
+        Text(text.into())
     }
 }
 
