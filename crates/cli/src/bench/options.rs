@@ -20,6 +20,7 @@ pub(crate) enum Bench {
     Local(masters::Local),
     CatchUp(masters::CatchUp),
     Redis(masters::Redis),
+    Scale(masters::Scale),
     Failover(Failover),
     Leader(Leader),
     Http(Http),

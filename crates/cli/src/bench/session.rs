@@ -30,6 +30,7 @@ pub(crate) async fn run(options: Options) -> ExitCode {
         Bench::Local(options) => masters::local(&options, &interrupt).await,
         Bench::CatchUp(options) => masters::catch_up(&options, &interrupt).await,
         Bench::Redis(options) => masters::redis(&options, &interrupt).await,
+        Bench::Scale(options) => masters::scale(&options, &interrupt).await,
         Bench::Failover(options) => failover(&options, &interrupt).await,
         Bench::Leader(options) => leader(&options, &interrupt).await,
         Bench::Http(options) => http(&options, &interrupt).await,
