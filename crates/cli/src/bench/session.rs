@@ -8,7 +8,7 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    BenchError, Options,
+    BenchError, Options, append,
     cluster::Cluster,
     failover::{self, Measured},
     leader, masters,
@@ -108,6 +108,11 @@ async fn leader(options: &Leader, interrupt: &Interrupt) -> ExitCode {
     let (started, common) = (Instant::now(), &options.common);
     let mut report = LeaderReport {
         bench: "leader",
+        ratio: None,
+        append_per_s: 0.0,
+        baseline_append_per_s: None,
+        baseline_write_p50_ms: None,
+        baseline_write_p99_ms: None,
         followers: options.followers,
         rate: options.rate,
         seconds: options.seconds,
@@ -150,6 +155,10 @@ async fn leader(options: &Leader, interrupt: &Interrupt) -> ExitCode {
     progress.say("all nodes and clients are in one process");
     let names = (0..=options.followers).map(|at| format!("node-{}", at + 1)).collect();
     let outcome = async {
+        if let Some(server) = common.server() {
+            progress.say("baseline: plain compare-and-append");
+            report.baseline(&append::plain(&server, options, &report.namespace, interrupt).await?);
+        }
         let opening = Cluster::open(
             common,
             options.lease,
