@@ -188,9 +188,14 @@ pub(crate) struct Redis {
 ///
 /// `cost_us` is the processor time that one master takes for an event, be it its own write or one of others that it applies, in
 /// microseconds. That master and its callers have threads of their own, whose time is taken. It makes a third of all writes, and the
-/// other masters share the rest: a write of one's own costs more than applying another's, so that a share that falls as masters are added would
-/// make many of them look cheap. All masters write, so that what is kept of each of them counts. `process_cost_us` is the
-/// time of the whole process over events and masters, without that care. `ratio` is `cost_us` over that of the base.
+/// other masters share the rest: a write of one's own costs more than applying another's, so that a share that falls as masters are
+/// added would make many of them look cheap. All masters write, so that what is kept of each of them counts. `process_cost_us` is the
+/// time of the whole process over events and masters, without that care. `ratio` is `cost_us` over that of the base. All points of
+/// a series are measured in five turns, each after a warm-up, and the best turn of each counts.
+///
+/// What a master does by the second and not by the event, saying and hearing how far each is, is measured apart, before:
+/// `rest_ms_per_s`. While events are measured there is next to nothing of it: a hundred masters that share one machine would hear
+/// each other more than they work.
 ///
 /// Writes come in rounds of 3,000, of which no two have the same key; a round ends when every master has all of it. Every key is
 /// written in turn, in an order that looks random. In the series of conflicts what masters send is held back until all have written their
@@ -215,7 +220,7 @@ pub(crate) struct Scale {
     /// Leave out points with more masters
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(3..))]
     pub(crate) max_masters: u16,
-    /// Leave out points with more entities; 10,000,000 take about 8 GiB
+    /// Leave out points with more entities; 10,000,000 take about 7 GiB
     #[arg(long, value_name = "N", default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(1_000..))]
     pub(crate) max_entities: u64,
     /// How many writes are measured for each point

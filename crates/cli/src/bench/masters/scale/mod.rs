@@ -3,7 +3,8 @@
 //! | module | noun |
 //! |---|---|
 //! | `setting` | what varies, and what stays meanwhile |
-//! | `rounds` | masters that write, round by round |
+//! | `measuring` | one point, from the start of its masters to their end |
+//! | `rounds`, `took` | masters that write, round by round; what writes took |
 //! | `apart` | threads of their own for the master that is measured |
 //! | `map` | the baseline of growing state: an ordered map |
 //! | `point` | what was measured with one setting |
@@ -11,21 +12,22 @@
 
 mod apart;
 mod map;
+mod measuring;
 mod plot;
 mod point;
 mod rounds;
 mod setting;
 mod table;
+mod took;
 
 use std::{collections::BTreeMap, fs, path::Path, process::ExitCode};
 
 use serde::Serialize;
 
 pub(super) use self::setting::Series;
-use self::{apart::Apart, point::Point, rounds::Rounds, setting::Setting};
+use self::{apart::Apart, measuring::Measuring, point::Point, setting::Setting};
 use super::{
-    group::Noise,
-    options::{Scale, Writing},
+    options::Scale,
     ratio,
     report::{Report, measured},
     shown,
@@ -36,15 +38,15 @@ use crate::{
     progress::Progress,
 };
 
-/// Writes that do not count: until caches are warm.
-const WARM_UP_SHARE: u64 = 10;
+/// All points of a series are measured in turns, so that what else the machine does strikes all of them.
+const TURNS: u64 = 5;
 
 /// The outcome of `bench scale`.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ScaleReport {
     /// What an event costs with most masters, over what it costs with fewest.
     ratio_masters: Option<f64>,
-    /// What it costs with most entities, over what it costs with 10,000; and of an ordered map.
+    /// What it costs with most entities, over what it costs at the base; and of an ordered map.
     ratio_entities: Option<f64>,
     baseline_ratio_entities: Option<f64>,
     series: BTreeMap<Series, Vec<Point>>,
@@ -75,8 +77,19 @@ pub(crate) async fn run(options: &Scale, interrupt: &Interrupt) -> ExitCode {
 async fn measure(options: &Scale, progress: &Progress, report: &mut ScaleReport) -> Result<(), BenchError> {
     let apart = Apart::new()?;
     for series in &options.series {
+        let mut points = Vec::new();
         for setting in series.settings(options) {
-            let point = measure_point(options, &apart, *series, setting, progress, report).await?;
+            points
+                .push(Measuring::open(options, &apart, *series, setting, progress, &report.namespace).await?);
+        }
+        for turn in 1..=TURNS {
+            progress.say(format!("{}: turn {turn} of {TURNS}", series.title()));
+            for point in &mut points {
+                point.turn((options.writes / TURNS).max(1)).await?;
+            }
+        }
+        for point in points {
+            let point = point.end().await?;
             report.add(*series, point);
         }
     }
@@ -88,40 +101,6 @@ async fn measure(options: &Scale, progress: &Progress, report: &mut ScaleReport)
     };
     keep(options.svg.as_deref(), &|| plot::plot(report))?;
     keep(options.table.as_deref(), &|| table::table(report))
-}
-
-async fn measure_point(
-    options: &Scale,
-    apart: &Apart,
-    series: Series,
-    setting: Setting,
-    progress: &Progress,
-    report: &ScaleReport,
-) -> Result<Point, BenchError> {
-    let at = series.of(&setting);
-    progress.say(format!("{}: {}", series.title(), table::grouped(at)));
-    let baseline = match series {
-        Series::Entities => {
-            let noise = Noise::new(options.seed, Writing { size: setting.size, keys: 1, tasks: 0 });
-            let update = map::update(setting.entities, options.writes, noise, options.seed).await;
-            Some(update.map_err(|error| BenchError::Baseline { reason: error.to_string() })?)
-        }
-        _ => None,
-    };
-    let namespace = format!("{}-{series:?}-{at}", report.namespace);
-    let phase = progress.phase("fill", "entities", setting.entities);
-    let mut rounds = Rounds::open(apart, &namespace, series, setting, options.seed, &phase).await?;
-    phase.finish();
-    let warm_up = (options.writes / WARM_UP_SHARE).max(1);
-    let phase = progress.phase("warm-up", "writes", warm_up);
-    rounds.run(warm_up, &phase).await?;
-    phase.finish();
-    let phase = progress.phase("measure", "writes", options.writes);
-    let took = rounds.run(options.writes, &phase).await?;
-    phase.finish();
-    let point = Point::new(at, setting, took, baseline);
-    rounds.end().await?;
-    Ok(point)
 }
 
 impl ScaleReport {
@@ -156,7 +135,7 @@ impl Report for ScaleReport {
     fn text(&self) -> String {
         format!(
             "masters:  {} times as much for an event with most masters as with fewest; goal 1.50\n\
-             entities: {} times as much with most entities as with 10,000; goal 2.00; of a plain map {} times\n\n{}",
+             entities: {} times as much with most entities as at the base; goal 2.00; of a plain map {} times\n\n{}",
             shown(self.ratio_masters),
             shown(self.ratio_entities),
             shown(self.baseline_ratio_entities),

@@ -13,6 +13,7 @@ use super::{
     },
     apart::Apart,
     setting::{Series, Setting},
+    took::Took,
 };
 use crate::{bench::BenchError, progress::Phase};
 
@@ -22,6 +23,11 @@ const ROUND_WRITES: u64 = 3_000;
 const OWN_SHARE: u64 = 3;
 /// How many writes a master has under way at a time.
 const UNDER_WAY_MAX: usize = 256;
+/// For how long it is measured what a master uses while nobody writes.
+const REST: Duration = Duration::from_secs(3);
+/// How often masters say how far they are where that is not what is measured: a hundred that share a processor would hear each
+/// other more than they work.
+const SELDOM: Duration = Duration::from_secs(600);
 /// How many entities are made between two looks whether all masters have them, and at most how many bytes.
 const FILL_WRITES: u64 = 30_000;
 const FILL_BYTES: u64 = 64 * 1024 * 1024;
@@ -45,17 +51,13 @@ pub(super) struct Rounds<'a> {
     next: u64,
 }
 
-/// What writes took.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Took {
-    pub(super) writes: u64,
-    pub(super) elapsed: Duration,
-    /// Of the measured master; `None` where the system does not tell.
-    pub(super) cpu: Option<Duration>,
-    /// Of the whole process.
-    pub(super) process_cpu: Option<Duration>,
-    /// Writes that the measured master found to be concurrent with others.
-    pub(super) conflicts: u64,
+/// How often masters say how far they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heartbeats {
+    /// As they do unless told otherwise.
+    AsAlways,
+    /// Next to never.
+    Seldom,
 }
 
 impl<'a> Rounds<'a> {
@@ -65,6 +67,7 @@ impl<'a> Rounds<'a> {
         namespace: &str,
         series: Series,
         setting: Setting,
+        heartbeats: Heartbeats,
         seed: u64,
         phase: &Phase,
     ) -> Result<Rounds<'a>, BenchError> {
@@ -74,6 +77,9 @@ impl<'a> Rounds<'a> {
         let mut switches = Vec::new();
         for at in 0..setting.masters {
             let (name, mut builder) = group.next().await?;
+            if heartbeats == Heartbeats::Seldom {
+                builder = builder.heartbeat_interval(SELDOM);
+            }
             if series == Series::Siblings {
                 builder = builder.conflict_strategy(Strategy::VersionVector);
             }
@@ -88,7 +94,9 @@ impl<'a> Rounds<'a> {
             };
             group.masters.push(master.map_err(|error| unstarted(&name, &error))?);
         }
-        group.acquainted().await;
+        if heartbeats == Heartbeats::AsAlways {
+            group.acquainted().await;
+        }
         let noise = Arc::new(Noise::new(seed, Writing { size: setting.size, keys: 1, tasks: 0 }));
         let mut rounds =
             Rounds { group, apart, series, setting, noise, seed, switches, log, log_end: 0, next: 0 };
@@ -114,11 +122,19 @@ impl<'a> Rounds<'a> {
         Ok(())
     }
 
+    /// What the measured master uses for each second in which nobody writes, in seconds; `None` where the system does not
+    /// tell.
+    pub(super) async fn rest(&self) -> Option<f64> {
+        let (started, before) = (Instant::now(), Apart::cpu()?);
+        tokio::time::sleep(REST).await;
+        let used = Apart::cpu()?.saturating_sub(before);
+        Some(used.as_secs_f64() / started.elapsed().as_secs_f64())
+    }
+
     /// So many writes, at least, in whole rounds.
-    pub(super) async fn run(&mut self, writes: u64, phase: &Phase) -> Result<Took, BenchError> {
+    pub(super) async fn run(&mut self, writes: u64) -> Result<Took, BenchError> {
         let size = ROUND_WRITES.min(self.setting.entities).min(writes);
-        let mut took =
-            Took { cpu: Some(Duration::ZERO), process_cpu: Some(Duration::ZERO), ..Took::default() };
+        let mut took = Took::NOTHING;
         while took.writes < writes {
             let places = self.places(size);
             if self.series == Series::Siblings {
@@ -127,17 +143,16 @@ impl<'a> Rounds<'a> {
             let conflicts_before = self.group.masters[0].metrics().conflicts_detected;
             let (started, cpu, process_cpu) = (Instant::now(), Apart::cpu(), cost::cpu());
             self.write(places).await?;
-            let since = |before: Option<Duration>, after: Option<Duration>| {
-                after.zip(before).map(|(after, before)| after.saturating_sub(before))
+            let since = |before: Option<Duration>, now: Option<Duration>| {
+                now.zip(before).map(|(now, before)| now.saturating_sub(before))
             };
-            let add =
-                |sum: Option<Duration>, used: Option<Duration>| sum.zip(used).map(|(sum, used)| sum + used);
-            took.elapsed += started.elapsed();
-            took.cpu = add(took.cpu, since(cpu, Apart::cpu()));
-            took.process_cpu = add(took.process_cpu, since(process_cpu, cost::cpu()));
-            took.conflicts += self.group.masters[0].metrics().conflicts_detected - conflicts_before;
-            took.writes += size;
-            phase.reach(took.writes, "");
+            took = took.and(Took {
+                writes: size,
+                elapsed: started.elapsed(),
+                cpu: since(cpu, Apart::cpu()),
+                process_cpu: since(process_cpu, cost::cpu()),
+                conflicts: self.group.masters[0].metrics().conflicts_detected - conflicts_before,
+            });
         }
         Ok(took)
     }
