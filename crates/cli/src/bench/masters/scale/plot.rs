@@ -114,6 +114,15 @@ impl Panel<'_> {
     fn line(&self, svg: &mut String, colour: &str, ratio: impl Fn(&Point) -> Option<f64>) {
         let places = self.points.iter().filter_map(|point| Some((self.x(point.at), self.y(ratio(point)?))));
         let places: Vec<(f64, f64)> = places.collect();
+        let Some((last_x, last_y)) = places.last() else { return };
+        if colour == BASELINE {
+            let _ = writeln!(
+                svg,
+                "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\" fill=\"{colour}\">plain map</text>",
+                last_x - 8.0,
+                last_y + 4.0
+            );
+        }
         let path: Vec<String> = places.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
         let _ = writeln!(
             svg,
