@@ -5,6 +5,7 @@
 mod support;
 
 use archipelago_testkit::nats::NatsServer;
+use futures::StreamExt;
 use serde_json::Value;
 use support::{Ended, bench};
 
@@ -19,6 +20,7 @@ fn measured(ended: &Ended) -> Value {
     assert_eq!(json["failed"], 0, "{json}");
     assert!((990.0..=1_001.0).contains(&number("acknowledged")), "{json}");
     assert!((1.0..=505.0).contains(&number("writes_per_s")), "{json}");
+    assert!(number("append_per_s") > 0.0, "{json}");
     assert!(number("lag_samples") >= 3.0 * 990.0, "{json}");
     for (p50, greater) in [
         ("lag_p50_ms", "lag_p99_ms"),
@@ -46,6 +48,7 @@ const SHORT: [&str; 7] = ["leader", "--json", "--rate", "500", "--seconds", "2",
 async fn followers_in_memory_have_all_that_is_written() {
     let json = measured(&bench(&SHORT).await);
     assert_eq!((&json["broker"], &json["store"]), (&"embedded".into(), &"memory".into()));
+    assert!(json["ratio"].is_null() && json["baseline_append_per_s"].is_null(), "{json}");
     assert!(json["keys_stored"].as_u64().unwrap() <= 300 + 50, "{json}");
 }
 
@@ -58,13 +61,19 @@ async fn followers_in_folders_behind_a_server_have_all_that_is_written() {
     let json = measured(&bench(&[&SHORT[..], &more].concat()).await);
     assert_eq!((&json["broker"], &json["store"]), (&"nats".into(), &"fjall".into()));
     assert!(folder.join("node-4").is_dir(), "the folder that was named stays");
+    let number = |name: &str| json[name].as_f64().unwrap_or_else(|| panic!("{name}: {json}"));
+    assert!(number("ratio") > 0.0 && number("baseline_append_per_s") > 0.0, "{json}");
+    assert!(number("baseline_write_p50_ms") <= number("baseline_write_p99_ms"), "{json}");
+    let client = async_nats::connect(&url).await.unwrap();
+    let streams = async_nats::jetstream::new(client).stream_names().count().await;
+    assert_eq!(streams, 0, "nothing is left");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_reads_rates_and_lags() {
     let ended = bench(&["leader", "--followers", "1", "--rate", "100", "--seconds", "1"]).await;
     assert_eq!(ended.status, Some(0), "{}", ended.stderr);
-    for text in ["writes:  ", "lag:     median ", "idle:    median ", "nodes:   equal"] {
+    for text in ["ratio:   - ", "writes:  ", "lag:     median ", "idle:    median ", "nodes:   equal"] {
         assert!(ended.stdout.contains(text), "{text} is missing in:\n{}", ended.stdout);
     }
 }

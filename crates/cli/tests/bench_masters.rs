@@ -91,3 +91,42 @@ async fn without_redis_it_is_said_what_is_missing_and_with_it_it_is_measured() {
         _ => assert!(report["error"].to_string().contains("redis-server"), "{report:#}"),
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scale_is_measured_in_every_series_and_drawn() {
+    let home = tempfile::tempdir().expect("a folder");
+    let (svg, table) = (home.path().join("scale.svg"), home.path().join("scale.md"));
+    let small = ["scale", "--writes", "300", "--max-masters", "10", "--max-entities", "1000"];
+    let files = ["--svg", svg.to_str().expect("text"), "--table", table.to_str().expect("text")];
+    let report = measured(None, &[&small[..], &files].concat()).await;
+    above_zero(&report, &["ratio_masters", "ratio_entities", "baseline_ratio_entities"]);
+    let points = |series: &str| report["series"][series].as_array().expect("a list").clone();
+    let mut lines = 0;
+    for (series, wanted) in [
+        ("masters", &[3, 10][..]),
+        ("entities", &[1_000]),
+        ("size", &[16, 256, 4_096, 65_536]),
+        ("conflicts", &[0, 25, 50, 100]),
+        ("siblings", &[1, 2, 4, 8, 16]),
+    ] {
+        let points = points(series);
+        let at: Vec<u64> = points.iter().filter_map(|point| point["at"].as_u64()).collect();
+        assert_eq!(at, wanted, "{series} of {report:#}");
+        points
+            .iter()
+            .for_each(|point| above_zero(point, &["ratio", "cost_us", "process_cost_us", "events_per_s"]));
+        assert_eq!(points[0]["ratio"], 1.0, "{series} of {report:#}");
+        lines += points.len();
+    }
+    // The master that is measured sees those of the two others that come on top of its own, or of each other.
+    let conflicts: Vec<f64> =
+        points("conflicts").iter().filter_map(|point| point["conflicts_percent"].as_f64()).collect();
+    assert!(conflicts[0] == 0.0 && conflicts[3] >= 60.0 && conflicts.is_sorted(), "{conflicts:?}");
+    let svg = std::fs::read_to_string(svg).expect("a plot");
+    assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"), "{svg}");
+    assert_eq!(svg.matches("<g ").count(), 5, "a panel for each series:\n{svg}");
+    assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+    let table = std::fs::read_to_string(table).expect("a table");
+    assert_eq!(table.lines().count(), 2 + lines, "{table}");
+    assert!(table.lines().all(|line| line.matches('|').count() == 7), "{table}");
+}

@@ -39,6 +39,8 @@ pub(crate) enum BenchError {
         if .errors.is_empty() { "all connections were busy".to_owned() } else { .errors.join(", ") }
     )]
     Missed { missed: u64, errors: Vec<String> },
+    #[error("cannot write {file:?}: {source}; what was measured stands above")]
+    Output { file: PathBuf, source: std::io::Error },
     #[error("the baseline could not be measured: {reason}")]
     Baseline { reason: String },
     #[error("not all is well: {findings}; please report this as a bug, with the JSON of this run")]

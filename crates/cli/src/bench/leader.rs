@@ -67,27 +67,15 @@ impl Run<'_> {
         let leader = self.first_leader(&nodes).await?;
         self.progress.say(format!("{} leads", self.cluster.members[leader].name));
         report.rss_mb.start = rss_mb();
-        let writing = Writing {
-            lag: Lag::new(nodes.clone()),
-            nodes,
-            leader: AtomicUsize::new(leader),
-            pace: Pace::new(self.options.rate, Arrears::Kept),
-            sample_every: (u64::from(self.options.rate) * u64::from(self.options.seconds) / SAMPLED_WRITES)
-                .max(1),
-            keys: self.options.keys,
-            size: self.options.size as usize,
-            seed: self.options.common.seed,
-            acknowledged: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
-        };
+        let writing = self.writing(&nodes, leader, Pace::new(self.options.rate, Arrears::Kept));
         let writing = self.load(writing, report).await?;
         let standings = self.cluster.settled().await?;
         report.rss_mb.end = rss_mb();
         let leader = writing.leader.load(Ordering::Relaxed);
         self.idle(&writing.nodes, leader, report).await?;
-        let nodes = writing.nodes;
-        let seen = writing.lag.finish().await;
-        report.seen(&seen);
+        let Writing { nodes, lag, .. } = writing;
+        report.seen(&lag.finish().await);
+        self.full_speed(&nodes, leader, report).await?;
         let standings = match self.cluster.settled().await {
             Ok(now) => now,
             Err(_) => standings,
@@ -99,6 +87,22 @@ impl Run<'_> {
         report.equal_digests =
             standings.iter().all(|other| (&other.digest, &other.history) == (&first.digest, &first.history));
         report.verdict()
+    }
+
+    fn writing(&self, nodes: &[LeaderFollowerManager], leader: usize, pace: Pace) -> Writing {
+        let writes = u64::from(self.options.rate) * u64::from(self.options.seconds);
+        Writing {
+            lag: Lag::new(nodes.to_vec()),
+            nodes: nodes.to_vec(),
+            leader: AtomicUsize::new(leader),
+            pace,
+            sample_every: (writes / SAMPLED_WRITES).max(1),
+            keys: self.options.keys,
+            size: self.options.size as usize,
+            seed: self.options.common.seed,
+            acknowledged: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+        }
     }
 
     async fn first_leader(&self, nodes: &[LeaderFollowerManager]) -> Result<usize, BenchError> {
@@ -146,6 +150,29 @@ impl Run<'_> {
         phase.finish();
         report.written(started.elapsed(), &latencies, writing.failed.load(Ordering::Relaxed));
         Arc::into_inner(writing).ok_or(BenchError::NothingWritten)
+    }
+
+    /// As many writes as the leader takes.
+    async fn full_speed(
+        &self,
+        nodes: &[LeaderFollowerManager],
+        leader: usize,
+        report: &mut LeaderReport,
+    ) -> Result<(), BenchError> {
+        self.progress.say("full speed");
+        let writing = Arc::new(self.writing(nodes, leader, Pace::unlimited()));
+        let started = Instant::now();
+        let mut writers = JoinSet::new();
+        for at in 0..self.options.tasks {
+            writers.spawn(writing.clone().run(at.into(), started + self.options.full_speed()));
+        }
+        writers.join_all().await;
+        let acknowledged = writing.acknowledged.load(Ordering::Relaxed);
+        report.full_speed(acknowledged, started.elapsed());
+        match acknowledged {
+            0 => Err(BenchError::NothingWritten),
+            _ => Ok(()),
+        }
     }
 
     /// Single writes, while nothing else goes on.

@@ -16,6 +16,7 @@
 //! | `failover` | `bench failover`: kills, hand-overs, and the proof |
 //! | `audit` | what the log and the nodes hold, against what was acknowledged |
 //! | `leader` | `bench leader`: writes at a rate, and how far followers lag |
+//! | `append` | the baseline of it: compare-and-append, the plain way |
 //! | `lag` | when followers had what was acknowledged |
 //! | `http` | `bench http`: writes at a rate to a node |
 //! | `masters` | `bench replicate` and all others that are about masters |
@@ -25,6 +26,7 @@
 //! Invariant: what is reported rests on what clients were told, on the log as it is read from the broker, and on the states
 //! of the nodes; never on the nodes' own counts.
 
+mod append;
 mod audit;
 mod broker;
 mod cluster;

@@ -20,6 +20,7 @@ pub(crate) enum Bench {
     Local(masters::Local),
     CatchUp(masters::CatchUp),
     Redis(masters::Redis),
+    Scale(masters::Scale),
     Failover(Failover),
     Leader(Leader),
     Http(Http),
@@ -80,7 +81,14 @@ pub(crate) struct Failover {
 /// the moment that it was due. `lag_p50_ms` and `lag_p99_ms` are the times from the acknowledgement of a write to its leader's
 /// client until a follower has applied and stored it, sampled over the whole run at every follower; `visible_p50_ms` and
 /// `visible_p99_ms` are the same from the call of the write. After the load come 50 single writes with pauses:
-/// `idle_visible_p50_ms` and `idle_visible_max_ms` are the times from the call until all followers have the write.
+/// `idle_visible_p50_ms` and `idle_visible_max_ms` are the times from the call until all followers have the write. Last come
+/// three seconds of writes as fast as the leader takes them, --tasks at a time: `append_per_s`.
+///
+/// With --nats the baseline is measured before, in the same run and on the same server: one writer appends the same keys and
+/// values by plain async-nats, a message a write, to a stream of the same kind. Each message names the sequence behind which it must come
+/// (`Nats-Expected-Last-Sequence`), and up to 1,024 are under way at a time. `ratio` is `append_per_s` over
+/// `baseline_append_per_s`, for which nobody needs to read or apply anything; `baseline_write_p50_ms` and `baseline_write_p99_ms` are the
+/// latencies of ten seconds at --rate.
 ///
 /// All nodes are tasks of this one process, so that one clock measures; with --nats each has connections of its own.
 /// `rss_mb` is what the process occupies, with all nodes, stores and clients.
@@ -124,6 +132,13 @@ pub(crate) struct Leader {
     /// What the nodes keep their state in
     #[arg(long, value_enum, default_value_t = StoreKind::Memory)]
     pub(crate) store: StoreKind,
+}
+
+impl Leader {
+    /// For how long is written as fast as that goes.
+    pub(crate) fn full_speed(&self) -> Duration {
+        Duration::from_secs(self.seconds.min(3).into())
+    }
 }
 
 /// Write over HTTP at a rate: how long does a node take to answer, and what does it occupy?

@@ -28,6 +28,11 @@ impl Pace {
         Pace { interval, next: Mutex::new((0, Instant::now())), arrears }
     }
 
+    /// As fast as writes are made.
+    pub(crate) fn unlimited() -> Pace {
+        Pace { interval: Duration::ZERO, next: Mutex::new((0, Instant::now())), arrears: Arrears::Kept }
+    }
+
     /// The number of the next write, and when it is due.
     pub(crate) fn take(&self) -> (u64, Instant) {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);

@@ -4,8 +4,10 @@ use serde::Serialize;
 
 use super::{
     BenchError,
+    append::Appended,
     failover::Measured,
     lag::Seen,
+    masters::{ratio, shown},
     options::{StoreKind, Synced},
     samples::Samples,
 };
@@ -123,6 +125,14 @@ impl FailoverReport {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct LeaderReport {
     pub(crate) bench: &'static str,
+    /// As fast as it goes, ours over the baseline: above 1 ours is faster.
+    pub(crate) ratio: Option<f64>,
+    pub(crate) append_per_s: f64,
+    /// One writer that appends a message a write, each behind the sequence that it expects.
+    pub(crate) baseline_append_per_s: Option<f64>,
+    /// At the rate of the load, from the moment that a message was due.
+    pub(crate) baseline_write_p50_ms: Option<f64>,
+    pub(crate) baseline_write_p99_ms: Option<f64>,
     pub(crate) followers: u8,
     pub(crate) rate: u32,
     pub(crate) seconds: u32,
@@ -178,6 +188,18 @@ pub(crate) struct Rss {
 }
 
 impl LeaderReport {
+    pub(crate) fn baseline(&mut self, plain: &Appended) {
+        self.baseline_append_per_s = Some(plain.per_s);
+        self.baseline_write_p50_ms = plain.latencies.percentile_ms(50.0);
+        self.baseline_write_p99_ms = plain.latencies.percentile_ms(99.0);
+    }
+
+    /// What was acknowledged as fast as it went, all in all.
+    pub(crate) fn full_speed(&mut self, acknowledged: u64, took: Duration) {
+        self.append_per_s = per_second(acknowledged, took);
+        self.ratio = self.baseline_append_per_s.and_then(|theirs| ratio(self.append_per_s, theirs));
+    }
+
     pub(crate) fn written(&mut self, took: Duration, latencies: &Samples, failed: u64) {
         self.acknowledged = latencies.len() as u64;
         self.failed = failed;
@@ -216,20 +238,27 @@ impl LeaderReport {
         let ms = |value: Option<f64>| value.map_or_else(|| "-".into(), |ms| format!("{ms:.1} ms"));
         let mb = |value: Option<u64>| value.map_or_else(|| "-".into(), |mb| format!("{mb} MiB"));
         let equal = if self.equal_digests { "equal" } else { "NOT equal" };
+        let rate = |value: Option<f64>| value.map_or_else(|| "-".into(), |rate| format!("{rate:.0}"));
         format!(
-            "writes:  {:.0} a second of {} asked for; {} acknowledged, {} failed\n\
-             latency: median {}, 99 % within {}\n\
+            "ratio:   {} times plain compare-and-append: {:.0} a second against {}, as fast as it goes\n\
+             writes:  {:.0} a second of {} asked for; {} acknowledged, {} failed\n\
+             latency: median {}, 99 % within {}; of the baseline median {}, 99 % within {}\n\
              lag:     median {}, 99 % within {}, at most {}, from the acknowledgement; {} samples\n\
              visible: median {}, 99 % within {}, from the call\n\
              idle:    median {}, at most {}, from the call until all followers have it\n\
              memory:  {} before the load, {} after it, all nodes together\n\
              nodes:   {equal}, {} entries, {} keys",
+            shown(self.ratio),
+            self.append_per_s,
+            rate(self.baseline_append_per_s),
             self.writes_per_s,
             self.rate,
             self.acknowledged,
             self.failed,
             ms(self.write_p50_ms),
             ms(self.write_p99_ms),
+            ms(self.baseline_write_p50_ms),
+            ms(self.baseline_write_p99_ms),
             ms(self.lag_p50_ms),
             ms(self.lag_p99_ms),
             ms(self.lag_max_ms),

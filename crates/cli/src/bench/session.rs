@@ -8,7 +8,7 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    BenchError, Options,
+    BenchError, Options, append,
     cluster::Cluster,
     failover::{self, Measured},
     leader, masters,
@@ -30,6 +30,7 @@ pub(crate) async fn run(options: Options) -> ExitCode {
         Bench::Local(options) => masters::local(&options, &interrupt).await,
         Bench::CatchUp(options) => masters::catch_up(&options, &interrupt).await,
         Bench::Redis(options) => masters::redis(&options, &interrupt).await,
+        Bench::Scale(options) => masters::scale(&options, &interrupt).await,
         Bench::Failover(options) => failover(&options, &interrupt).await,
         Bench::Leader(options) => leader(&options, &interrupt).await,
         Bench::Http(options) => http(&options, &interrupt).await,
@@ -107,6 +108,11 @@ async fn leader(options: &Leader, interrupt: &Interrupt) -> ExitCode {
     let (started, common) = (Instant::now(), &options.common);
     let mut report = LeaderReport {
         bench: "leader",
+        ratio: None,
+        append_per_s: 0.0,
+        baseline_append_per_s: None,
+        baseline_write_p50_ms: None,
+        baseline_write_p99_ms: None,
         followers: options.followers,
         rate: options.rate,
         seconds: options.seconds,
@@ -149,6 +155,10 @@ async fn leader(options: &Leader, interrupt: &Interrupt) -> ExitCode {
     progress.say("all nodes and clients are in one process");
     let names = (0..=options.followers).map(|at| format!("node-{}", at + 1)).collect();
     let outcome = async {
+        if let Some(server) = common.server() {
+            progress.say("baseline: plain compare-and-append");
+            report.baseline(&append::plain(&server, options, &report.namespace, interrupt).await?);
+        }
         let opening = Cluster::open(
             common,
             options.lease,

@@ -61,24 +61,35 @@ impl Group {
         Ok(Group { namespace: namespace.to_owned(), masters: Vec::new(), broker, folder })
     }
 
-    /// Starts one master more.
-    pub(crate) async fn start(
-        &mut self,
-        adjust: impl FnOnce(MultiMasterBuilder) -> MultiMasterBuilder,
-    ) -> Result<&MultiMasterManager, BenchError> {
+    /// The same with a broker inside this process, and with stores in memory.
+    pub(crate) fn embedded(namespace: &str) -> Group {
+        let broker = Broker::new(None, 1);
+        Group { namespace: namespace.to_owned(), masters: Vec::new(), broker, folder: None }
+    }
+
+    /// The name of the next master, and what it is told.
+    pub(crate) async fn next(&self) -> Result<(String, MultiMasterBuilder), BenchError> {
         let name = name(u16::try_from(self.masters.len()).unwrap_or(u16::MAX));
-        let failed = |reason: String| BenchError::Start { node: name.clone(), reason };
         let builder = MultiMasterManager::builder().master_id(&name).namespace(&self.namespace);
         let builder = self.broker.master(builder, &self.namespace).await?;
         let builder = match &self.folder {
             None => builder.store(MemoryStore::new()).durability(Durability::Memory),
             Some(folder) => {
-                let store =
-                    FjallStore::open(folder.path.join(&name)).map_err(|error| failed(error.to_string()))?;
+                let store = FjallStore::open(folder.path.join(&name));
+                let store = store.map_err(|error| unstarted(&name, &error))?;
                 builder.store(store).durability(Durability::Fsync)
             }
         };
-        let master = adjust(builder).start().await.map_err(|error| failed(error.to_string()))?;
+        Ok((name, builder))
+    }
+
+    /// Starts one master more.
+    pub(crate) async fn start(
+        &mut self,
+        adjust: impl FnOnce(MultiMasterBuilder) -> MultiMasterBuilder,
+    ) -> Result<&MultiMasterManager, BenchError> {
+        let (name, builder) = self.next().await?;
+        let master = adjust(builder).start().await.map_err(|error| unstarted(&name, &error))?;
         self.masters.push(master);
         Ok(self.masters.last().expect("just pushed"))
     }
@@ -88,12 +99,17 @@ impl Group {
         for _ in 0..masters {
             self.start(|builder| builder).await?;
         }
+        self.acquainted().await;
+        Ok(())
+    }
+
+    /// Waits until each master has heard the others.
+    pub(crate) async fn acquainted(&self) {
         for master in &self.masters {
-            while master.metrics().active_peers + 1 < u64::from(masters) {
+            while master.metrics().active_peers + 1 < self.masters.len() as u64 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         }
-        Ok(())
     }
 
     /// Writes so often in all, at all masters alike, and waits until every master has all. How long that took.
@@ -176,6 +192,10 @@ fn name(at: u16) -> String {
     format!("master-{}", u32::from(at) + 1)
 }
 
+pub(crate) fn unstarted(node: &str, error: &impl std::fmt::Display) -> BenchError {
+    BenchError::Start { node: node.to_owned(), reason: error.to_string() }
+}
+
 pub(crate) fn refused(error: archipelago::manager::WriteError) -> BenchError {
     BenchError::Answer { node: "a master".into(), reason: error.to_string() }
 }
@@ -198,7 +218,12 @@ impl Noise {
 
     /// A key of 8 bytes, and a value.
     pub(crate) fn next(&self, random: &mut StdRng) -> (String, &str) {
+        let value = self.value(random);
+        (format!("{:08x}", random.random_range(0..self.keys)), value)
+    }
+
+    pub(crate) fn value(&self, random: &mut StdRng) -> &str {
         let at = random.random_range(0..=self.text.len() - self.size);
-        (format!("{:08x}", random.random_range(0..self.keys)), &self.text[at..at + self.size])
+        &self.text[at..at + self.size]
     }
 }

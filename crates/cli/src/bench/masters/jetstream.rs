@@ -12,7 +12,7 @@ use super::{group::Noise, options::Writing};
 use crate::{bench::BenchError, server::Server};
 
 /// How many acknowledgements each client waits for at a time: more do not make it faster.
-const ACKS_MAX: usize = 1_024;
+pub(crate) const ACKS_MAX: usize = 1_024;
 
 /// A stream for the baseline, of the same kind as that of a namespace.
 #[derive(Debug)]
@@ -136,6 +136,16 @@ impl Plain {
         let stream = jetstream::new(client).get_stream(&self.stream).await.map_err(failed)?;
         let consumer = stream.create_consumer(config);
         consumer.await.map_err(failed)?.messages().await.map_err(failed)
+    }
+
+    /// A connection of its own.
+    pub(crate) async fn context(&self) -> Result<jetstream::Context, BenchError> {
+        Ok(jetstream::new(connect(&self.server).await?))
+    }
+
+    /// Of the first client.
+    pub(crate) fn subject(&self) -> String {
+        format!("{}.0", self.subject)
     }
 
     /// Removes the stream.

@@ -1,7 +1,10 @@
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use crate::bench::options::{Common, StoreKind};
+use super::scale::Series;
+use crate::bench::options::{Common, Output, StoreKind};
 
 /// Write at several masters at once, as fast as they take it: how many writes a second does every master come to have?
 ///
@@ -99,12 +102,12 @@ pub(crate) struct Local {
     pub(crate) durability: Option<Durable>,
     /// Keep the stores in this folder [default: a temporary folder, removed at the end]
     #[arg(long, value_name = "FOLDER")]
-    pub(crate) folder: Option<std::path::PathBuf>,
+    pub(crate) folder: Option<PathBuf>,
     /// The same seed gives the same keys and values
     #[arg(long, value_name = "N", default_value_t = 42)]
     pub(crate) seed: u64,
     #[command(flatten)]
-    pub(crate) output: crate::bench::options::Output,
+    pub(crate) output: Output,
 }
 
 /// The crash that an acknowledged write survives.
@@ -175,4 +178,63 @@ pub(crate) struct Redis {
     /// How many commands each connection has under way at a time
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) depth: u32,
+}
+
+/// Vary one thing while the rest stays: how does what an event costs grow?
+///
+/// The base is 3 masters, 10,000 entities, values of 16 bytes, no conflicts, last writer wins. Each series varies one thing: 3 to 100
+/// masters; 1,000 to 10,000,000 entities; values of 16 bytes to 64 KiB; 0 to 100 % of the writes in conflict; 1 to 16 siblings. All
+/// masters have stores in memory and are in this process, as is the broker.
+///
+/// `cost_us` is the processor time that one master takes for an event, be it its own write or one of others that it applies, in
+/// microseconds. That master and its callers have threads of their own, whose time is taken. It makes a third of all writes, and the
+/// other masters share the rest: a write of one's own costs more than applying another's, so that a share that falls as masters are
+/// added would make many of them look cheap. All masters write, so that what is kept of each of them counts. `process_cost_us` is the
+/// time of the whole process over events and masters, without that care. `ratio` is `cost_us` over that of the base. All points of
+/// a series are measured in five turns, each after a warm-up, and the best turn of each counts.
+///
+/// What a master does by the second and not by the event, saying and hearing how far each is, is measured apart, before:
+/// `rest_ms_per_s`. While events are measured there is next to nothing of it: a hundred masters that share one machine would hear
+/// each other more than they work.
+///
+/// Writes come in rounds of 3,000, of which no two have the same key; a round ends when every master has all of it. Every key is
+/// written in turn, in an order that looks random. In the series of conflicts what masters send is held back until all have written their
+/// share of a round, and the first part of that share goes to the same keys at all of them. In the series of siblings, under the strategy
+/// version-vector, each entity gets its siblings first, which does not count, by writes that have not seen each other; measured is
+/// the write that replaces them.
+///
+/// The baseline of the entities is an ordered map of the standard library with the same keys and values: `baseline_ratio` is how many
+/// times as long as at the base an update of it takes, for the memory of the machine alone.
+///
+/// Exit status: 0 if all masters ended equal each time, 130 after Ctrl-C, else 1.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Scale {
+    /// Only these series
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "masters,entities,size,conflicts,siblings"
+    )]
+    pub(crate) series: Vec<Series>,
+    /// Leave out points with more masters
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(3..))]
+    pub(crate) max_masters: u16,
+    /// Leave out points with more entities; 10,000,000 take about 7 GiB
+    #[arg(long, value_name = "N", default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(1_000..))]
+    pub(crate) max_entities: u64,
+    /// How many writes are measured for each point
+    #[arg(long, value_name = "N", default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(100..=1_000_000_000))]
+    pub(crate) writes: u64,
+    /// Write a plot to this file, as SVG
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+    /// Write a table to this file, as Markdown
+    #[arg(long, value_name = "FILE")]
+    pub(crate) table: Option<PathBuf>,
+    /// The same seed gives the same values
+    #[arg(long, value_name = "N", default_value_t = 42)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
