@@ -149,7 +149,7 @@ impl MultiMasterManager {
 pub fn reclaimable_in(store: &dyn Store, entities_max: usize) -> Result<ReclaimReport, ReadError> {
     let missing = |reason: &str| StartError::Row { row: "format".into(), reason: reason.to_owned() };
     let stored = persist::look(store)?.ok_or_else(|| missing("there is no master in this store"))?;
-    if !stored.is_current() {
+    if !stored.has_tombstones() {
         return Err(missing("it is of an older build; start a master on it once").into());
     }
     let replicas = stored.restored.replicas.clone();

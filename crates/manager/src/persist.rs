@@ -107,9 +107,9 @@ pub(crate) struct StoredMaster {
 }
 
 impl StoredMaster {
-    /// False for a store of an older build that no master was started on since: indexes are missing.
-    pub(crate) fn is_current(&self) -> bool {
-        self.format == FORMAT
+    /// False for a store of an older build that no master was started on since: that index is missing.
+    pub(crate) fn has_tombstones(&self) -> bool {
+        [FORMAT, FORMAT_WITHOUT_RUNS].contains(&self.format)
     }
 }
 
