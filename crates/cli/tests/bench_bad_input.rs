@@ -27,7 +27,7 @@ async fn a_wrong_url_says_what_to_check() {
         ("nats://no.such.host.invalid:4222".to_owned(), "--nats"),
         ("http:// what".to_owned(), "nats://host:port"),
     ] {
-        for kind in ["failover", "leader"] {
+        for kind in ["failover", "leader", "replicate", "catch-up"] {
             let said = error(&bench(&[kind, "--json", "--nats", &url]).await);
             assert!(said.contains(expected), "{said}");
         }

@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
+use archipelago::NatsPipeline;
 use async_nats::jetstream::{self, consumer::push, stream};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -52,6 +53,8 @@ impl Plain {
             subject: format!("plain.{namespace}"),
             writing,
         };
+        // It says better what is wrong with a server, and what to do about it.
+        NatsPipeline::connect(server.config(namespace)).await?;
         let context = jetstream::new(connect(server).await?);
         let made = context.create_stream(stream::Config {
             name: plain.stream.clone(),
