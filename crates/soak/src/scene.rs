@@ -18,7 +18,7 @@ pub(crate) enum Since {
 }
 
 /// So many writes are acknowledged before a fault comes: on a slow machine, too, it meets nodes that are at work.
-pub(crate) const WRITES_BEFORE_FAULT: u64 = 50;
+pub(crate) const WRITES_BEFORE_FAULT: u64 = 120;
 
 /// A run of one mode, as the faults that both have see it.
 pub(crate) trait Scene {
