@@ -4,13 +4,14 @@ mod support;
 
 use std::time::Duration;
 
-use archipelago_conflict::Strategy;
+use archipelago_conflict::{Strategy, StrategyTable};
 use archipelago_manager::{
     Imported, MultiMasterManager, NotTaken, Notification, RetireError, SystemClock, WallClock, WriteError,
 };
 use archipelago_pipeline::MemoryBroker;
 use archipelago_proto::MemberState;
 use archipelago_store::{MemoryStore, Store, Table};
+use archipelago_testkit::StoredMaster;
 use std::ops::Bound;
 use support::{DEADLINE, Island, broker, converge, notified, options};
 
@@ -73,6 +74,9 @@ async fn removals_are_gone_from_every_store_once_every_member_has_them() {
         .await;
         assert_eq!(rows(&island.store, Table::Tombstones), 0);
         assert_eq!(rows(&island.store, Table::Entities), 1, "the fence of the comparison");
+        let stored = StoredMaster::read(&island.store, &StrategyTable::new(Strategy::Lww)).expect("sound");
+        let fence = stored.expect("a master").entities.into_values().next().expect("the fence");
+        assert_eq!(fence.versions.len(), 1, "and the index has just that, as the reader checked");
         let indexed = rows(&island.store, Table::Live);
         assert!(indexed < 100, "{indexed} rows, of which all but one wait to be cleared away");
         assert!(island.master.entity("e7").await.expect("open").is_none());
