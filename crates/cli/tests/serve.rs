@@ -64,3 +64,16 @@ fn a_new_token_comes_with_the_lines_that_admit_it() {
         archipelago().args(["config", "check", "--config"]).arg(&path).status().expect("the program");
     assert!(checked.success(), "{text}");
 }
+
+/// A huge page is cleared while a request waits for it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_node_does_without_huge_pages() {
+    let node = Node::start();
+    let told =
+        std::fs::read_to_string(format!("/proc/{}/status", node.pid().as_raw_nonzero())).expect("a process");
+    let says = told.lines().find_map(|line| line.strip_prefix("THP_enabled:"));
+    // Kernels before 5.0 do not say.
+    assert!(says.is_none_or(|says| says.trim() == "0"), "{told}");
+    node.end();
+}

@@ -22,9 +22,7 @@ pub(crate) fn read(reader: &mut Reader) -> Result<ReplicaId, DecodeError> {
     }
     let name = reader.text("replica name", "replica name bytes", NAME_BYTES_MAX)?;
     let incarnation = Incarnation::from_bits(reader.unsigned("incarnation")?);
-    known(&name, incarnation, || {
-        ReplicaId::new(&name, incarnation).map_err(|error| malformed("replica name", error))
-    })
+    known(&name, incarnation)
 }
 
 /// How many ids a thread remembers that it has read. Then it begins anew.
@@ -37,16 +35,12 @@ thread_local! {
 
 /// The same few ids stand in every message. One that was read before is not made again: it is checked already, takes no more
 /// memory, and is found equal to its other copies without a look at the name.
-fn known(
-    name: &str,
-    incarnation: Incarnation,
-    make: impl FnOnce() -> Result<ReplicaId, DecodeError>,
-) -> Result<ReplicaId, DecodeError> {
+fn known(name: &str, incarnation: Incarnation) -> Result<ReplicaId, DecodeError> {
     KNOWN.with_borrow_mut(|known| {
         if let Some(id) = known.get(&incarnation.bits()).filter(|id| id.name() == name) {
             return Ok(id.clone());
         }
-        let id = make()?;
+        let id = ReplicaId::new(name, incarnation).map_err(|error| malformed("replica name", error))?;
         if known.len() >= KNOWN_MAX {
             known.clear();
         }
