@@ -24,6 +24,7 @@
 //! | module | what is in it |
 //! |---|---|
 //! | `store` | [`FjallStore`]: reads, scans, commits, poisoning |
+//! | `row_cache` | the entities that were written last, in memory |
 //! | `options` | [`FjallOptions`]: what may be tuned |
 //! | `folder` | the folder on disk: its lock, its format marker, its creation |
 //!
@@ -77,6 +78,7 @@
 //! - A row changes at most once in each batch that fjall gets.
 //! - Scans read a snapshot, so they see whole batches. (A range over a fjall keyspace itself would not.)
 //! - After a commit failed, no other is tried.
+//! - Only commits put rows into the cache of rows, one commit at a time; while one is under way nothing is read from it.
 //!
 //! [`Table`]: archipelago_store::Table
 //! [`Table::name`]: archipelago_store::Table::name
@@ -86,6 +88,7 @@
 
 mod folder;
 mod options;
+mod row_cache;
 mod store;
 
 pub use options::FjallOptions;

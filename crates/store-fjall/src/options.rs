@@ -18,6 +18,7 @@ use crate::FjallStore;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FjallOptions {
     pub(crate) cache_bytes: u64,
+    pub(crate) row_cache_bytes: u64,
     pub(crate) journal_bytes_max: u64,
 }
 
@@ -25,7 +26,7 @@ const JOURNAL_BYTES_MAX_LEAST: u64 = 64 << 20;
 
 impl Default for FjallOptions {
     fn default() -> Self {
-        Self { cache_bytes: 32 << 20, journal_bytes_max: 256 << 20 }
+        Self { cache_bytes: 32 << 20, row_cache_bytes: 64 << 20, journal_bytes_max: 256 << 20 }
     }
 }
 
@@ -41,6 +42,14 @@ impl FjallOptions {
     #[must_use]
     pub fn cache_bytes(mut self, bytes: u64) -> Self {
         self.cache_bytes = bytes;
+        self
+    }
+
+    /// How much memory the entities that were written last may take, in bytes; 0 for none of them. Default: 64 MiB.
+    /// Each write of an entity reads it first, and here it is found in a fraction of a microsecond instead of some.
+    #[must_use]
+    pub fn row_cache_bytes(mut self, bytes: u64) -> Self {
+        self.row_cache_bytes = bytes;
         self
     }
 

@@ -9,8 +9,9 @@ use std::{
 use archipelago_store::{Batch, Change, Durability, KeyRange, Row, Store, StoreError, Table, limits};
 use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
+use foldhash::fast::RandomState;
 
-use crate::{FjallOptions, folder::Folder};
+use crate::{FjallOptions, folder::Folder, row_cache::RowCache};
 
 /// A store in a folder on disk. The strongest durability is [`Durability::Fsync`].
 ///
@@ -25,7 +26,9 @@ pub struct FjallStore {
 
 /// What is released when the store closes, in this order: the lock of the folder comes last.
 struct Open {
-    keyspaces: Vec<(Table, Keyspace)>,
+    /// By [`Table::place`].
+    keyspaces: Vec<Keyspace>,
+    entities: Option<RowCache>,
     database: Database,
     _folder: Folder,
 }
@@ -49,7 +52,12 @@ impl FjallStore {
         let keyspaces = keyspaces(&database).map_err(|error| folder.fjall_error("open a table", &error))?;
         Ok(FjallStore {
             path: folder.path().to_owned(),
-            open: RwLock::new(Some(Open { keyspaces, database, _folder: folder })),
+            open: RwLock::new(Some(Open {
+                keyspaces,
+                entities: RowCache::new(options.row_cache_bytes),
+                database,
+                _folder: folder,
+            })),
             poison: OnceLock::new(),
         })
     }
@@ -92,6 +100,10 @@ impl Store for FjallStore {
         self.read("read a row", |open| {
             if !limits::is_key(key) {
                 return Ok(None);
+            }
+            let entities = open.entities.as_ref().filter(|_| table == Table::Entities);
+            if let Some(row) = entities.and_then(|rows| rows.get(key)) {
+                return Ok(Some(row));
             }
             Ok(open.keyspace(table).get(key)?.map(|value| Bytes::copy_from_slice(&value)))
         })
@@ -142,8 +154,7 @@ impl Store for FjallStore {
 
 impl Open {
     fn keyspace(&self, table: Table) -> &Keyspace {
-        let found = self.keyspaces.iter().find(|(of, _)| *of == table);
-        &found.expect("every table is in Table::ALL and has its keyspace").1
+        &self.keyspaces[table.place()]
     }
 
     fn commit(&self, batch: Batch, mode: Option<PersistMode>) -> fjall::Result<()> {
@@ -151,15 +162,19 @@ impl Open {
             // fjall would not even look at the durability of an empty batch.
             return mode.map_or(Ok(()), |mode| self.database.persist(mode));
         }
+        let changes = last_changes(batch);
         let mut write = self.database.batch().durability(mode);
-        for Change { table, key, value } in last_changes(batch) {
-            let keyspace = self.keyspace(table);
+        for Change { table, key, value } in &changes {
+            let keyspace = self.keyspace(*table);
             match value {
                 Some(value) => write.insert(keyspace, &key[..], &value[..]),
                 None => write.remove(keyspace, &key[..]),
             }
         }
-        write.commit()
+        match &self.entities {
+            Some(rows) => rows.through(&changes, || write.commit()),
+            None => write.commit(),
+        }
     }
 }
 
@@ -172,10 +187,8 @@ impl fmt::Debug for FjallStore {
     }
 }
 
-fn keyspaces(database: &Database) -> fjall::Result<Vec<(Table, Keyspace)>> {
-    let open = |table: Table| -> fjall::Result<_> {
-        Ok((table, database.keyspace(table.name(), || create_options(table))?))
-    };
+fn keyspaces(database: &Database) -> fjall::Result<Vec<Keyspace>> {
+    let open = |table: Table| database.keyspace(table.name(), || create_options(table));
     Table::ALL.into_iter().map(open).collect()
 }
 
@@ -204,7 +217,7 @@ fn persist_mode(durability: Durability) -> Option<PersistMode> {
 fn last_changes(batch: Batch) -> Vec<Change> {
     let mut changes = batch.into_changes();
     if changes.len() > 1 {
-        let mut seen = HashSet::with_capacity(changes.len());
+        let mut seen = HashSet::with_capacity_and_hasher(changes.len(), RandomState::default());
         let is_last: Vec<_> =
             changes.iter().rev().map(|change| seen.insert((change.table, &change.key[..]))).collect();
         if seen.len() < changes.len() {

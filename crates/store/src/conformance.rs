@@ -87,6 +87,7 @@ macro_rules! conformance_tests {
             a_scan_never_sees_a_part_of_a_batch
             a_row_is_never_seen_torn_or_older_than_before
             commits_of_many_threads_are_all_there
+            a_row_that_many_threads_write_is_the_same_for_every_reader
             any_sequence_of_calls_does_what_an_ordered_map_does
         }
     };

@@ -92,6 +92,25 @@ pub fn commits_of_many_threads_are_all_there(backend: &impl Backend) {
     assert!(scan_all(&store, Table::Meta).iter().all(|row| row.value == last[..]));
 }
 
+/// Whichever of concurrent writers comes last, a row read alone is the one that a scan finds.
+pub fn a_row_that_many_threads_write_is_the_same_for_every_reader(backend: &impl Backend) {
+    let store = open(backend);
+    while_writers_run(
+        &store,
+        |writer, count| match (writer + count) % 5 {
+            0 => {
+                let mut batch = Batch::new();
+                batch.remove(Table::Entities, "row");
+                batch
+            }
+            _ => put(Table::Entities, "row", [writer.to_be_bytes(), count.to_be_bytes()].concat()),
+        },
+        || (),
+    );
+    let rows = scan_all(&store, Table::Entities);
+    assert_eq!(get(&store, Table::Entities, b"row"), rows.first().map(|row| row.value.clone()));
+}
+
 /// Writers commit `batch(writer, count)` for each count from 1, while the caller's thread checks again and again.
 fn while_writers_run(store: &impl Store, batch: impl Fn(u64, u64) -> Batch + Sync, mut check: impl FnMut()) {
     let running = AtomicUsize::new(0);
