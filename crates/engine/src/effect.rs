@@ -124,7 +124,7 @@ pub enum Notice {
     Applied {
         /// The event.
         dot: Dot,
-        /// What it wrote to.
+        /// What it wrote to; it may share the memory of a whole message, so [detach](EntityId::detached) it to keep it.
         entity: EntityId,
         /// When it was written.
         hlc: Hlc,

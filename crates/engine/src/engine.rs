@@ -277,7 +277,7 @@ impl Engine {
         let family = strategy.family();
         let old = entity_digest(&event.entity, &record, family, &mut self.scratch);
         let waited = entity::is_contested(&record);
-        self.open.touch(&event.entity, &record, family);
+        let touched = self.open.touch(&event.entity, &record, family);
         let clashes = entity::place(&mut record, event, family, &self.config.limits);
         let waits = entity::is_contested(&record);
         if strategy.attention() == Attention::Resolve && waited != waits {
@@ -296,7 +296,7 @@ impl Engine {
             };
             self.notices.push(Notice::Conflict(Arc::new(conflict)));
         }
-        self.open.set_entity(&event.entity, record);
+        self.open.set(touched, record);
     }
 
     pub(crate) fn record(&self, entity: &EntityId, records: &dyn Records) -> Result<Record, ReadError> {

@@ -340,8 +340,8 @@ impl Engine {
         let changes = left != record;
         if changes {
             // The digest does not know of tombstones.
-            self.open.touch(entity, &record, family);
-            self.open.set_entity(entity, left);
+            let touched = self.open.touch(entity, &record, family);
+            self.open.set(touched, left);
         }
         Ok(changes)
     }

@@ -73,8 +73,8 @@ impl Engine {
             let before = entity_digest(&entity, &record, family, &mut self.scratch);
             let now = entity_digest(&entity, &renamed, family, &mut self.scratch);
             self.digest_changes(&entity, before, now);
-            self.open.touch(&entity, &record, family);
-            self.open.set_entity(&entity, renamed);
+            let touched = self.open.touch(&entity, &record, family);
+            self.open.set(touched, renamed);
         }
         let Naming { made, anew, .. } = naming;
         self.open.rewritten.extend(anew);

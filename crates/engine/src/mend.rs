@@ -117,8 +117,8 @@ impl Engine {
         }
         let (old, new) = (self.digest_of(entity, held), self.digest_of(entity, &mended));
         self.digest_changes(entity, old, new);
-        self.open.touch_as(entity, family, live, stones);
-        self.open.set_entity(entity, mended);
+        let touched = self.open.touch_as(entity, family, live, stones);
+        self.open.set(touched, mended);
         self.floors.are_due();
         Ok(())
     }

@@ -42,6 +42,11 @@ struct Changed {
     record: Record,
 }
 
+/// Where an entity is that is about to change.
+#[derive(Debug)]
+#[must_use = "an entity that is touched must be set"]
+pub(crate) struct Touched(usize);
+
 /// What the indexes have of an entity.
 #[derive(Debug)]
 struct Dots {
@@ -94,12 +99,8 @@ impl OpenCommit {
     }
 
     /// The entity is about to change from `record`.
-    pub(crate) fn touch(&mut self, entity: &EntityId, record: &Record, family: Family) {
-        if !self.places.contains_key(entity) {
-            self.places.insert(entity.clone(), self.entities.len());
-            let (entity, before) = (entity.clone(), Dots::of(record, family));
-            self.entities.push(Changed { entity, family, before, record: Record::default() });
-        }
+    pub(crate) fn touch(&mut self, entity: &EntityId, record: &Record, family: Family) -> Touched {
+        self.touch_from(entity, family, || Dots::of(record, family))
     }
 
     /// The entity is about to change, and the indexes have these writes of it.
@@ -109,19 +110,23 @@ impl OpenCommit {
         family: Family,
         live: Vec<Dot>,
         tombstones: Vec<Dot>,
-    ) {
-        if !self.places.contains_key(entity) {
-            self.places.insert(entity.clone(), self.entities.len());
-            let before = Dots { live: live.into(), tombstones: tombstones.into() };
-            self.entities.push(Changed { entity: entity.clone(), family, before, record: Record::default() });
-        }
+    ) -> Touched {
+        self.touch_from(entity, family, || Dots { live: live.into(), tombstones: tombstones.into() })
     }
 
-    /// The entity, which was [touched](Self::touch), is this from now on.
-    pub(crate) fn set_entity(&mut self, entity: &EntityId, record: Record) {
-        if let Some(place) = self.places.get(entity) {
-            self.entities[*place].record = record;
-        }
+    fn touch_from(&mut self, entity: &EntityId, family: Family, before: impl FnOnce() -> Dots) -> Touched {
+        let entities = &mut self.entities;
+        let place = *self.places.entry(entity.clone()).or_insert_with(|| {
+            let (entity, before) = (entity.clone(), before());
+            entities.push(Changed { entity, family, before, record: Record::default() });
+            entities.len() - 1
+        });
+        Touched(place)
+    }
+
+    /// The entity that was touched is this from now on.
+    pub(crate) fn set(&mut self, Touched(place): Touched, record: Record) {
+        self.entities[place].record = record;
     }
 
     /// What to store; afterwards nothing is open. `table` has grown by the replicas that were new.

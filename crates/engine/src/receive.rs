@@ -203,7 +203,7 @@ impl Engine {
         self.counters.events_applied += 1;
         self.notices.push(Notice::Applied {
             dot: event.dot,
-            entity: event.entity.detached(),
+            entity: event.entity,
             hlc: event.hlc,
             trace: event.trace,
         });

@@ -302,7 +302,7 @@ impl Engine {
         self.clock.observe(latest);
         for version in record.versions.iter().filter(|version| !self.vector.contains(&version.dot)) {
             let (dot, hlc) = (version.dot.clone(), version.hlc);
-            self.notices.push(Notice::Applied { dot, entity: entity.detached(), hlc, trace: None });
+            self.notices.push(Notice::Applied { dot, entity: entity.clone(), hlc, trace: None });
         }
         if meeting.is_behind {
             record = self.write_anew(record, meeting, family);
@@ -316,8 +316,8 @@ impl Engine {
         if !mutated!(DigestMissesRepair) {
             self.digest_changes(&entity, old, new);
         }
-        self.open.touch(&entity, &ours, family);
-        self.open.set_entity(&entity, record);
+        let touched = self.open.touch(&entity, &ours, family);
+        self.open.set(touched, record);
     }
 
     /// A removal that was reclaimed here stands beside a value there, of somebody who was not waited for. There it is part

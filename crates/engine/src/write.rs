@@ -47,9 +47,20 @@ pub struct Written {
     pub dot: Dot,
     /// When it was written.
     pub hlc: Hlc,
-    /// All that this replica had applied with the write: whoever waits until another replica covers it reads the
+    /// What this replica had applied of others, shared with the writes before and after.
+    pub deps: Arc<VersionVector>,
+}
+
+impl Written {
+    /// All that this replica had applied, with the write: whoever waits until another replica covers it reads the
     /// write there.
-    pub token: VersionVector,
+    pub fn token(&self) -> VersionVector {
+        let mut token = (*self.deps).clone();
+        if !mutated!(TokenWithoutWrite) {
+            token.raise(self.dot.actor.clone(), self.dot.sequence);
+        }
+        token
+    }
 }
 
 impl Engine {
@@ -94,8 +105,7 @@ impl Engine {
         self.open.vector.insert(dot.actor.clone(), dot.sequence);
         self.open.local_events.push(event);
         self.counters.writes_local += 1;
-        let token = if mutated!(TokenWithoutWrite) { (*self.deps).clone() } else { self.vector.clone() };
-        Ok(Written { dot, hlc, token })
+        Ok(Written { dot, hlc, deps: self.deps.clone() })
     }
 
     fn check(&self, write: &LocalWrite) -> Result<(), WriteError> {

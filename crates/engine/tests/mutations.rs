@@ -241,7 +241,7 @@ fn what_was_seen_is_no_conflict() -> bool {
 
 fn a_tombstone_goes_by_what_its_admitting_replica_had() -> bool {
     let mut a = siblings("a");
-    let read = a.write("x", put(1), NOW).0.token;
+    let read = a.write("x", put(1), NOW).0.token();
     a.write("x", Change::Delete, NOW);
     a.write_after("x", put(2), NOW, Some(read)).expect("legal");
     versions(&a, "x") == 1
@@ -249,20 +249,20 @@ fn a_tombstone_goes_by_what_its_admitting_replica_had() -> bool {
 
 fn what_was_overwritten_unseen_is_a_conflict() -> bool {
     let mut a = lww("a");
-    let read = a.write("x", put(1), NOW).0.token;
+    let read = a.write("x", put(1), NOW).0.token();
     a.write("x", put(2), NOW);
     a.write_after("x", put(3), NOW, Some(read)).expect("legal");
     !a.take_conflicts().is_empty()
 }
 
 fn a_token_ahead_of_the_state_is_refused() -> bool {
-    let read = lww("a").write("x", put(1), NOW).0.token;
+    let read = lww("a").write("x", put(1), NOW).0.token();
     lww("b").write_after("x", put(2), NOW, Some(read)).is_err()
 }
 
 fn the_token_covers_the_write() -> bool {
     let written = lww("a").write("x", put(1), NOW).0;
-    written.token.contains(&written.dot)
+    written.token().contains(&written.dot)
 }
 
 fn the_greatest_stamp_wins() -> bool {

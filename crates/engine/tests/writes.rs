@@ -145,11 +145,11 @@ fn a_write_whose_author_is_ahead_is_refused_until_the_replica_has_caught_up() {
     let mut b = Replica::new(config("b", Strategy::Lww));
     let (written, event) = b.write("x", put(1), NOW);
     let mut a = replica(Strategy::Lww);
-    let ahead = a.write_after("x", put(2), NOW, Some(written.token.clone()));
+    let ahead = a.write_after("x", put(2), NOW, Some(written.token()));
     assert!(matches!(ahead, Err(WriteError::ContextAhead)));
     assert!(a.engine.vector().is_empty());
     a.receive(&event, None, NOW);
-    a.write_after("x", put(2), NOW, Some(written.token)).unwrap();
+    a.write_after("x", put(2), NOW, Some(written.token())).unwrap();
 }
 
 fn slots(op: &Op) -> Vec<(String, bool)> {
@@ -301,9 +301,9 @@ fn the_receipt_s_token_covers_the_write_and_all_before_it() {
     let mut a = replica(Strategy::Lww);
     let (first, _) = a.write("x", put(1), NOW);
     let (second, _) = a.write("y", put(2), NOW);
-    assert!(second.token.contains(&first.dot) && second.token.contains(&second.dot));
-    assert!(!first.token.contains(&second.dot));
-    assert_eq!(second.token, *a.engine.vector());
+    assert!(second.token().contains(&first.dot) && second.token().contains(&second.dot));
+    assert!(!first.token().contains(&second.dot));
+    assert_eq!(second.token(), *a.engine.vector());
 }
 
 #[test]

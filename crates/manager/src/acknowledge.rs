@@ -93,7 +93,7 @@ impl WriteOptions {
     }
 
     pub(crate) fn into_parts(self) -> (Ack, Duration, Intent) {
-        let context = self.context.map(|token| token.0);
+        let context = self.context.map(|token| token.vector().clone());
         (self.ack, self.deadline, Intent { context, expected: self.expected, trace: self.trace })
     }
 }

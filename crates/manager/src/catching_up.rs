@@ -27,7 +27,7 @@ impl MultiMasterManager {
             for peer in self.peers().await? {
                 target.merge(&peer.vector);
             }
-            let target = SessionToken(target);
+            let target = SessionToken::from(target);
             let mut vector = self.shared().vector.subscribe();
             let covered = vector.wait_for(|vector| vector.dominates(target.vector()));
             covered.await.map(drop).map_err(|_| ReadError::Closed)

@@ -25,9 +25,9 @@ impl<'a> Changes<'a> {
         Changes {
             master,
             export: master.shared().random.word(),
-            since: since.0.clone(),
+            since: since.vector().clone(),
             index: 0,
-            round_since: since.0.clone(),
+            round_since: since.vector().clone(),
             round_vector: None,
             next: None,
             done: false,

@@ -99,7 +99,7 @@ impl Feed {
             // From here on nothing is awaited: whoever gave up before finds the same next time.
             let Some(round) = &mut self.round else { continue };
             round.page.pop_front();
-            self.seen.0.raise(dot.actor.clone(), dot.sequence);
+            self.seen.vector_mut().raise(dot.actor.clone(), dot.sequence);
             if let Some(entity) = entity.filter(|entity| !round.comes_again(entity, &dot)) {
                 return Ok(FeedChange::Entity { entity: Box::new(entity), token: self.seen.clone() });
             }
@@ -113,8 +113,8 @@ impl Feed {
         let deadline = Instant::now() + PATIENCE;
         let upper = loop {
             let known = vector.borrow_and_update().clone();
-            let covers = known.dominates(&self.seen.0);
-            if covers && known != self.seen.0 {
+            let covers = known.dominates(self.seen.vector());
+            if covers && known != *self.seen.vector() {
                 break known;
             }
             tokio::select! {
@@ -127,12 +127,12 @@ impl Feed {
         let held = HeldTombstones::new(shared);
         // What may be gone from here on does not grow: from now on they are held.
         let reclaimed = self.reclaimed().await?;
-        if !self.seen.0.is_empty() && !self.seen.0.dominates(&reclaimed) {
+        if !self.seen.vector().is_empty() && !self.seen.vector().dominates(&reclaimed) {
             return Ok(false);
         }
         let origins = upper.iter().map(|(origin, _)| origin.clone()).collect();
         self.round = Some(Round {
-            since: self.seen.0.clone(),
+            since: self.seen.vector().clone(),
             upper,
             origins,
             page: VecDeque::new(),
@@ -148,7 +148,7 @@ impl Feed {
         let is_held = self.round.as_ref().is_some_and(|round| round.held.is_some());
         let reclaimed = if is_held { None } else { Some(self.reclaimed().await?) };
         let Some(round) = self.round.take() else { return Ok(true) };
-        self.seen.0.merge(&round.upper);
+        self.seen.vector_mut().merge(&round.upper);
         Ok(reclaimed.is_none_or(|reclaimed| reclaimed == round.reclaimed))
     }
 
@@ -174,7 +174,7 @@ impl Feed {
                 return Ok(Some(next.clone()));
             }
             let Some(origin) = round.origins.front() else { return Ok(None) };
-            let (after, last) = (self.seen.0.get(origin), round.upper.get(origin));
+            let (after, last) = (self.seen.vector().get(origin), round.upper.get(origin));
             let shared = self.master.shared();
             let number = shared.replicas().number(origin);
             let dots = match number {
@@ -188,7 +188,7 @@ impl Feed {
             let found = dots.into_iter().filter(|(sequence, _)| *sequence <= last);
             round.page = found.map(|(sequence, id)| (Dot::new(origin.clone(), sequence), id)).collect();
             if round.page.is_empty() {
-                self.seen.0.raise(origin.clone(), last);
+                self.seen.vector_mut().raise(origin.clone(), last);
                 round.origins.pop_front();
             }
         }

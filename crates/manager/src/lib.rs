@@ -35,6 +35,7 @@
 //! | `manager`, `builder` | [`MultiMasterManager`], [`MultiMasterBuilder`]: what users call |
 //! | `reading` | what users read: values, what lies beneath them, which entities there are |
 //! | `update` | writes that depend on what stands |
+//! | `writes` | many writes handed over together |
 //! | `schema` | which form values are in, and how older forms are lifted: [`Schema`] |
 //! | `acknowledge` | how far a write must have come: [`Ack`] |
 //! | `intent` | what the author of a write says beside it |
@@ -55,7 +56,7 @@
 //! | `membership` | who belongs to the namespace, and what holds back the reclaiming of tombstones |
 //! | `shared` | what these tasks share |
 //! | [`subscriber`] | [`EventSubscriber`], which needs none of the above but `log_reader` |
-//! | `notification`, `receipt`, `view`, `peer`, `metrics`, `link` | what users get to see |
+//! | `notification`, `receipt`, `session_token`, `view`, `peer`, `metrics`, `link` | what users get to see |
 //! | `hottest` | which entities are fought over most: [`HotEntity`] |
 //! | `telemetry`, `recording` | what of all this is measured, through the facade `metrics`; who records it |
 //! | `wall_clock`, `turns`, `random` | what simulations decide: [`WallClock`], the time of day; [`Turns`], which task runs on; chance |
@@ -104,6 +105,7 @@ mod repair;
 mod replica;
 mod schema;
 mod seldom;
+mod session_token;
 mod shared;
 mod signatures;
 pub mod snapshot;
@@ -113,6 +115,7 @@ mod turns;
 mod update;
 mod view;
 mod wall_clock;
+mod writes;
 
 pub use acknowledge::{Ack, Reached, WriteOptions};
 pub use archipelago_engine::{Held, Scrubbed, Unmended};
@@ -135,8 +138,9 @@ pub use membership::{HeldBack, MemberView, ReclaimReport, reclaimable_in};
 pub use metrics::Metrics;
 pub use notification::{NOTIFICATIONS_MAX, Notification, Notifications};
 pub use peer::PeerView;
-pub use receipt::{SessionToken, WriteReceipt};
+pub use receipt::WriteReceipt;
 pub use schema::{LiftError, SCHEMA_FIELD_PREFIX, Schema, UpcastError};
+pub use session_token::SessionToken;
 pub use shared::CONFLICTS_MAX;
 pub use signatures::{InvalidKey, KeyError, MemberKey, PublicKey, Signatures, SigningKey, TrustedKeys};
 pub use snapshot::{SnapshotError, SnapshotInfo, SnapshotProgress};

@@ -171,7 +171,7 @@ impl MultiMasterManager {
             Some(value) => Change::Put(encode_value(value, self.limits())?),
             None => Change::Delete,
         };
-        let intent = Intent { context: Some(seen.token.0.clone()), ..Intent::default() };
+        let intent = Intent { context: Some(seen.token.vector().clone()), ..Intent::default() };
         self.change(seen.id.clone(), change, intent).await
     }
 
@@ -179,13 +179,18 @@ impl MultiMasterManager {
         &self,
         command: impl FnOnce(oneshot::Sender<Result<R, WriteError>>) -> Command,
     ) -> Result<R, WriteError> {
+        let (reply, outcome) = oneshot::channel();
+        self.send_write(command(reply)).await?;
+        outcome.await.map_err(|_| WriteError::Closed)?
+    }
+
+    /// Of a master that is about to go or gone, nothing is taken.
+    pub(crate) async fn send_write(&self, write: Command) -> Result<(), WriteError> {
         let running = &self.running;
         if running.closing.load(Ordering::Acquire) || running.leaving.load(Ordering::Acquire) {
             return Err(WriteError::Closed);
         }
-        let (reply, outcome) = oneshot::channel();
-        self.running.commands.send(command(reply)).await.map_err(|_| WriteError::Closed)?;
-        outcome.await.map_err(|_| WriteError::Closed)?
+        running.commands.send(write).await.map_err(|_| WriteError::Closed)
     }
 
     /// What happens to this master from now on.
@@ -259,7 +264,7 @@ impl MultiMasterManager {
 
     /// What this master has applied, to be remembered by a reader or given to another replica.
     pub fn session_token(&self) -> SessionToken {
-        SessionToken(self.vector_clock())
+        self.vector_clock().into()
     }
 
     pub(crate) fn namespace(&self) -> &str {

@@ -1,20 +1,7 @@
-use archipelago_clock::{Dot, Hlc, ReplicaId, VersionVector};
+use archipelago_clock::{Dot, Hlc, ReplicaId};
 use archipelago_proto::EntityId;
-use serde::{Deserialize, Serialize};
 
-use crate::Reached;
-
-/// What a reader or writer has seen: a replica whose vector covers it has seen at least as much.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct SessionToken(pub(crate) VersionVector);
-
-impl SessionToken {
-    /// The token as a vector.
-    pub fn vector(&self) -> &VersionVector {
-        &self.0
-    }
-}
+use crate::{Reached, SessionToken};
 
 /// A write that was acknowledged: it is in the local store and will reach every other master.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,3 +1,4 @@
+mod admission;
 mod command;
 mod examining;
 mod neighbours;
@@ -10,36 +11,29 @@ use std::{
     time::Duration,
 };
 
+use admission::Acknowledgement;
 use archipelago_clock::{Dot, ReplicaId, VersionVector};
-use archipelago_engine::{Change, Commit, Effect, Engine, LocalWrite, Notice, Received, Written, mutated};
+use archipelago_engine::{Commit, Effect, Engine, LocalWrite, Notice, Received, mutated};
 use archipelago_pipeline::LogId;
-use archipelago_proto::{DeltaPiece, DeltaRequest, EntityId, Event, Heartbeat};
-use archipelago_store::{Batch, Durability, StoreError, Table};
+use archipelago_proto::{DeltaPiece, DeltaRequest, Event, Heartbeat};
+use archipelago_store::{Batch, Durability, StoreError};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::Instant,
 };
 
 use crate::{
-    ApplyError, ConflictReport, Expected, Metrics, NotTaken, Notification, Reached, SessionToken, StartError,
-    WallClock, WriteError, WriteReceipt,
-    acknowledge::Spread,
-    heart::Told,
-    intent::Intent,
-    journal::Journal,
-    metrics,
-    outbox::Outbox,
-    persist,
-    repair::Wanted,
-    schema::{LooksAt, may_be_marked},
+    ApplyError, ConflictReport, Metrics, NotTaken, Notification, StartError, WallClock, acknowledge::Spread,
+    heart::Told, intent::Intent, journal::Journal, metrics, outbox::Outbox, persist, repair::Wanted,
     shared::Shared,
 };
 
+pub(crate) use admission::Unacknowledged;
 pub(crate) use command::{Captured, Command, Content, Edit, Inspection, Message, ReadFrom, Session};
 pub(crate) use examining::{Examine, Scrubbing};
 pub(crate) use stored::Stored;
 
-/// How many commands one commit may stand for.
+/// How many commands one commit may stand for; of those that bring [many](crate::writes::TOGETHER) writes, fewer.
 const GROUP_COMMANDS_MAX: usize = 256;
 /// How many messages of the log one commit may stand for.
 const GROUP_MESSAGES_MAX: usize = 8;
@@ -60,7 +54,7 @@ pub(crate) struct Replica {
     pub(crate) read_from: watch::Sender<ReadFrom>,
     pub(crate) log: Option<Arc<LogId>>,
     pub(crate) journal: Journal,
-    pub(crate) unacknowledged: Vec<Unacknowledged>,
+    pub(crate) unacknowledged: Unacknowledged,
     pub(crate) unanswered: Vec<(Received, oneshot::Sender<Result<Received, ApplyError>>)>,
     /// What had been applied when the store was last synced for the ears of others.
     pub(crate) synced: VersionVector,
@@ -81,29 +75,6 @@ pub(crate) struct Replica {
     pub(crate) failed: Option<String>,
     /// The log was handed over to where it ended when it was opened.
     pub(crate) is_end_read: bool,
-}
-
-/// A write that is part of the commit at hand.
-pub(crate) struct Unacknowledged {
-    written: Written,
-    entity_id: EntityId,
-    reply: Acknowledgement,
-}
-
-/// Who waits for the receipt.
-pub(crate) enum Acknowledgement {
-    Write(oneshot::Sender<Result<WriteReceipt, WriteError>>),
-    Update(oneshot::Sender<Result<Option<WriteReceipt>, WriteError>>),
-}
-
-impl Acknowledgement {
-    fn send(self, outcome: Result<WriteReceipt, WriteError>) {
-        // Whoever gave up waiting is told nothing; the write stands.
-        match self {
-            Acknowledgement::Write(reply) => drop(reply.send(outcome)),
-            Acknowledgement::Update(reply) => drop(reply.send(outcome.map(Some))),
-        }
-    }
 }
 
 impl Replica {
@@ -146,8 +117,13 @@ impl Replica {
                 self.flush().await;
             }
             let more = std::iter::from_fn(|| commands.try_recv().ok());
-            for command in first_command.into_iter().chain(more).take(GROUP_COMMANDS_MAX) {
+            let mut room = GROUP_COMMANDS_MAX;
+            for command in first_command.into_iter().chain(more) {
+                room = room.saturating_sub(command.weight());
                 closed = self.handle_command(command).or(closed);
+                if room == 0 {
+                    break;
+                }
             }
             self.handle_tick();
             self.flush().await;
@@ -166,6 +142,7 @@ impl Replica {
                 Ok(()) => self.admit(write, Acknowledgement::Write(reply)),
                 Err(error) => drop(reply.send(Err(error))),
             },
+            Command::WriteMany { given, reply } => self.admit_many(given, reply),
             Command::Update {
                 entity,
                 edit,
@@ -224,61 +201,6 @@ impl Replica {
             Command::Close { reply } => return Some(reply),
         }
         None
-    }
-
-    fn admit(&mut self, write: LocalWrite, reply: Acknowledgement) {
-        let entity_id = write.entity.clone();
-        match self.write(write) {
-            Ok(written) => self.unacknowledged.push(Unacknowledged { written, entity_id, reply }),
-            Err(error) => reply.send(Err(error)),
-        }
-    }
-
-    fn expect(&self, entity: &EntityId, expected: &Expected) -> Result<(), WriteError> {
-        if let Some(reason) = &self.failed {
-            return Err(WriteError::StoreFailed { reason: reason.clone() });
-        }
-        expected.check(entity, &self.engine, &self.shared.stored())
-    }
-
-    fn edit(&self, entity: &EntityId, looks_at: LooksAt, edit: Edit) -> Result<Option<Change>, WriteError> {
-        if let Some(reason) = &self.failed {
-            return Err(WriteError::StoreFailed { reason: reason.clone() });
-        }
-        if entity.is_empty() {
-            // Stores have no row without a key. The engine refuses the write, and says why.
-            return Ok(edit(None));
-        }
-        let records = self.shared.stored();
-        if looks_at == LooksAt::Marks && !self.engine.is_open(entity) {
-            let stored = self.shared.store.get(Table::Entities, entity.as_bytes());
-            if stored.is_ok_and(|stored| !stored.is_some_and(|stored| may_be_marked(&stored))) {
-                return Ok(edit(None));
-            }
-        }
-        let visible = self.engine.visible(entity, &records);
-        let visible = visible.map_err(archipelago_engine::WriteError::from)?;
-        Ok(edit(visible.map(|visible| visible.value)))
-    }
-
-    fn compacted(&self, entity: &EntityId) -> Result<Option<Change>, WriteError> {
-        let compacted = self.engine.compacted(entity, &self.shared.stored());
-        Ok(compacted.map_err(archipelago_engine::WriteError::from)?)
-    }
-
-    fn write(&mut self, write: LocalWrite) -> Result<Written, WriteError> {
-        if let Some(reason) = &self.failed {
-            return Err(WriteError::StoreFailed { reason: reason.clone() });
-        }
-        let outbox_events =
-            metrics::value(&self.shared.counters.outbox_len) + self.unacknowledged.len() as u64;
-        self.outbox.check_room(outbox_events)?;
-        let trace = write.trace;
-        let written = self.engine.handle_write(write, self.clock.now_unix_ms(), &self.shared.stored())?;
-        if let Some(trace) = trace {
-            tracing::info!(dot = %written.dot, %trace, "written");
-        }
-        Ok(written)
     }
 
     fn apply(&mut self, event: Event) -> Result<Received, ApplyError> {
@@ -389,14 +311,19 @@ impl Replica {
             let effects = self.engine.flush(self.clock.now_unix_ms());
             // What is reported of the commit is stored with it.
             let mut conflicts = VecDeque::from(self.reports(&effects));
-            for effect in effects {
+            let (mut effects, mut is_heard) = (effects.into_iter(), true);
+            while let Some(effect) = effects.next() {
                 match effect {
                     Effect::Commit(commit) => {
                         if let Err(error) = self.commit(*commit, &conflicts).await {
                             self.fail(error.to_string());
                             break;
                         }
+                        self.measure_applied(effects.as_slice());
+                        is_heard = self.shared.is_heard();
                     }
+                    // There may be thousands in a commit.
+                    Effect::Notify(Notice::Applied { trace: None, .. }) if !is_heard => {}
                     Effect::Notify(Notice::Conflict(_)) => self.report(conflicts.pop_front()),
                     Effect::Notify(notice) => self.notify(notice),
                     // Busy with another one; the next heartbeats ask again if need be.
@@ -501,22 +428,7 @@ impl Replica {
     }
 
     fn acknowledge(&mut self) {
-        let queued = self.shared.link.borrow().queues();
-        for Unacknowledged { written, entity_id, reply } in self.unacknowledged.drain(..) {
-            let outcome = match &self.failed {
-                Some(reason) => Err(WriteError::StoreFailed { reason: reason.clone() }),
-                None => Ok(WriteReceipt {
-                    dot: written.dot,
-                    entity_id,
-                    master_id: self.shared.replica(),
-                    hlc: written.hlc,
-                    token: SessionToken(written.token),
-                    queued,
-                    reached: Reached { enough: true, ..Reached::default() },
-                }),
-            };
-            reply.send(outcome);
-        }
+        self.acknowledge_writes();
         for (received, reply) in self.unanswered.drain(..) {
             let outcome = match &self.failed {
                 Some(reason) => Err(ApplyError::StoreFailed { reason: reason.clone() }),

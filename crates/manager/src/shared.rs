@@ -161,6 +161,12 @@ impl Shared {
         }
     }
 
+    /// Whether anybody listens.
+    pub(crate) fn is_heard(&self) -> bool {
+        let notifications = self.notifications.read().unwrap_or_else(PoisonError::into_inner);
+        notifications.as_ref().is_some_and(|notifications| notifications.receiver_count() > 0)
+    }
+
     pub(crate) fn notifications(&self) -> broadcast::Receiver<Notification> {
         let notifications = self.notifications.read().unwrap_or_else(PoisonError::into_inner);
         match &*notifications {

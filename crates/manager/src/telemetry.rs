@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use archipelago_clock::{Dot, Hlc};
+use archipelago_clock::{Hlc, ReplicaId};
 use metrics::{Counter, Gauge, Histogram, Label, Unit, counter, gauge, histogram};
 
 use crate::{
@@ -225,7 +225,6 @@ impl Telemetry {
     /// Whoever listens is told this.
     pub(crate) fn notified(&self, notification: &Notification) {
         match notification {
-            Notification::EventApplied { dot, hlc, .. } => self.applied(dot, *hlc),
             Notification::ConflictDetected(conflict) => self.conflict(conflict),
             Notification::Repaired { .. } | Notification::SnapshotTaken { .. } => {
                 self.synced(self.clock.now_unix_ms());
@@ -239,16 +238,29 @@ impl Telemetry {
         }
     }
 
-    fn applied(&self, dot: &Dot, hlc: Hlc) {
-        let now_unix_ms = self.clock.now_unix_ms();
-        let age = Duration::from_millis(now_unix_ms.saturating_sub(hlc.unix_ms()));
-        self.delay.record(age.as_secs_f64());
-        if age >= OLD {
-            self.old_events.increment(1);
+    /// Events were applied: of whom, and when each was written.
+    pub(crate) fn applied<'e>(&self, events: impl Iterator<Item = (&'e ReplicaId, Hlc)>) {
+        let (now_unix_ms, mut latest) = (self.clock.now_unix_ms(), None);
+        for (origin, hlc) in events {
+            let age = Duration::from_millis(now_unix_ms.saturating_sub(hlc.unix_ms()));
+            self.delay.record(age.as_secs_f64());
+            if age >= OLD {
+                self.old_events.increment(1);
+            }
+            match latest.replace((origin, age)) {
+                Some((before, lag)) if before != origin => self.lags(before, lag),
+                _ => {}
+            }
         }
-        self.synced(now_unix_ms);
-        if let Some(peer) = self.peers().get(dot.actor.name()) {
-            peer.lag_seconds.set(age.as_secs_f64());
+        if let Some((origin, lag)) = latest {
+            self.lags(origin, lag);
+            self.synced(now_unix_ms);
+        }
+    }
+
+    fn lags(&self, origin: &ReplicaId, lag: Duration) {
+        if let Some(peer) = self.peers().get(origin.name()) {
+            peer.lag_seconds.set(lag.as_secs_f64());
         }
     }
 

@@ -185,15 +185,7 @@ impl EntityView {
         schema_errors.sort();
         schema_errors.dedup();
         let conflicted = siblings && archipelago_engine::is_contested(record);
-        EntityView {
-            id,
-            value,
-            schema_version,
-            schema_errors,
-            conflicted,
-            versions,
-            token: SessionToken(seen),
-        }
+        EntityView { id, value, schema_version, schema_errors, conflicted, versions, token: seen.into() }
     }
 }
 

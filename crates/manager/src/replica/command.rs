@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::Examine;
 use crate::{
     ApplyError, Expected, NotTaken, PeerView, WriteError, WriteReceipt, intent::Intent, repair::Fetched,
-    schema::LooksAt, snapshot::Neighbourhood,
+    schema::LooksAt, snapshot::Neighbourhood, writes::Given,
 };
 
 /// Gives the change that follows from the visible value, or `None` to leave it. Where only marks are looked at, a value
@@ -25,6 +25,11 @@ pub(crate) enum Command {
         write: LocalWrite,
         expected: Expected,
         reply: oneshot::Sender<Result<WriteReceipt, WriteError>>,
+    },
+    /// Each a write of its own.
+    WriteMany {
+        given: Vec<Given>,
+        reply: oneshot::Sender<Vec<Result<WriteReceipt, WriteError>>>,
     },
     Update {
         entity: EntityId,
@@ -104,6 +109,13 @@ pub(crate) enum Command {
     Close {
         reply: oneshot::Sender<()>,
     },
+}
+
+impl Command {
+    /// As how many commands it counts when a commit is filled.
+    pub(crate) fn weight(&self) -> usize {
+        if let Command::WriteMany { given, .. } = self { given.len() } else { 1 }
+    }
 }
 
 /// Another master, as it was heard last.

@@ -23,6 +23,15 @@ impl Replica {
         }
     }
 
+    /// The events among these effects are stored.
+    pub(super) fn measure_applied(&self, effects: &[Effect]) {
+        let applied = effects.iter().filter_map(|effect| match effect {
+            Effect::Notify(Notice::Applied { dot, hlc, .. }) => Some((&dot.actor, *hlc)),
+            _ => None,
+        });
+        self.shared.telemetry.applied(applied);
+    }
+
     pub(super) fn notify(&self, notice: Notice) {
         let notification = match notice {
             Notice::Applied { dot, entity, hlc, trace } => {
@@ -32,7 +41,7 @@ impl Replica {
                 Notification::EventApplied {
                     master_id: dot.actor.clone(),
                     dot,
-                    entity_id: entity,
+                    entity_id: entity.detached(),
                     hlc,
                     trace,
                 }

@@ -59,7 +59,7 @@ pub(crate) async fn run(options: &CatchUp, interrupt: &Interrupt) -> ExitCode {
         found: Found::default(),
         events: options.events,
         store: options.store,
-        setting: Setting::new(&options.common, options.writing),
+        setting: Setting::bulk(&options.common, options.bulk),
     };
     let (setting, output) = (report.setting.text(), options.common.output);
     measured("catch-up", &setting, output, interrupt, report, async |progress, report| {
@@ -76,7 +76,7 @@ async fn measure(
 ) -> Result<(), BenchError> {
     let (common, events) = (&options.common, options.events);
     if let Some(server) = common.server() {
-        let plain = Plain::open(&server, common.replicas, namespace, options.writing).await?;
+        let plain = Plain::open(&server, common.replicas, namespace, options.bulk.writing).await?;
         let phase = progress.phase("baseline", "messages", events);
         let measured = async {
             plain.fill(events, common.seed).await?;
@@ -102,7 +102,7 @@ async fn catch_up(
     let failed = |what: &'static str, reason: String| BenchError::Answer { node: what.to_owned(), reason };
     group.launch(1).await?;
     let phase = progress.phase("write", "events", options.events);
-    group.write(options.events, options.writing, options.common.seed, &phase).await?;
+    group.write(options.events, options.bulk, options.common.seed, &phase).await?;
     phase.finish();
     let first = group.masters[0].clone();
     while first.metrics().outbox_len > 0 {

@@ -13,7 +13,7 @@ use archipelago::{
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{task::JoinSet, time::Instant};
 
-use super::options::Writing;
+use super::options::{Bulk, Writing};
 use crate::{
     bench::{
         BenchError,
@@ -116,7 +116,7 @@ impl Group {
     pub(crate) async fn write(
         &self,
         writes: u64,
-        writing: Writing,
+        Bulk { writing, together }: Bulk,
         seed: u64,
         phase: &Phase,
     ) -> Result<Duration, BenchError> {
@@ -124,15 +124,22 @@ impl Group {
         let (next, started) = (Arc::new(AtomicU64::new(0)), Instant::now());
         let mut writers = JoinSet::new();
         for (at, master) in (0u64..).zip(&self.masters) {
-            for task in 0..u64::from(writing.tasks) {
+            let together = u64::from(together.min(writing.tasks));
+            for task in 0..u64::from(writing.tasks).div_ceil(together) {
                 let (master, noise, next) = (master.clone(), noise.clone(), next.clone());
                 writers.spawn(async move {
                     let mut random = StdRng::seed_from_u64(seed ^ (at << 32) ^ task);
-                    while next.fetch_add(1, Ordering::Relaxed) < writes {
-                        let (key, value) = noise.next(&mut random);
-                        master.write(key, value).await?;
+                    loop {
+                        let first = next.fetch_add(together, Ordering::Relaxed);
+                        let values: Vec<_> =
+                            (first..writes.min(first + together)).map(|_| noise.next(&mut random)).collect();
+                        if values.is_empty() {
+                            return Ok::<_, archipelago::manager::WriteError>(());
+                        }
+                        for outcome in master.write_many(values).await {
+                            outcome?;
+                        }
                     }
-                    Ok::<_, archipelago::manager::WriteError>(())
                 });
             }
         }

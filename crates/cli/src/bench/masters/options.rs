@@ -9,7 +9,7 @@ use crate::bench::options::{Common, Output, StoreKind};
 /// Write at several masters at once, as fast as they take it: how many writes a second does every master come to have?
 ///
 /// --masters masters write --writes values of --size bytes in all, under random ones of --keys keys, each master with --tasks
-/// writes under way at a time. `events_per_s` counts from the first write until every master has applied all of them.
+/// writes under way at a time, which come --together at once from as many writers as that takes. `events_per_s` counts from the first write until every master has applied all of them.
 ///
 /// With --nats the baseline is measured before, in the same run and on the same server: the same number of messages with the same
 /// bytes, one message a write, published by as many clients with pipelined acknowledgements into a stream of the same kind,
@@ -23,7 +23,7 @@ pub(crate) struct Replicate {
     #[command(flatten)]
     pub(crate) common: Common,
     #[command(flatten)]
-    pub(crate) writing: Writing,
+    pub(crate) bulk: Bulk,
     /// How many masters there are
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     pub(crate) masters: u16,
@@ -47,6 +47,16 @@ pub(crate) struct Writing {
     /// How many writes each master has under way at a time
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) tasks: u32,
+}
+
+/// What is written, and how much of it at a time.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Bulk {
+    #[command(flatten)]
+    pub(crate) writing: Writing,
+    /// How many of these a writer hands over together, and then waits for
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) together: u32,
 }
 
 /// Write at several masters at a rate: how long until the others show it?
@@ -148,7 +158,7 @@ pub(crate) struct CatchUp {
     #[command(flatten)]
     pub(crate) common: Common,
     #[command(flatten)]
-    pub(crate) writing: Writing,
+    pub(crate) bulk: Bulk,
     /// How many events there are
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     pub(crate) events: u64,
@@ -168,7 +178,7 @@ pub(crate) struct Redis {
     #[command(flatten)]
     pub(crate) common: Common,
     #[command(flatten)]
-    pub(crate) writing: Writing,
+    pub(crate) bulk: Bulk,
     /// How many masters, and connections, there are
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=100))]
     pub(crate) masters: u16,

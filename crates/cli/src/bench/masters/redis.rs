@@ -66,7 +66,7 @@ pub(crate) async fn run(options: &Redis, interrupt: &Interrupt) -> ExitCode {
         masters: options.masters,
         writes: options.writes,
         depth: options.depth,
-        setting: Setting::new(&options.common, options.writing),
+        setting: Setting::bulk(&options.common, options.bulk),
     };
     let (setting, output) = (report.setting.text(), options.common.output);
     measured("redis", &setting, output, interrupt, report, async |progress, report| {
@@ -111,9 +111,9 @@ async fn measure(
 async fn ours(group: &mut Group, options: &Redis, progress: &Progress) -> Result<Duration, BenchError> {
     group.launch(options.masters).await?;
     let phase = progress.phase("ours", "writes", options.writes);
-    let (seed, writing) = (options.common.seed, options.writing);
-    group.write((options.writes / WARM_UP_SHARE).max(1), writing, seed, &phase).await?;
-    let took = group.write(options.writes, writing, seed + 1, &phase).await?;
+    let seed = options.common.seed;
+    group.write((options.writes / WARM_UP_SHARE).max(1), options.bulk, seed, &phase).await?;
+    let took = group.write(options.writes, options.bulk, seed + 1, &phase).await?;
     phase.finish();
     group.check().await?;
     Ok(took)
@@ -150,7 +150,7 @@ impl Pair {
 
     /// Sets so many keys over as many connections as there are masters; how long until the replica has acknowledged them.
     async fn write(&self, options: &Redis, writes: u64, seed: u64) -> Result<Duration, BenchError> {
-        let noise = Arc::new(Noise::new(seed, options.writing));
+        let noise = Arc::new(Noise::new(seed, options.bulk.writing));
         let mut connections = Vec::new();
         for _ in 0..options.masters {
             connections.push(Connection::open(self.port).await?);

@@ -53,7 +53,7 @@ pub(crate) async fn run(options: &Replicate, interrupt: &Interrupt) -> ExitCode 
         masters: options.masters,
         writes: options.writes,
         store: options.store,
-        setting: Setting::new(&options.common, options.writing),
+        setting: Setting::bulk(&options.common, options.bulk),
     };
     let (setting, output) = (report.setting.text(), options.common.output);
     measured("replicate", &setting, output, interrupt, report, async |progress, report| {
@@ -69,7 +69,8 @@ async fn measure(
 ) -> Result<(), BenchError> {
     let common = &options.common;
     if let Some(server) = common.server() {
-        let plain = Plain::open(&server, common.replicas, &report.setting.namespace, options.writing).await?;
+        let plain =
+            Plain::open(&server, common.replicas, &report.setting.namespace, options.bulk.writing).await?;
         let phase = progress.phase("baseline", "messages", options.writes);
         let measured = async {
             plain.run(options.masters, (options.writes / WARM_UP_SHARE).max(1), common.seed).await?;
@@ -95,7 +96,7 @@ async fn replicate(
     let (common, writes) = (&options.common, options.writes);
     group.launch(options.masters).await?;
     let phase = progress.phase("warm-up", "writes", writes / WARM_UP_SHARE);
-    group.write((writes / WARM_UP_SHARE).max(1), options.writing, common.seed, &phase).await?;
+    group.write((writes / WARM_UP_SHARE).max(1), options.bulk, common.seed, &phase).await?;
     phase.finish();
     let on_wire = async || match common.server() {
         Some(server) => Ok(Some(jetstream::stream_bytes(&server, &report.setting.namespace).await?)),
@@ -103,7 +104,7 @@ async fn replicate(
     };
     let (bytes_before, cpu_before) = (on_wire().await?, cpu());
     let phase = progress.phase("replicate", "writes", writes);
-    let took = group.write(writes, options.writing, common.seed + 1, &phase).await?;
+    let took = group.write(writes, options.bulk, common.seed + 1, &phase).await?;
     phase.finish();
     let used = cpu().zip(cpu_before).map(|(after, before)| after.saturating_sub(before));
     #[allow(clippy::cast_precision_loss, reason = "a mean for people")]
@@ -113,7 +114,7 @@ async fn replicate(
     report.cpu_s = used.map(|used| used.as_secs_f64());
     report.bytes_per_event_on_wire = bytes;
     // Keys have 8 bytes, see `Noise`.
-    report.bytes_per_event_beyond = bytes.map(|bytes| bytes - f64::from(options.writing.size) - 8.0);
+    report.bytes_per_event_beyond = bytes.map(|bytes| bytes - f64::from(options.bulk.writing.size) - 8.0);
     report.events_per_s = per_second(writes, took);
     report.ratio = report.baseline_jetstream_msgs_per_s.and_then(|theirs| ratio(report.events_per_s, theirs));
     group.check().await

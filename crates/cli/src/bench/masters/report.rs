@@ -2,7 +2,7 @@ use std::{process::ExitCode, time::Instant};
 
 use serde::Serialize;
 
-use super::options::Writing;
+use super::options::{Bulk, Writing};
 use crate::{
     bench::{
         BenchError,
@@ -28,6 +28,9 @@ pub(crate) struct Setting {
     pub(crate) size: u32,
     pub(crate) keys: u32,
     pub(crate) tasks: u32,
+    /// How many writes were handed over together, where that is so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) together: Option<u32>,
     pub(crate) broker: &'static str,
     pub(crate) replicas: u8,
     pub(crate) seed: u64,
@@ -41,11 +44,17 @@ impl Setting {
             size,
             keys,
             tasks,
+            together: None,
             broker: broker(common),
             replicas: common.replicas,
             seed: common.seed,
             namespace: namespace(),
         }
+    }
+
+    /// The same, of writes that are handed over together.
+    pub(crate) fn bulk(common: &Common, bulk: Bulk) -> Setting {
+        Setting { together: Some(bulk.together), ..Setting::new(common, bulk.writing) }
     }
 
     /// For a person, before it begins.

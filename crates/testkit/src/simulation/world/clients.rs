@@ -138,9 +138,8 @@ impl World<'_> {
             }
         };
         self.steps += 1;
-        let mut deps = written.token.clone();
-        deps.remove(&written.dot.actor);
-        let (dot, hlc, token) = (written.dot, written.hlc, written.token);
+        let (token, deps) = (written.token(), (*written.deps).clone());
+        let (dot, hlc) = (written.dot, written.hlc);
         let entry = NewEntry {
             island: at,
             lineage,
