@@ -272,6 +272,9 @@ async fn damage_on_a_disk_of_a_stopped_master_is_found_and_mended_when_it_is_sta
     drop(west);
     let store = Arc::new(open());
     let west = start(store.clone()).await;
+    // Whoever writes before it has heard of anyone, and is found to have another state, takes its store for an old copy:
+    // what it has becomes new writes of another identity, damage and all.
+    peers_until(&west, |peers| peers.len() == 1).await;
     fill(&[&east.master, &west]).await;
     let mut told = [east.master.subscribe(), west.subscribe()];
     flip(&*store, "user/9");
