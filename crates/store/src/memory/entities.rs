@@ -1,41 +1,43 @@
 use std::{
     cmp::Ordering,
-    collections::{BTreeSet, BinaryHeap},
+    collections::BinaryHeap,
     hash::{BuildHasher, BuildHasherDefault, Hasher},
 };
 
 use bytes::Bytes;
-use dashmap::DashMap;
+use dashmap::{DashMap, mapref::one::Ref};
 
-use super::packed_row::{Keyed, PackedRow, Split, in_range};
+use super::bucket::Bucket;
 use crate::{KeyRange, Row};
 
 /// Enough that two threads seldom meet in a bucket, few enough that a scan may visit them all.
 const BUCKETS: u64 = 1_024;
 
-/// The entities of a store in memory: a concurrent hash map of buckets of rows in order.
+/// The entities of a store in memory: a concurrent hash map of buckets of rows.
 ///
 /// The hash of its key decides a row's bucket, so reads and writes of different rows hardly ever wait for each
-/// other. A bucket keeps its rows in order, so a page of a scan costs about as much as its rows, however many others
-/// there are.
+/// other. A bucket finds a row by the same hash, and knows the order of its rows, so a page of a scan costs about as
+/// much as its rows, however many others there are.
 ///
 /// Invariant: nothing here touches the map while it holds a guard into it.
 #[derive(Debug, Default)]
 pub(super) struct Entities {
-    buckets: DashMap<u64, BTreeSet<PackedRow>, BuildHasherDefault<Spread>>,
+    buckets: DashMap<u64, Bucket, BuildHasherDefault<Spread>>,
 }
 
 impl Entities {
     pub(super) fn get(&self, key: &[u8]) -> Option<Bytes> {
-        let bucket = self.buckets.get(&bucket_of(key))?;
-        bucket.get(&Split::new(key) as &dyn Keyed).map(|row| Bytes::copy_from_slice(row.value()))
+        let (number, hash) = place_of(key);
+        let bucket = self.buckets.get(&number)?;
+        bucket.get(hash, key).map(|row| Bytes::copy_from_slice(row.value()))
     }
 
     pub(super) fn apply(&self, key: &[u8], value: Option<&[u8]>) {
-        let mut bucket = self.buckets.entry(bucket_of(key)).or_default();
+        let (number, hash) = place_of(key);
+        let mut bucket = self.buckets.entry(number).or_default();
         match value {
-            Some(value) => drop(bucket.replace(PackedRow::new(key, value))),
-            None => drop(bucket.take(&Split::new(key) as &dyn Keyed)),
+            Some(value) => bucket.put(hash, key, value),
+            None => bucket.remove(hash, key),
         }
     }
 
@@ -43,22 +45,33 @@ impl Entities {
     pub(super) fn scan(&self, range: &KeyRange<'_>, limit: usize) -> Vec<Row> {
         // The largest of the rows kept so far is on top, to be thrown out by a smaller one.
         let mut smallest = BinaryHeap::<ByKey>::new();
-        for bucket in &self.buckets {
-            for packed in in_range(&bucket, range) {
+        for number in 0..BUCKETS {
+            let Some(bucket) = self.settled(number) else { continue };
+            for row in bucket.range(range) {
                 if smallest.len() < limit {
-                    smallest.push(ByKey(packed.to_row()));
+                    smallest.push(ByKey(row.to_row()));
                     continue;
                 }
                 match smallest.peek_mut() {
-                    Some(mut largest) if packed.split() < Split::new(&largest.0.key) => {
-                        *largest = ByKey(packed.to_row())
-                    }
+                    Some(mut largest) if *row.key() < *largest.0.key => *largest = ByKey(row.to_row()),
                     // Nor will the rest of this bucket be smaller.
                     _ => break,
                 }
             }
         }
         smallest.into_sorted_vec().into_iter().map(|ByKey(row)| row).collect()
+    }
+
+    /// The bucket, all of its rows in order.
+    fn settled(&self, number: u64) -> Option<Ref<'_, u64, Bucket>> {
+        let bucket = self.buckets.get(&number)?;
+        if bucket.is_settled() {
+            return Some(bucket);
+        }
+        drop(bucket);
+        let mut bucket = self.buckets.get_mut(&number)?;
+        bucket.settle();
+        Some(bucket.downgrade())
     }
 }
 
@@ -82,8 +95,10 @@ impl Hasher for Spread {
     }
 }
 
-fn bucket_of(key: &[u8]) -> u64 {
-    foldhash::fast::FixedState::default().hash_one(key) % BUCKETS
+/// The number of the bucket of a key, and the hash by which the bucket finds it: different bits of one hash.
+fn place_of(key: &[u8]) -> (u64, u32) {
+    let hash = foldhash::fast::FixedState::default().hash_one(key);
+    (hash % BUCKETS, u32::try_from(hash >> 32).expect("32 bits"))
 }
 
 /// A row that compares by its key alone.
@@ -108,3 +123,6 @@ impl Ord for ByKey {
         self.0.key.cmp(&other.0.key)
     }
 }
+
+#[cfg(test)]
+mod tests;
