@@ -5,7 +5,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use dashmap::{DashMap, mapref::one::Ref};
+use dashmap::DashMap;
 
 use super::bucket::Bucket;
 use crate::{KeyRange, Row};
@@ -23,17 +23,19 @@ const BUCKETS: u64 = 1_024;
 #[derive(Debug, Default)]
 pub(super) struct Entities {
     buckets: DashMap<u64, Bucket, BuildHasherDefault<Spread>>,
+    /// Of this store alone, so that nobody can choose keys that all come into one place.
+    hashes: foldhash::fast::RandomState,
 }
 
 impl Entities {
     pub(super) fn get(&self, key: &[u8]) -> Option<Bytes> {
-        let (number, hash) = place_of(key);
+        let (number, hash) = self.place_of(key);
         let bucket = self.buckets.get(&number)?;
         bucket.get(hash, key).map(|row| Bytes::copy_from_slice(row.value()))
     }
 
     pub(super) fn apply(&self, key: &[u8], value: Option<&[u8]>) {
-        let (number, hash) = place_of(key);
+        let (number, hash) = self.place_of(key);
         let mut bucket = self.buckets.entry(number).or_default();
         match value {
             Some(value) => bucket.put(hash, key, value),
@@ -45,8 +47,7 @@ impl Entities {
     pub(super) fn scan(&self, range: &KeyRange<'_>, limit: usize) -> Vec<Row> {
         // The largest of the rows kept so far is on top, to be thrown out by a smaller one.
         let mut smallest = BinaryHeap::<ByKey>::new();
-        for number in 0..BUCKETS {
-            let Some(bucket) = self.settled(number) else { continue };
+        for bucket in &self.buckets {
             for row in bucket.range(range) {
                 if smallest.len() < limit {
                     smallest.push(ByKey(row.to_row()));
@@ -62,16 +63,10 @@ impl Entities {
         smallest.into_sorted_vec().into_iter().map(|ByKey(row)| row).collect()
     }
 
-    /// The bucket, all of its rows in order.
-    fn settled(&self, number: u64) -> Option<Ref<'_, u64, Bucket>> {
-        let bucket = self.buckets.get(&number)?;
-        if bucket.is_settled() {
-            return Some(bucket);
-        }
-        drop(bucket);
-        let mut bucket = self.buckets.get_mut(&number)?;
-        bucket.settle();
-        Some(bucket.downgrade())
+    /// The number of the bucket of a key, and the hash by which the bucket finds it: different bits of one hash.
+    fn place_of(&self, key: &[u8]) -> (u64, u32) {
+        let hash = self.hashes.hash_one(key);
+        (hash % BUCKETS, u32::try_from(hash >> 32).expect("32 bits"))
     }
 }
 
@@ -93,12 +88,6 @@ impl Hasher for Spread {
         let product = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         self.0 = product ^ (product >> 32);
     }
-}
-
-/// The number of the bucket of a key, and the hash by which the bucket finds it: different bits of one hash.
-fn place_of(key: &[u8]) -> (u64, u32) {
-    let hash = foldhash::fast::FixedState::default().hash_one(key);
-    (hash % BUCKETS, u32::try_from(hash >> 32).expect("32 bits"))
 }
 
 /// A row that compares by its key alone.
