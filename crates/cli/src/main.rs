@@ -47,6 +47,7 @@ fn main() -> ExitCode {
     let level = if matches!(cli.command, cli::Command::Serve(_)) { "warn" } else { "off" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    use_small_pages();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -73,4 +74,13 @@ fn main() -> ExitCode {
     // What still blocks, as a name that is being looked up may, must not keep the program from ending.
     runtime.shutdown_background();
     code
+}
+
+/// A huge page is cleared at its first touch, all two mebibytes of it: for milliseconds on a virtual machine, while
+/// somebody waits.
+fn use_small_pages() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "huge pages stay as the system has them");
+    }
 }

@@ -53,6 +53,6 @@ impl<S: Store> Rows<S> {
 
     /// What is stored, as an engine asks for it.
     pub fn records(&self) -> impl Records + '_ {
-        Stored { store: &self.store, live: &self.live }
+        Stored::new(&self.store, &self.live)
     }
 }

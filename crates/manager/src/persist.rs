@@ -218,12 +218,15 @@ fn load_plain<T: Default + DeserializeOwned>(
     )
 }
 
-/// About how many rows a commit changes besides those of entities.
+/// About how many rows a commit changes besides those of entities, and for how many entities one in the index of live
+/// writes.
 const FEW_ROWS: usize = 16;
+const ENTITIES_A_LIVE_ROW: usize = 4;
 
 /// Adds what a commit of the engine changes to a batch of the store, but for [`LiveIndex`].
 pub(crate) fn put(batch: &mut Batch, commit: &Commit, replica: &ReplicaId, log: Option<&LogId>) {
-    batch.reserve(commit.entities.len() + commit.tombstones.len() + commit.pending.len() + FEW_ROWS);
+    let entities = commit.entities.len() + commit.entities.len() / ENTITIES_A_LIVE_ROW;
+    batch.reserve(entities + commit.tombstones.len() + commit.pending.len() + FEW_ROWS);
     for (entity, record) in &commit.entities {
         match record {
             Some(record) => batch.put(Table::Entities, entity.as_bytes().clone(), record.clone()),

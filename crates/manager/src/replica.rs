@@ -237,7 +237,7 @@ impl Replica {
                 self.changed_logs.push(done);
             }
             Content::Events(events) => {
-                let records = self.shared.stored();
+                let records = self.shared.stored().reading_ahead(events.iter().map(|event| &event.entity));
                 match self.engine.handle_events(events, Some(message.sequence), now, &records) {
                     Ok(received) if received.contains(&Received::Unreadable) => {
                         metrics::add(&self.shared.counters.messages_unreadable, 1);

@@ -93,7 +93,7 @@ impl<S: Deref<Target = Shared>> Drop for HeldTombstones<S> {
 impl Shared {
     /// What is stored, as the engine asks for it.
     pub(crate) fn stored(&self) -> Stored<'_> {
-        Stored { store: &*self.store, live: &self.live }
+        Stored::new(&*self.store, &self.live)
     }
 
     #[allow(clippy::too_many_arguments, reason = "the parts of a master, brought together in one place")]

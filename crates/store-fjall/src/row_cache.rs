@@ -12,16 +12,20 @@ use archipelago_store::{Change, Table};
 use bytes::Bytes;
 use foldhash::fast::RandomState;
 use quick_cache::{Weighter, sync::Cache};
+use smallvec::SmallVec;
 
 /// About how many bytes a row takes beside its key and value.
 const ROW_OVERHEAD_BYTES: usize = 96;
 /// About how many bytes a row takes in all, to begin with.
 const TYPICAL_ROW_BYTES: usize = 320;
 
+/// Most keys are no longer, and need no allocation of their own.
+type Key = SmallVec<[u8; 24]>;
+
 /// Rows of [`Table::Entities`] by key. Only commits fill it: a reader that did could put a row there that was
 /// replaced since it was read.
 pub(crate) struct RowCache {
-    rows: Cache<Box<[u8]>, Box<[u8]>, Bytewise, RandomState>,
+    rows: Cache<Key, Box<[u8]>, Bytewise, RandomState>,
     /// Held by a commit, so that rows change here in the order in which they change in fjall.
     commits: Mutex<()>,
     /// Set while some rows may be newer in fjall than here. Whoever has seen one of these must not be given an older
@@ -32,8 +36,8 @@ pub(crate) struct RowCache {
 #[derive(Clone, Copy)]
 struct Bytewise;
 
-impl Weighter<Box<[u8]>, Box<[u8]>> for Bytewise {
-    fn weight(&self, key: &Box<[u8]>, value: &Box<[u8]>) -> u64 {
+impl Weighter<Key, Box<[u8]>> for Bytewise {
+    fn weight(&self, key: &Key, value: &Box<[u8]>) -> u64 {
         (key.len() + value.len() + ROW_OVERHEAD_BYTES) as u64
     }
 }
@@ -73,7 +77,7 @@ impl RowCache {
         match &committed {
             Err(_) => self.rows.clear(),
             Ok(()) => entities().for_each(|Change { key, value, .. }| match value {
-                Some(value) => self.rows.insert(key[..].into(), value[..].into()),
+                Some(value) => self.rows.insert(Key::from_slice(key), value[..].into()),
                 None => drop(self.rows.remove(&key[..])),
             }),
         }

@@ -17,7 +17,6 @@ pub(crate) struct ServeOptions {
 
 pub(crate) async fn serve(options: ServeOptions) -> ExitCode {
     let interrupt = Interrupt::listen();
-    use_small_pages();
     let config = match options.node.load() {
         Ok(config) => config,
         Err(error) => {
@@ -43,13 +42,5 @@ pub(crate) async fn serve(options: ServeOptions) -> ExitCode {
             eprintln!("error: a store was not closed cleanly; RUST_LOG=error says why");
             ExitCode::FAILURE
         }
-    }
-}
-
-/// A huge page is cleared at its first touch, all two mebibytes of it: for milliseconds, while requests wait for it.
-fn use_small_pages() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
-        tracing::debug!(%error, "huge pages stay as the system has them");
     }
 }

@@ -25,6 +25,8 @@ use archipelago_engine::DotChange;
 use archipelago_proto::{EntityId, ReplicaTable};
 use archipelago_store::{Batch, Row, Store, Table};
 use bytes::Bytes;
+use foldhash::fast::RandomState;
+use serde::Serialize;
 
 use super::{damaged, dot_row, each_row, parse_dot};
 use crate::StartError;
@@ -49,7 +51,7 @@ pub(crate) struct LiveIndex(RwLock<State>);
 #[derive(Debug, Default)]
 struct State {
     /// By the number of the replica and that of the block.
-    blocks: HashMap<(u32, u64), Block, foldhash::fast::RandomState>,
+    blocks: HashMap<(u32, u64), Block, RandomState>,
     /// The highest sequence of each replica that was ever applied: what is above comes in runs.
     newest: HashMap<u32, u64>,
     removals: Removals,
@@ -83,7 +85,7 @@ struct Removals {
 #[derive(Debug)]
 #[must_use = "the index follows the store only if it is told"]
 pub(crate) struct LiveChanges {
-    blocks: BTreeMap<(u32, u64), Block>,
+    blocks: HashMap<(u32, u64), Block, RandomState>,
     newest: BTreeMap<u32, u64>,
     removals: Removals,
 }
@@ -125,6 +127,18 @@ impl Indexed {
     }
 }
 
+/// What an entry of a run takes at most beside the id, and what a removal does: two numbers, and heads.
+const ENTRY_BYTES_MAX: usize = 1 + 2 + 5;
+const REMOVAL_BYTES_MAX: usize = 1 + 5 + 9;
+
+/// The list, in about so many bytes.
+fn encoded(list: &impl Serialize, bytes_max: usize) -> Vec<u8> {
+    const HEAD_BYTES_MAX: usize = 5;
+    let mut bytes = Vec::with_capacity(HEAD_BYTES_MAX + bytes_max);
+    rmp_serde::encode::write(&mut bytes, list).expect("numbers and texts into memory");
+    bytes
+}
+
 fn place(replica: u32, number: u64) -> Vec<u8> {
     dot_row(replica, number, "")
 }
@@ -148,7 +162,8 @@ fn put_run<'e>(batch: &mut Batch, replica: u32, entries: impl Iterator<Item = (u
         })
         .collect();
     let first = first.expect("a run has entries");
-    let value = rmp_serde::to_vec(&entries).expect("a run is plain data");
+    let ids: usize = entries.iter().map(|(_, entity)| entity.len()).sum();
+    let value = encoded(&entries, ids + entries.len() * ENTRY_BYTES_MAX);
     batch.put(Table::Live, place(replica, first), value);
     first
 }
@@ -209,15 +224,20 @@ impl LiveIndex {
         dots: &[DotChange],
     ) -> Result<LiveChanges, StartError> {
         let state = self.read();
-        let (blocks, newest) = (BTreeMap::new(), BTreeMap::new());
-        let changes = LiveChanges { blocks, newest, removals: state.removals.clone() };
+        // Most dots are of a block of their own.
+        let blocks = HashMap::with_capacity_and_hasher(dots.len(), RandomState::default());
+        let changes = LiveChanges { blocks, newest: BTreeMap::new(), removals: state.removals.clone() };
         let mut writing = Writing { state: &state, store, batch, changes };
         let grown = writing.add(dots);
-        let removed = writing.remove(dots)?;
+        let mut removed = writing.remove(dots)?;
+        let mut shrunk = false;
         for place in removed.iter().map(|(replica, sequence)| (*replica, sequence / BLOCK)) {
             if !grown.contains(&place) {
-                writing.shrink(place)?;
+                shrunk |= writing.shrink(place)?;
             }
+        }
+        if shrunk {
+            removed.retain(|dot| writing.is_stale(*dot));
         }
         writing.log(removed)?;
         Ok(writing.changes)
@@ -379,12 +399,12 @@ impl Writing<'_> {
         Ok(removed)
     }
 
-    /// Writes the runs of a block anew if at most half of what is in them is live.
-    fn shrink(&mut self, (replica, number): (u32, u64)) -> Result<(), StartError> {
+    /// Writes the runs of a block anew if at most half of what is in them is live. False if it did not.
+    fn shrink(&mut self, (replica, number): (u32, u64)) -> Result<bool, StartError> {
         let block = *self.block((replica, number));
         let stale = block.written & !block.live;
         if stale == 0 || stale.count_ones() < block.live.count_ones() {
-            return Ok(());
+            return Ok(false);
         }
         let mut kept = Vec::new();
         for start in sequences(number, if block.live == 0 { 0 } else { block.starts }) {
@@ -409,12 +429,11 @@ impl Writing<'_> {
         }
         self.changes.removals.stale -= u64::from(stale.count_ones());
         *self.block((replica, number)) = Block { written: block.live, starts, ..block };
-        Ok(())
+        Ok(true)
     }
 
     /// Writes down what was removed, with what still is so of the oldest such rows if there are too many.
     fn log(&mut self, mut removed: Vec<(u32, u64)>) -> Result<(), StartError> {
-        removed.retain(|dot| self.is_stale(*dot));
         for _ in 0..CLEANED_ROWS_MAX {
             let Removals { rows, held, stale } = &self.changes.removals;
             if rows.is_empty() || *held <= 2 * stale + IDLE_REMOVALS_MAX {
@@ -432,7 +451,7 @@ impl Writing<'_> {
         }
         for dots in removed.chunks(REMOVALS_MAX) {
             let Removals { rows, held, .. } = &mut self.changes.removals;
-            let value = rmp_serde::to_vec(dots).expect("removals are plain data");
+            let value = encoded(&dots, dots.len() * REMOVAL_BYTES_MAX);
             self.batch.put(Table::Live, place(REMOVALS, rows.end), value);
             rows.end += 1;
             *held += dots.len() as u64;

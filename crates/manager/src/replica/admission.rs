@@ -6,7 +6,7 @@ use archipelago_store::Table;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::{Edit, Replica};
+use super::{Edit, Replica, Stored};
 use crate::{
     Expected, Reached, SessionToken, WriteError, WriteReceipt, metrics,
     schema::{LooksAt, Writing, may_be_marked},
@@ -50,7 +50,8 @@ impl Acknowledgement {
 
 impl Replica {
     pub(super) fn admit(&mut self, write: LocalWrite, reply: Acknowledgement) {
-        match self.admitted(write) {
+        let shared = self.shared.clone();
+        match self.admitted(write, &shared.stored()) {
             Ok(admitted) => self.unacknowledged.waiting.push(Waiting::One(admitted, reply)),
             Err(error) => reply.send(Err(error)),
         }
@@ -62,6 +63,12 @@ impl Replica {
         given: Vec<Given>,
         reply: oneshot::Sender<Vec<Result<WriteReceipt, WriteError>>>,
     ) {
+        let shared = self.shared.clone();
+        let entities = given.iter().filter_map(|given| match given {
+            Given::Change(entity, _) => Some(entity),
+            Given::Depending(..) | Given::Refused(_) => None,
+        });
+        let records = shared.stored().reading_ahead(entities);
         let outcomes = given.into_iter().map(|given| {
             let (entity, change) = match given {
                 Given::Change(entity, change) => (entity, change),
@@ -71,7 +78,7 @@ impl Replica {
                 }
                 Given::Refused(error) => return Err(error),
             };
-            self.admitted(LocalWrite { entity, change, context: None, trace: None })
+            self.admitted(LocalWrite { entity, change, context: None, trace: None }, &records)
         });
         let outcomes = outcomes.collect();
         self.unacknowledged.waiting.push(Waiting::Many(outcomes, reply));
@@ -87,9 +94,9 @@ impl Replica {
         writing.change(change, standing.as_ref())
     }
 
-    fn admitted(&mut self, write: LocalWrite) -> Result<Admitted, WriteError> {
+    fn admitted(&mut self, write: LocalWrite, records: &Stored<'_>) -> Result<Admitted, WriteError> {
         let entity_id = write.entity.clone();
-        Ok(Admitted { written: self.write(write)?, entity_id })
+        Ok(Admitted { written: self.write(write, records)?, entity_id })
     }
 
     pub(super) fn expect(&self, entity: &EntityId, expected: &Expected) -> Result<(), WriteError> {
@@ -134,14 +141,14 @@ impl Replica {
         Ok(compacted.map_err(archipelago_engine::WriteError::from)?)
     }
 
-    fn write(&mut self, write: LocalWrite) -> Result<Written, WriteError> {
+    fn write(&mut self, write: LocalWrite, records: &Stored<'_>) -> Result<Written, WriteError> {
         if let Some(reason) = &self.failed {
             return Err(WriteError::StoreFailed { reason: reason.clone() });
         }
         let outbox_events = metrics::value(&self.shared.counters.outbox_len) + self.unacknowledged.admitted;
         self.outbox.check_room(outbox_events)?;
         let trace = write.trace;
-        let written = self.engine.handle_write(write, self.clock.now_unix_ms(), &self.shared.stored())?;
+        let written = self.engine.handle_write(write, self.clock.now_unix_ms(), records)?;
         if let Some(trace) = trace {
             tracing::info!(dot = %written.dot, %trace, "written");
         }

@@ -226,11 +226,20 @@ impl Noise {
     /// A key of 8 bytes, and a value.
     pub(crate) fn next(&self, random: &mut StdRng) -> (String, &str) {
         let value = self.value(random);
-        (format!("{:08x}", random.random_range(0..self.keys)), value)
+        (key(random.random_range(0..self.keys)), value)
+    }
+
+    /// All keys.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        (0..self.keys).map(key).collect()
     }
 
     pub(crate) fn value(&self, random: &mut StdRng) -> &str {
         let at = random.random_range(0..=self.text.len() - self.size);
         &self.text[at..at + self.size]
     }
+}
+
+fn key(number: u32) -> String {
+    format!("{number:08x}")
 }

@@ -24,6 +24,8 @@ use crate::{
 const TASKS: [u32; 3] = [1, 16, 256];
 /// How long writes do not count, at the beginning of each measurement.
 const WARM_UP: Duration = Duration::from_millis(500);
+/// How many of the keys are written together before that.
+const FILL_TOGETHER: usize = 1_024;
 
 /// The outcome of `bench local`.
 #[derive(Clone, Debug, Serialize)]
@@ -94,6 +96,11 @@ async fn measure(options: &Local, progress: &Progress, report: &mut LocalReport)
                 None => None,
                 Some(folder) => {
                     let straight = Straight::open(&folder.path.join(&names[1]), durability.into())?;
+                    let mut random = StdRng::seed_from_u64(options.seed);
+                    for keys in noise.keys().chunks(FILL_TOGETHER) {
+                        let puts = keys.iter().map(|key| straight.put(key, noise.value(&mut random)));
+                        futures::future::try_join_all(puts).await?;
+                    }
                     let put = move |key: String, value: String| {
                         let straight = straight.clone();
                         async move { straight.put(&key, &value).await }
@@ -132,6 +139,13 @@ async fn ours(
         let master = writer.clone();
         async move { master.write(key, &value).await.map(drop).map_err(refused) }
     };
+    let mut random = StdRng::seed_from_u64(options.seed);
+    for keys in noise.keys().chunks(FILL_TOGETHER) {
+        let values = keys.iter().map(|key| (key.clone(), noise.value(&mut random)));
+        for written in master.write_many(values).await {
+            written.map_err(refused)?;
+        }
+    }
     let rate = rate(options, noise, tasks, write).await?;
     master.close().await.map_err(|error| failed(error.to_string()))?;
     Ok(rate)

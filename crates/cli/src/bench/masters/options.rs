@@ -90,7 +90,7 @@ pub(crate) struct Lag {
 /// Write at one master that works for itself: how many writes a second, by how many at once and how durable?
 ///
 /// For each durability, 1, 16 and 256 tasks write values of --size bytes under random ones of --keys keys, each as soon as its last
-/// write is acknowledged, for --seconds. With --store fjall the baseline is measured after each of them, in the same folder: as many
+/// write is acknowledged, for --seconds, after each key was written once. With --store fjall the baseline is measured after each of them, in the same folder: as many
 /// tasks hand the same bytes to a thread that puts all that waits into fjall as one batch, syncs it as durably, and answers.
 /// That is the fastest way to write to it that we know. `ratio` is ours over that.
 #[derive(Clone, Debug, Args)]
