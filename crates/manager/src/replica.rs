@@ -117,14 +117,15 @@ impl Replica {
                 self.flush().await;
             }
             let more = std::iter::from_fn(|| commands.try_recv().ok());
-            let mut room = GROUP_COMMANDS_MAX;
+            let (mut group, mut room) = (Vec::new(), GROUP_COMMANDS_MAX);
             for command in first_command.into_iter().chain(more) {
                 room = room.saturating_sub(command.weight());
-                closed = self.handle_command(command).or(closed);
+                group.push(command);
                 if room == 0 {
                     break;
                 }
             }
+            closed = self.handle_commands(group).or(closed);
             self.handle_tick();
             self.flush().await;
             self.reclaim().await;
@@ -135,14 +136,20 @@ impl Replica {
         }
     }
 
+    fn handle_commands(&mut self, commands: Vec<Command>) -> Option<oneshot::Sender<()>> {
+        let shared = self.shared.clone();
+        let records = shared.stored().reading_ahead(commands.iter().flat_map(Command::written));
+        commands.into_iter().fold(None, |closed, command| self.handle_command(command, &records).or(closed))
+    }
+
     /// Gives the reply to send once everything is stored, if the command was to close.
-    fn handle_command(&mut self, command: Command) -> Option<oneshot::Sender<()>> {
+    fn handle_command(&mut self, command: Command, records: &Stored<'_>) -> Option<oneshot::Sender<()>> {
         match command {
             Command::Write { write, expected, reply } => match self.expect(&write.entity, &expected) {
-                Ok(()) => self.admit(write, Acknowledgement::Write(reply)),
+                Ok(()) => self.admit(write, records, Acknowledgement::Write(reply)),
                 Err(error) => drop(reply.send(Err(error))),
             },
-            Command::WriteMany { given, reply } => self.admit_many(given, reply),
+            Command::WriteMany { given, reply } => self.admit_many(given, records, reply),
             Command::Update {
                 entity,
                 edit,
@@ -155,7 +162,7 @@ impl Replica {
                 match edited {
                     Ok(Some(change)) => {
                         let write = LocalWrite { entity, change, context, trace };
-                        self.admit(write, Acknowledgement::Update(reply));
+                        self.admit(write, records, Acknowledgement::Update(reply));
                     }
                     Ok(None) => drop(reply.send(Ok(None))),
                     Err(error) => drop(reply.send(Err(error))),
@@ -191,7 +198,7 @@ impl Replica {
             Command::Compact { entity, reply } => match self.compacted(&entity) {
                 Ok(Some(change)) => {
                     let write = LocalWrite { entity, change, context: None, trace: None };
-                    self.admit(write, Acknowledgement::Update(reply));
+                    self.admit(write, records, Acknowledgement::Update(reply));
                 }
                 Ok(None) => drop(reply.send(Ok(None))),
                 Err(error) => drop(reply.send(Err(error))),

@@ -24,6 +24,15 @@ pub(crate) enum Given {
     Refused(WriteError),
 }
 
+impl Given {
+    pub(crate) fn entity(&self) -> Option<&EntityId> {
+        match self {
+            Given::Change(entity, _) | Given::Depending(entity, _) => Some(entity),
+            Given::Refused(_) => None,
+        }
+    }
+}
+
 impl MultiMasterManager {
     /// Gives many entities values, with an outcome for each, in their order.
     ///

@@ -49,9 +49,8 @@ impl Acknowledgement {
 }
 
 impl Replica {
-    pub(super) fn admit(&mut self, write: LocalWrite, reply: Acknowledgement) {
-        let shared = self.shared.clone();
-        match self.admitted(write, &shared.stored()) {
+    pub(super) fn admit(&mut self, write: LocalWrite, records: &Stored<'_>, reply: Acknowledgement) {
+        match self.admitted(write, records) {
             Ok(admitted) => self.unacknowledged.waiting.push(Waiting::One(admitted, reply)),
             Err(error) => reply.send(Err(error)),
         }
@@ -61,14 +60,9 @@ impl Replica {
     pub(super) fn admit_many(
         &mut self,
         given: Vec<Given>,
+        records: &Stored<'_>,
         reply: oneshot::Sender<Vec<Result<WriteReceipt, WriteError>>>,
     ) {
-        let shared = self.shared.clone();
-        let entities = given.iter().filter_map(|given| match given {
-            Given::Change(entity, _) => Some(entity),
-            Given::Depending(..) | Given::Refused(_) => None,
-        });
-        let records = shared.stored().reading_ahead(entities);
         let outcomes = given.into_iter().map(|given| {
             let (entity, change) = match given {
                 Given::Change(entity, change) => (entity, change),
@@ -78,7 +72,7 @@ impl Replica {
                 }
                 Given::Refused(error) => return Err(error),
             };
-            self.admitted(LocalWrite { entity, change, context: None, trace: None }, &records)
+            self.admitted(LocalWrite { entity, change, context: None, trace: None }, records)
         });
         let outcomes = outcomes.collect();
         self.unacknowledged.waiting.push(Waiting::Many(outcomes, reply));

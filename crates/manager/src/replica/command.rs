@@ -116,6 +116,17 @@ impl Command {
     pub(crate) fn weight(&self) -> usize {
         if let Command::WriteMany { given, .. } = self { given.len() } else { 1 }
     }
+
+    /// The entities that it may write to, in order.
+    pub(crate) fn written(&self) -> impl Iterator<Item = &EntityId> {
+        let (one, many) = match self {
+            Command::Write { write, .. } => (Some(&write.entity), &[][..]),
+            Command::Update { entity, .. } => (Some(entity), &[][..]),
+            Command::WriteMany { given, .. } => (None, &given[..]),
+            _ => (None, &[][..]),
+        };
+        one.into_iter().chain(many.iter().filter_map(Given::entity))
+    }
 }
 
 /// Another master, as it was heard last.
