@@ -19,8 +19,26 @@ const AHEAD_BYTES_MAX: usize = 1 << 20;
 pub(crate) struct Stored<'a> {
     pub(crate) store: &'a dyn Store,
     pub(crate) live: &'a LiveIndex,
-    /// Records that were read ahead, in the order in which they will be asked for, and how many of them are behind.
-    ahead: RefCell<(Vec<(EntityId, Option<Bytes>)>, usize)>,
+    ahead: RefCell<Ahead>,
+}
+
+/// Records that were read ahead.
+#[derive(Default)]
+struct Ahead {
+    /// In the order in which they will be asked for.
+    records: Vec<(EntityId, Option<Bytes>)>,
+    /// How many of them were asked for, or passed over.
+    behind: usize,
+}
+
+impl Ahead {
+    fn take(&mut self, entity: &EntityId) -> Option<Option<Bytes>> {
+        // Those that are passed over are at hand already, from an event before.
+        let near = self.records[self.behind..].iter().take(PASSED_OVER_MAX);
+        let passed = near.map(|(ahead, _)| ahead).position(|ahead| ahead == entity)?;
+        self.behind += passed + 1;
+        Some(self.records[self.behind - 1].1.take())
+    }
 }
 
 impl<'a> Stored<'a> {
@@ -42,22 +60,13 @@ impl<'a> Stored<'a> {
                 break;
             }
         }
-        Stored { ahead: RefCell::new((records, 0)), ..self }
-    }
-
-    fn read_ahead(&self, entity: &EntityId) -> Option<Option<Bytes>> {
-        let (records, behind) = &mut *self.ahead.borrow_mut();
-        // Those that are passed over are at hand already, from an event before.
-        let near = records[*behind..].iter().take(PASSED_OVER_MAX);
-        let passed = near.map(|(ahead, _)| ahead).position(|ahead| ahead == entity)?;
-        *behind += passed + 1;
-        Some(records[*behind - 1].1.take())
+        Stored { ahead: RefCell::new(Ahead { records, behind: 0 }), ..self }
     }
 }
 
 impl Records for Stored<'_> {
     fn record(&self, entity: &EntityId) -> Result<Option<Bytes>, Box<dyn std::error::Error + Send + Sync>> {
-        match self.read_ahead(entity) {
+        match self.ahead.borrow_mut().take(entity) {
             Some(record) => Ok(record),
             None => Ok(self.store.get(Table::Entities, entity.as_bytes())?),
         }
@@ -143,7 +152,7 @@ mod tests {
         let live = index(&store);
         let ids = ["a", "b", "c", "d"].map(EntityId::from);
         let records = Stored::new(&store, &live).reading_ahead(ids.iter());
-        assert_eq!(records.ahead.borrow().0.len(), 3);
+        assert_eq!(records.ahead.borrow().records.len(), 3);
         assert_eq!(records.record(&"d".into()).expect("it is there"), Some(large().into()));
     }
 }
