@@ -244,7 +244,9 @@ impl Replica {
                 self.changed_logs.push(done);
             }
             Content::Events(events) => {
-                let records = self.shared.stored().reading_ahead(events.iter().map(|event| &event.entity));
+                // The log brings its own writes back to each master.
+                let new = events.iter().filter(|event| !self.engine.vector().contains(&event.dot));
+                let records = self.shared.stored().reading_ahead(new.map(|event| &event.entity));
                 match self.engine.handle_events(events, Some(message.sequence), now, &records) {
                     Ok(received) if received.contains(&Received::Unreadable) => {
                         metrics::add(&self.shared.counters.messages_unreadable, 1);
