@@ -50,6 +50,13 @@ async fn writes_events_conflicts_and_delays_are_measured() {
     there.set(NOW_UNIX_MS + 25 * HOUR_MS);
     eu.link.heal();
     converge(&[&us.master, &eu.master]).await;
+    // The other one may have applied an event before this one hears that the broker has it.
+    let until_the_broker_has_all = async {
+        while eu.master.metrics().outbox_len > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, until_the_broker_has_all).await.expect("it is there");
     eu.master.measure().await.unwrap();
 
     let of = |name: &str| value(&measures, &format!("{name}{{namespace=\"people\"}}"));
