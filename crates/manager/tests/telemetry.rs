@@ -6,7 +6,8 @@ use std::{sync::Arc, time::Duration};
 
 use archipelago_conflict::Strategy;
 use archipelago_manager::{
-    EventSubscriber, LeaderFollowerManager, Notification, PEERS_MEASURED_MAX, leader_follower::Write,
+    EventSubscriber, LeaderFollowerManager, LinkState, Notification, PEERS_MEASURED_MAX,
+    leader_follower::Write,
 };
 use archipelago_store::MemoryStore;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
@@ -29,6 +30,15 @@ fn value(measures: &PrometheusHandle, series: &str) -> f64 {
     found.unwrap_or_else(|| panic!("no {series} in:\n{text}")).parse().expect("a number")
 }
 
+async fn until(holds: impl Fn() -> bool) {
+    let looking = async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, looking).await.expect("it comes to that");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn writes_events_conflicts_and_delays_are_measured() {
     let (broker, there, here) = (broker(), TestClock::at(NOW_UNIX_MS), TestClock::at(NOW_UNIX_MS));
@@ -46,17 +56,13 @@ async fn writes_events_conflicts_and_delays_are_measured() {
     eu.link.cut();
     us.master.write("user/7", &("name", "Alice")).await.unwrap();
     eu.master.write("user/7", &("name", "Bob")).await.unwrap();
+    until(|| matches!(eu.master.link_state(), LinkState::Down { .. })).await;
     here.set(NOW_UNIX_MS + 25 * HOUR_MS);
     there.set(NOW_UNIX_MS + 25 * HOUR_MS);
     eu.link.heal();
     converge(&[&us.master, &eu.master]).await;
     // The other one may have applied an event before this one hears that the broker has it.
-    let until_the_broker_has_all = async {
-        while eu.master.metrics().outbox_len > 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, until_the_broker_has_all).await.expect("it is there");
+    until(|| eu.master.metrics().outbox_len == 0).await;
     eu.master.measure().await.unwrap();
 
     let of = |name: &str| value(&measures, &format!("{name}{{namespace=\"people\"}}"));
@@ -88,12 +94,13 @@ async fn writes_events_conflicts_and_delays_are_measured() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_known_of_a_peer_is_measured_and_told_up_to_now() {
     let broker = broker();
-    let us = options("us-east", Strategy::Lww).clock(TestClock::at(NOW_UNIX_MS + 2_000));
-    let us = Island::on(&broker, us.heartbeat_interval(BEAT), MemoryStore::new()).await;
     let (recorder, measures) = recorder();
     let eu = options("eu-west", Strategy::FieldMerge).clock(TestClock::at(NOW_UNIX_MS)).recorder(recorder);
     let eu = Island::on(&broker, eu.heartbeat_interval(BEAT), MemoryStore::new()).await;
+    // Before there is anybody to hear: it is told once.
     let mut notifications = eu.master.subscribe();
+    let us = options("us-east", Strategy::Lww).clock(TestClock::at(NOW_UNIX_MS + 2_000));
+    let us = Island::on(&broker, us.heartbeat_interval(BEAT), MemoryStore::new()).await;
     notified(&mut notifications, |what| matches!(what, Notification::StrategyMismatch { .. }).then_some(()))
         .await;
     let token = us.master.write("user/7", "Alice").await.unwrap().token;
