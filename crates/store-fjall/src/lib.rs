@@ -24,7 +24,7 @@
 //! | module | what is in it |
 //! |---|---|
 //! | `store` | [`FjallStore`]: reads, scans, commits, poisoning |
-//! | `row_cache` | the entities that were written last, in memory |
+//! | `row_cache` | the entities that are written again and again, in memory |
 //! | `options` | [`FjallOptions`]: what may be tuned |
 //! | `folder` | the folder on disk: its lock, its format marker, its creation |
 //!

@@ -45,8 +45,8 @@ impl FjallOptions {
         self
     }
 
-    /// How much memory the entities that were written last may take, in bytes; 0 for none of them. Default: 64 MiB.
-    /// Each write of an entity reads it first, and here it is found in a fraction of a microsecond instead of some.
+    /// How much memory the entities that are written again and again may take, in bytes; 0 for none of them. Default:
+    /// 64 MiB. Each write of an entity reads it first, and here it need not be searched for in fjall's tables.
     #[must_use]
     pub fn row_cache_bytes(mut self, bytes: u64) -> Self {
         self.row_cache_bytes = bytes;

@@ -1,16 +1,22 @@
-//! The store on disk holds every property of a store.
+//! The store on disk holds every property of a store, whatever of it is in memory.
 
-use archipelago_store::{StoreError, conformance::Backend, conformance_tests};
-use archipelago_store_fjall::FjallStore;
+use archipelago_store::{StoreError, conformance::Backend};
+use archipelago_store_fjall::{FjallOptions, FjallStore};
 use tempfile::TempDir;
 
-struct Disk(TempDir);
+struct Disk(TempDir, FjallOptions);
+
+impl Disk {
+    fn new(options: FjallOptions) -> Disk {
+        Disk(tempfile::tempdir().expect("a folder"), options)
+    }
+}
 
 impl Backend for Disk {
     type Store = FjallStore;
 
     fn open(&self) -> Result<FjallStore, StoreError> {
-        FjallStore::open(self.0.path().join("store"))
+        self.1.open(self.0.path().join("store"))
     }
 
     fn locks(&self) -> bool {
@@ -18,4 +24,20 @@ impl Backend for Disk {
     }
 }
 
-conformance_tests!(Disk(tempfile::tempdir().unwrap()));
+mod as_it_comes {
+    use super::*;
+
+    archipelago_store::conformance_tests!(Disk::new(FjallOptions::new()));
+}
+
+mod with_few_rows_in_memory {
+    use super::*;
+
+    archipelago_store::conformance_tests!(Disk::new(FjallOptions::new().row_cache_bytes(1_000)));
+}
+
+mod without_rows_in_memory {
+    use super::*;
+
+    archipelago_store::conformance_tests!(Disk::new(FjallOptions::new().row_cache_bytes(0)));
+}
