@@ -20,7 +20,7 @@ use self::{
     entities::Entities,
     packed_row::{Keyed, PackedRow, Split, in_range},
 };
-use crate::{Batch, Change, Durability, KeyRange, Row, Store, StoreError, Table, limits};
+use crate::{Batch, Change, Durability, KeyRange, Row, Store, StoreError, Table, limits, store::up_to};
 
 /// A store in memory: for tests, simulations, caches, and replicas that may forget.
 ///
@@ -132,6 +132,19 @@ impl Store for MemoryStore {
                 row.map(|row| Bytes::copy_from_slice(row.value()))
             }
         })
+    }
+
+    fn get_many(
+        &self,
+        table: Table,
+        keys: &[&[u8]],
+        bytes_max: usize,
+    ) -> Result<Vec<Option<Bytes>>, StoreError> {
+        self.check_open()?;
+        match table {
+            Table::Entities => self.rows.entities.get_many(keys, bytes_max),
+            ordered => up_to(bytes_max, keys.iter().map(|key| self.get(ordered, key))),
+        }
     }
 
     fn scan(

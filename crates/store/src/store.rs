@@ -116,6 +116,22 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// [`StoreError::Io`] if the backend cannot read, [`StoreError::Closed`].
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
 
+    /// The values under these keys, in their order: what a [`get`](Store::get) of each would give, of which a store may
+    /// know how to make many at less cost. The last one is that with which they come to more than `bytes_max` bytes; keys
+    /// behind it are not looked at. Of two keys the second may be read after a later commit.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Store::get), if any of them cannot be read.
+    fn get_many(
+        &self,
+        table: Table,
+        keys: &[&[u8]],
+        bytes_max: usize,
+    ) -> Result<Vec<Option<Bytes>>, StoreError> {
+        up_to(bytes_max, keys.iter().map(|key| self.get(table, key)))
+    }
+
     /// Up to `limit` rows whose keys lie between the bounds, in ascending order of key bytes.
     ///
     /// To page through a table, go on with `Bound::Excluded(last key)`. Bounds that no key can lie between, such as
@@ -156,10 +172,36 @@ pub trait Store: Debug + Send + Sync + 'static {
     fn close(&self) -> Result<(), StoreError>;
 }
 
+/// These values up to that with which they come to more than so many bytes.
+pub(crate) fn up_to(
+    bytes_max: usize,
+    values: impl Iterator<Item = Result<Option<Bytes>, StoreError>>,
+) -> Result<Vec<Option<Bytes>>, StoreError> {
+    let (mut taken, mut bytes) = (Vec::with_capacity(values.size_hint().0), 0);
+    for value in values {
+        let value = value?;
+        bytes += value.as_ref().map_or(0, Bytes::len);
+        taken.push(value);
+        if bytes > bytes_max {
+            break;
+        }
+    }
+    Ok(taken)
+}
+
 /// Shares one store between those who need it.
 impl<S: Store + ?Sized> Store for Arc<S> {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         (**self).get(table, key)
+    }
+
+    fn get_many(
+        &self,
+        table: Table,
+        keys: &[&[u8]],
+        bytes_max: usize,
+    ) -> Result<Vec<Option<Bytes>>, StoreError> {
+        (**self).get_many(table, keys, bytes_max)
     }
 
     fn scan(

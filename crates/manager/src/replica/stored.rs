@@ -46,20 +46,14 @@ impl<'a> Stored<'a> {
         Stored { store, live, ahead: RefCell::default() }
     }
 
-    /// The same, with the records of these entities read ahead: one right after the other, so that the memory of one is on
-    /// its way while another is copied. Between one event and the next each would be waited for. No commit may come
-    /// between.
+    /// The same, with the records of these entities read ahead, all at once, so that the memory of one is on its way while
+    /// another is copied. Between one event and the next each would be waited for. No commit may come between.
     pub(crate) fn reading_ahead<'e>(self, entities: impl Iterator<Item = &'e EntityId>) -> Self {
-        let (mut records, mut bytes) = (Vec::new(), 0);
-        for entity in entities {
-            // What cannot be read is tried again when it is asked for, and the reason told then.
-            let Ok(record) = self.store.get(Table::Entities, entity.as_bytes()) else { continue };
-            bytes += record.as_ref().map_or(0, Bytes::len);
-            records.push((entity.clone(), record));
-            if bytes > AHEAD_BYTES_MAX {
-                break;
-            }
-        }
+        let entities: Vec<&EntityId> = entities.collect();
+        let keys: Vec<&[u8]> = entities.iter().map(|entity| &entity.as_bytes()[..]).collect();
+        // What cannot be read is tried again when it is asked for, and the reason told then.
+        let found = self.store.get_many(Table::Entities, &keys, AHEAD_BYTES_MAX).unwrap_or_default();
+        let records = entities.into_iter().cloned().zip(found).collect();
         Stored { ahead: RefCell::new(Ahead { records, behind: 0 }), ..self }
     }
 }

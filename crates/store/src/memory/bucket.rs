@@ -22,6 +22,12 @@ impl Bucket {
         Some(&self.rows[*slot])
     }
 
+    /// The only row that can have the key, if there is not more than one with its hash; nothing of the row is read.
+    pub(super) fn likely(&self, hash: u32) -> Option<&HashedRow> {
+        let slot = self.by_hash.find(spread(hash), |&slot| self.rows[slot].hash() == hash)?;
+        Some(&self.rows[*slot])
+    }
+
     pub(super) fn put(&mut self, hash: u32, key: &[u8], value: &[u8]) {
         let rows = &mut self.rows;
         let is_of_key = |&slot: &u32| rows[slot].is_of(hash, key);

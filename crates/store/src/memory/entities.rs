@@ -2,13 +2,14 @@ use std::{
     cmp::Ordering,
     collections::BinaryHeap,
     hash::{BuildHasher, BuildHasherDefault, Hasher},
+    hint::black_box,
 };
 
 use bytes::Bytes;
 use dashmap::DashMap;
 
-use super::bucket::Bucket;
-use crate::{KeyRange, Row};
+use super::{bucket::Bucket, hashed_row::HashedRow};
+use crate::{KeyRange, Row, StoreError, store::up_to};
 
 /// Enough that two threads seldom meet in a bucket, few enough that a scan may visit them all.
 const BUCKETS: u64 = 1_024;
@@ -29,17 +30,47 @@ pub(super) struct Entities {
 
 impl Entities {
     pub(super) fn get(&self, key: &[u8]) -> Option<Bytes> {
-        let (number, hash) = self.place_of(key);
-        let bucket = self.buckets.get(&number)?;
-        bucket.get(hash, key).map(|row| Bytes::copy_from_slice(row.value()))
+        let place = self.place_of(key);
+        let bucket = self.buckets.get(&place.bucket)?;
+        bucket.get(place.hash, key).map(|row| Bytes::copy_from_slice(row.value()))
+    }
+
+    /// The same of many keys. Each row lies elsewhere in memory, and waiting for it takes longer than all else. So all are
+    /// found by their hashes, then all are asked for, and only then read: while one is on its way, so are those after it.
+    pub(super) fn get_many(
+        &self,
+        keys: &[&[u8]],
+        bytes_max: usize,
+    ) -> Result<Vec<Option<Bytes>>, StoreError> {
+        let places: Vec<Place> = keys.iter().map(|key| self.place_of(key)).collect();
+        let shards = self.buckets.shards();
+        // Each once: a lock for each row would be waited for before the next row is asked for.
+        let mut guards: Vec<_> = shards.iter().map(|_| None).collect();
+        for place in &places {
+            let shard = self.buckets.determine_shard(place.spread());
+            guards[shard].get_or_insert_with(|| shards[shard].read());
+        }
+        let bucket = |place: &Place| {
+            let shard = guards[self.buckets.determine_shard(place.spread())].as_ref()?;
+            let (_, bucket) = shard.get(place.spread() as u64, |(number, _)| *number == place.bucket)?;
+            Some(bucket.get())
+        };
+        let likely: Vec<Option<&HashedRow>> =
+            places.iter().map(|place| bucket(place)?.likely(place.hash)).collect();
+        black_box(likely.iter().flatten().fold(0, |all, row| all ^ row.touch()));
+        let rows = places.iter().zip(likely).zip(keys).map(|((place, likely), key)| match likely? {
+            row if row.key() == *key => Some(row),
+            _ => bucket(place)?.get(place.hash, key),
+        });
+        up_to(bytes_max, rows.map(|row| Ok(row.map(|row| Bytes::copy_from_slice(row.value())))))
     }
 
     pub(super) fn apply(&self, key: &[u8], value: Option<&[u8]>) {
-        let (number, hash) = self.place_of(key);
-        let mut bucket = self.buckets.entry(number).or_default();
+        let place = self.place_of(key);
+        let mut bucket = self.buckets.entry(place.bucket).or_default();
         match value {
-            Some(value) => bucket.put(hash, key, value),
-            None => bucket.remove(hash, key),
+            Some(value) => bucket.put(place.hash, key, value),
+            None => bucket.remove(place.hash, key),
         }
     }
 
@@ -63,10 +94,27 @@ impl Entities {
         smallest.into_sorted_vec().into_iter().map(|ByKey(row)| row).collect()
     }
 
-    /// The number of the bucket of a key, and the hash by which the bucket finds it: different bits of one hash.
-    fn place_of(&self, key: &[u8]) -> (u64, u32) {
+    fn place_of(&self, key: &[u8]) -> Place {
         let hash = self.hashes.hash_one(key);
-        (hash % BUCKETS, u32::try_from(hash >> 32).expect("32 bits"))
+        Place { bucket: hash % BUCKETS, hash: u32::try_from(hash >> 32).expect("32 bits") }
+    }
+}
+
+/// Where the row of a key is: different bits of one hash.
+#[derive(Clone, Copy)]
+struct Place {
+    /// The number of its bucket.
+    bucket: u64,
+    /// By which the bucket finds it.
+    hash: u32,
+}
+
+impl Place {
+    /// The hash of the bucket's number.
+    fn spread(self) -> usize {
+        let mut hasher = Spread::default();
+        hasher.write_u64(self.bucket);
+        usize::try_from(hasher.finish()).expect("64 bits")
     }
 }
 

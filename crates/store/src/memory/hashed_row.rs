@@ -22,6 +22,10 @@ pub(super) struct HashedRow {
 /// Allocations are whole multiples of this.
 const STEP_BYTES: usize = 16;
 
+/// How long a cache line is on most processors, and how many of a row are asked for before it is read.
+const LINE_BYTES: usize = 64;
+const LINES_TOUCHED_MAX: usize = 8;
+
 impl HashedRow {
     /// A row with no more room than a step leaves. `key` is no longer than a key can be.
     pub(super) fn new(hash: u32, key: &[u8], value: &[u8]) -> Self {
@@ -41,6 +45,11 @@ impl HashedRow {
     /// True if the row has this key, whose hash this is.
     pub(super) fn is_of(&self, hash: u32, key: &[u8]) -> bool {
         self.hash == hash && self.key() == key
+    }
+
+    /// Reads a byte of each cache line of the row, up to a number of lines, and gives what they come to.
+    pub(super) fn touch(&self) -> u8 {
+        self.bytes.iter().step_by(LINE_BYTES).take(LINES_TOUCHED_MAX).fold(0, |all, byte| all ^ byte)
     }
 
     pub(super) fn hash(&self) -> u32 {
