@@ -35,34 +35,42 @@ impl Entities {
         bucket.get(place.hash, key).map(|row| Bytes::copy_from_slice(row.value()))
     }
 
-    /// The same of many keys. Each row lies elsewhere in memory, and waiting for it takes longer than all else. So all are
-    /// found by their hashes, then all are asked for, and only then read: while one is on its way, so are those after it.
+    /// The same of many keys, up to the row with which they come to more than so many bytes.
     pub(super) fn get_many(
         &self,
         keys: &[&[u8]],
         bytes_max: usize,
     ) -> Result<Vec<Option<Bytes>>, StoreError> {
+        self.visit(keys, |places, bucket| {
+            let likely = at_hand(places, bucket);
+            let rows = places.iter().zip(likely).zip(keys).map(|((place, likely), key)| match likely? {
+                row if row.key() == *key => Some(row),
+                _ => bucket(place)?.get(place.hash, key),
+            });
+            up_to(bytes_max, rows.map(|row| Ok(row.map(|row| Bytes::copy_from_slice(row.value())))))
+        })
+    }
+
+    /// These rows are about to be written.
+    pub(super) fn expect(&self, keys: &[&[u8]]) {
+        self.visit(keys, |places, bucket| drop(at_hand(places, bucket)));
+    }
+
+    /// Gives the places of the keys, and what finds their buckets while nobody writes to any of them. Each lock is taken
+    /// once: one for each row would be waited for before the next row is asked for.
+    fn visit<T>(&self, keys: &[&[u8]], visitor: impl FnOnce(&[Place], &BucketOf<'_>) -> T) -> T {
         let places: Vec<Place> = keys.iter().map(|key| self.place_of(key)).collect();
         let shards = self.buckets.shards();
-        // Each once: a lock for each row would be waited for before the next row is asked for.
         let mut guards: Vec<_> = shards.iter().map(|_| None).collect();
         for place in &places {
             let shard = self.buckets.determine_shard(place.spread());
             guards[shard].get_or_insert_with(|| shards[shard].read());
         }
-        let bucket = |place: &Place| {
+        visitor(&places, &|place| {
             let shard = guards[self.buckets.determine_shard(place.spread())].as_ref()?;
             let (_, bucket) = shard.get(place.spread() as u64, |(number, _)| *number == place.bucket)?;
             Some(bucket.get())
-        };
-        let likely: Vec<Option<&HashedRow>> =
-            places.iter().map(|place| bucket(place)?.likely(place.hash)).collect();
-        black_box(likely.iter().flatten().fold(0, |all, row| all ^ row.touch()));
-        let rows = places.iter().zip(likely).zip(keys).map(|((place, likely), key)| match likely? {
-            row if row.key() == *key => Some(row),
-            _ => bucket(place)?.get(place.hash, key),
-        });
-        up_to(bytes_max, rows.map(|row| Ok(row.map(|row| Bytes::copy_from_slice(row.value())))))
+        })
     }
 
     pub(super) fn apply(&self, key: &[u8], value: Option<&[u8]>) {
@@ -98,6 +106,19 @@ impl Entities {
         let hash = self.hashes.hash_one(key);
         Place { bucket: hash % BUCKETS, hash: u32::try_from(hash >> 32).expect("32 bits") }
     }
+}
+
+/// Finds the bucket of a place.
+type BucketOf<'a> = dyn Fn(&Place) -> Option<&'a Bucket> + 'a;
+
+/// The rows that are most likely at these places, brought into the caches. Each lies elsewhere in memory, and waiting for it
+/// takes longer than all else. So all are found by their hashes and then all are asked for, before any is needed: while one
+/// is on its way, so are those after it.
+fn at_hand<'a>(places: &[Place], bucket: &BucketOf<'a>) -> Vec<Option<&'a HashedRow>> {
+    let likely: Vec<Option<&HashedRow>> =
+        places.iter().map(|place| bucket(place)?.likely(place.hash)).collect();
+    black_box(likely.iter().flatten().fold(0, |all, row| all ^ row.touch()));
+    likely
 }
 
 /// Where the row of a key is: different bits of one hash.
