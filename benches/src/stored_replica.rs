@@ -68,7 +68,7 @@ impl StoredReplica {
         self.engine.handle_tick(now, &self.stored.records()).expect("memory is readable");
         for effect in self.engine.flush(now) {
             if let Effect::Commit(commit) = effect {
-                let stored = self.stored.commit(&commit, &self.id, Durability::Memory);
+                let stored = self.stored.commit(*commit, &self.id, Durability::Memory);
                 stored.expect("memory takes every batch");
             }
         }

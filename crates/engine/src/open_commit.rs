@@ -141,19 +141,16 @@ impl OpenCommit {
         let (reincarnation, rewritten) = (self.reincarnation.take(), std::mem::take(&mut self.rewritten));
         let mut commit = Commit { hlc_ceiling, reincarnation, rewritten, ..Commit::default() };
         self.places.clear();
-        commit.entities.reserve(self.entities.len());
         // Of most something is live before and after.
         commit.live.reserve(2 * self.entities.len());
-        for changed in self.entities.drain(..) {
-            changed.tell_indexes(table, &mut commit);
-            let was_there = !changed.before.live.is_empty();
-            if changed.record.versions.is_empty() {
-                commit.held -= i64::from(was_there);
-                commit.entities.push((changed.entity, None));
-            } else {
-                commit.held += i64::from(!was_there);
-                commit.entities.push((changed.entity, Some(changed.record.encode(table))));
-            }
+        self.entities.iter().for_each(|changed| changed.tell_indexes(table, &mut commit));
+        let is_left = |record: &Record| !record.versions.is_empty();
+        let left = self.entities.iter().map(|changed| &changed.record).filter(|record| is_left(record));
+        let mut encoded = Record::encode_all(left, table).into_iter();
+        commit.entities.reserve(self.entities.len());
+        for Changed { entity, before, record, .. } in self.entities.drain(..) {
+            commit.held += i64::from(is_left(&record)) - i64::from(!before.live.is_empty());
+            commit.entities.push((entity, if is_left(&record) { encoded.next() } else { None }));
         }
         commit.pending = std::mem::take(&mut self.pending).into_iter().collect();
         commit.vector = std::mem::take(&mut self.vector)

@@ -1,6 +1,6 @@
 //! Which entities are fought over most.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use archipelago_proto::EntityId;
 
@@ -22,32 +22,36 @@ pub struct HotEntity {
 /// fewest, with its count: Space-Saving, of Metwally, Agrawal and El Abbadi, "Efficient Computation of Frequent and Top-k
 /// Elements in Data Streams", ICDT 2005. Whoever has more than a 256th of all conflicts is certain to be among them.
 #[derive(Debug, Default)]
-pub(crate) struct Hottest(BTreeMap<EntityId, u64>);
+pub(crate) struct Hottest {
+    counts: BTreeMap<EntityId, u64>,
+    /// The same, those with the fewest first.
+    by_count: BTreeSet<(u64, EntityId)>,
+}
 
 impl Hottest {
     pub(crate) fn count(&mut self, entity: &EntityId) {
-        if let Some(conflicts) = self.0.get_mut(entity) {
-            *conflicts += 1;
-            return;
-        }
-        let mut inherited = 0;
-        if self.0.len() >= COUNTED_MAX {
-            let coldest =
-                self.0.iter().min_by_key(|(_, conflicts)| **conflicts).map(|(entity, _)| entity.clone());
-            inherited = coldest.and_then(|coldest| self.0.remove(&coldest)).unwrap_or_default();
-        }
-        self.0.insert(entity.clone(), inherited + 1);
+        let known = self.counts.remove(entity).map(|conflicts| (conflicts, entity.clone()));
+        let before = match known {
+            Some(known) => {
+                self.by_count.remove(&known);
+                known.0
+            }
+            None if self.counts.len() < COUNTED_MAX => 0,
+            None => self.by_count.pop_first().map_or(0, |(conflicts, coldest)| {
+                self.counts.remove(&coldest);
+                conflicts
+            }),
+        };
+        self.counts.insert(entity.clone(), before + 1);
+        self.by_count.insert((before + 1, entity.clone()));
     }
 
     /// Those with the most, first.
     pub(crate) fn top(&self, limit: usize) -> Vec<HotEntity> {
-        let counts = self.0.iter();
-        let mut all: Vec<_> = counts
-            .map(|(entity_id, &conflicts)| HotEntity { entity_id: entity_id.clone(), conflicts })
-            .collect();
-        all.sort_by_key(|hot| Reverse(hot.conflicts));
-        all.truncate(limit);
-        all
+        let hottest = self.by_count.iter().rev().take(limit);
+        hottest
+            .map(|(conflicts, entity_id)| HotEntity { entity_id: entity_id.clone(), conflicts: *conflicts })
+            .collect()
     }
 }
 
@@ -71,6 +75,6 @@ mod tests {
         for (hot, exact) in top.iter().zip([3_334, 1_000]) {
             assert!(hot.conflicts >= exact && hot.conflicts <= exact + all / COUNTED_MAX as u64, "{hot:?}");
         }
-        assert_eq!(hottest.0.len(), COUNTED_MAX);
+        assert_eq!((hottest.counts.len(), hottest.by_count.len()), (COUNTED_MAX, COUNTED_MAX));
     }
 }

@@ -38,12 +38,12 @@ impl<S: Store> Rows<S> {
     /// If the store fails.
     pub fn commit(
         &self,
-        commit: &Commit,
+        mut commit: Commit,
         replica: &ReplicaId,
         durability: Durability,
     ) -> Result<(), StoreError> {
         let mut batch = Batch::new();
-        persist::put(&mut batch, commit, replica, Some(&self.log));
+        persist::put(&mut batch, &mut commit, replica, Some(&self.log));
         let indexed = self.live.put(&mut batch, &self.store, &commit.live);
         let indexed = indexed.map_err(|error| StoreError::Io { action: "read", source: error.into() })?;
         self.store.commit(batch, durability)?;

@@ -223,14 +223,15 @@ fn load_plain<T: Default + DeserializeOwned>(
 const FEW_ROWS: usize = 16;
 const ENTITIES_A_LIVE_ROW: usize = 4;
 
-/// Adds what a commit of the engine changes to a batch of the store, but for [`LiveIndex`].
-pub(crate) fn put(batch: &mut Batch, commit: &Commit, replica: &ReplicaId, log: Option<&LogId>) {
+/// Adds what a commit of the engine changes to a batch of the store, but for [`LiveIndex`]. The entities move from the one to
+/// the other.
+pub(crate) fn put(batch: &mut Batch, commit: &mut Commit, replica: &ReplicaId, log: Option<&LogId>) {
     let entities = commit.entities.len() + commit.entities.len() / ENTITIES_A_LIVE_ROW;
     batch.reserve(entities + commit.tombstones.len() + commit.pending.len() + FEW_ROWS);
-    for (entity, record) in &commit.entities {
+    for (entity, record) in commit.entities.drain(..) {
         match record {
-            Some(record) => batch.put(Table::Entities, entity.as_bytes().clone(), record.clone()),
-            None => batch.remove(Table::Entities, entity.as_bytes().clone()),
+            Some(record) => batch.put(Table::Entities, entity, record),
+            None => batch.remove(Table::Entities, entity),
         }
     }
     if let Some((first, replicas)) = &commit.replicas {

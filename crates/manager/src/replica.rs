@@ -357,7 +357,7 @@ impl Replica {
 
     async fn commit(
         &mut self,
-        commit: Commit,
+        mut commit: Commit,
         conflicts: &VecDeque<Arc<ConflictReport>>,
     ) -> Result<(), StoreError> {
         if let Some((_, new)) = &commit.replicas {
@@ -369,7 +369,7 @@ impl Replica {
             self.shared.replica_is(change.new.clone());
             self.shared.spread.send_replace(Spread::of(change.new.clone()));
         }
-        persist::put(&mut batch, &commit, &self.shared.replica(), self.log.as_deref());
+        persist::put(&mut batch, &mut commit, &self.shared.replica(), self.log.as_deref());
         let indexed =
             self.shared.live.put(&mut batch, &*self.shared.store, &commit.live).map_err(not_readable)?;
         for conflict in conflicts {

@@ -95,13 +95,37 @@ const VERSION_BYTES_MAX: usize = 5 + 9 + 9 + 5;
 impl Record {
     /// The stored form. Enters replicas that the table does not know yet; store the table with the record.
     pub fn encode(&self, table: &mut ReplicaTable) -> Bytes {
+        let mut writer = Writer::with_capacity(self.bytes_at_most());
+        self.write(&mut writer, table);
+        writer.into_vec().into()
+    }
+
+    /// The stored forms of many records, in one allocation: each of them keeps all.
+    pub fn encode_all<'r>(
+        records: impl Iterator<Item = &'r Record> + Clone,
+        table: &mut ReplicaTable,
+    ) -> Vec<Bytes> {
+        let mut writer = Writer::with_capacity(records.clone().map(Record::bytes_at_most).sum());
+        let ends = records.map(|record| {
+            record.write(&mut writer, table);
+            writer.len()
+        });
+        let ends: Vec<usize> = ends.collect();
+        let (mut all, mut at) = (Bytes::from(writer.into_vec()), 0);
+        ends.into_iter().map(|end| all.split_to(end - std::mem::replace(&mut at, end))).collect()
+    }
+
+    fn bytes_at_most(&self) -> usize {
         let content = |version: &Version| match &version.body {
             Body::Tombstone => 0,
             Body::Whole(value) => value.len(),
             Body::Fields(fields) => op::bytes_at_most(fields),
         };
-        let bytes: usize = self.versions.iter().map(|version| VERSION_BYTES_MAX + content(version)).sum();
-        let mut writer = Writer::with_capacity(HEAD_BYTES_MAX + bytes);
+        let versions = self.versions.iter().map(|version| VERSION_BYTES_MAX + content(version));
+        HEAD_BYTES_MAX + versions.sum::<usize>()
+    }
+
+    fn write(&self, writer: &mut Writer, table: &mut ReplicaTable) {
         writer.array(1 + 4 * self.versions.len());
         writer.unsigned(RECORD_VERSION);
         for version in &self.versions {
@@ -111,10 +135,9 @@ impl Record {
             match &version.body {
                 Body::Tombstone => writer.nil(),
                 Body::Whole(value) => writer.binary(value),
-                Body::Fields(fields) => op::write_fields(&mut writer, fields),
+                Body::Fields(fields) => op::write_fields(writer, fields),
             }
         }
-        writer.into_vec().into()
     }
 
     /// Reads the stored form, of whatever size it has become.

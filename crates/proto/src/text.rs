@@ -96,6 +96,12 @@ impl From<&String> for Text {
     }
 }
 
+impl From<Text> for Bytes {
+    fn from(text: Text) -> Self {
+        text.0.into_bytes()
+    }
+}
+
 impl From<&Text> for Text {
     fn from(text: &Text) -> Self {
         text.clone()

@@ -69,6 +69,8 @@ macro_rules! conformance_tests {
             a_batch_is_applied_across_tables
             an_empty_batch_changes_nothing_at_any_durability
             a_batch_of_ten_thousand_rows_is_applied_whole
+            many_rows_are_read_as_each_of_them_is
+            many_rows_are_read_up_to_so_many_bytes
             a_scan_is_in_byte_order
             scan_bounds_are_included_excluded_or_open
             bounds_that_no_key_lies_between_give_no_rows
@@ -119,6 +121,10 @@ fn commit(store: &impl Store, batch: Batch) {
 
 fn get(store: &impl Store, table: Table, key: &[u8]) -> Option<Bytes> {
     store.get(table, key).expect("the store reads a row")
+}
+
+fn get_many(store: &impl Store, table: Table, keys: &[&[u8]], bytes_max: usize) -> Vec<Option<Bytes>> {
+    store.get_many(table, keys, bytes_max).expect("the store reads rows")
 }
 
 fn scan(store: &impl Store, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>, limit: usize) -> Vec<Row> {

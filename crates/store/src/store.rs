@@ -129,7 +129,7 @@ pub trait Store: Debug + Send + Sync + 'static {
         keys: &[&[u8]],
         bytes_max: usize,
     ) -> Result<Vec<Option<Bytes>>, StoreError> {
-        up_to(bytes_max, keys.iter().map(|key| self.get(table, key)))
+        each_up_to(bytes_max, keys, |key| self.get(table, key))
     }
 
     /// Up to `limit` rows whose keys lie between the bounds, in ascending order of key bytes.
@@ -172,21 +172,22 @@ pub trait Store: Debug + Send + Sync + 'static {
     fn close(&self) -> Result<(), StoreError>;
 }
 
-/// These values up to that with which they come to more than so many bytes.
-pub(crate) fn up_to(
+/// What is under each of these keys, up to the value with which they come to more than so many bytes.
+pub(crate) fn each_up_to(
     bytes_max: usize,
-    values: impl Iterator<Item = Result<Option<Bytes>, StoreError>>,
+    keys: &[&[u8]],
+    get: impl Fn(&[u8]) -> Result<Option<Bytes>, StoreError>,
 ) -> Result<Vec<Option<Bytes>>, StoreError> {
-    let (mut taken, mut bytes) = (Vec::with_capacity(values.size_hint().0), 0);
-    for value in values {
-        let value = value?;
+    let (mut values, mut bytes) = (Vec::with_capacity(keys.len()), 0);
+    for key in keys {
+        let value = get(key)?;
         bytes += value.as_ref().map_or(0, Bytes::len);
-        taken.push(value);
+        values.push(value);
         if bytes > bytes_max {
             break;
         }
     }
-    Ok(taken)
+    Ok(values)
 }
 
 /// Shares one store between those who need it.

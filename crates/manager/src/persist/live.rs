@@ -114,17 +114,23 @@ impl Indexed {
             let dots = rmp_serde::from_slice(&row.value).map_err(|error| unreadable(&error.to_string()))?;
             return Ok(Indexed::Removals { number, dots });
         }
-        let entries: Vec<(u8, &str)> =
-            rmp_serde::from_slice(&row.value).map_err(|error| unreadable(&error.to_string()))?;
-        let first = number % BLOCK;
-        let entries = entries.into_iter().map(|(at, entity)| {
-            let is_sound = (first..BLOCK).contains(&u64::from(at));
+        let entries = entries(row, number)?.into_iter().map(|(sequence, entity)| {
             let entity = EntityId::from_utf8(row.value.slice_ref(entity.as_bytes()));
-            let entry = entity.filter(|_| is_sound).map(|entity| (number - first + u64::from(at), entity));
-            entry.ok_or_else(|| unreadable("a run goes beyond its block"))
+            (sequence, entity.expect("it is a text"))
         });
-        Ok(Indexed::Run { replica, entries: entries.collect::<Result<_, _>>()? })
+        Ok(Indexed::Run { replica, entries: entries.collect() })
     }
+}
+
+/// The entries of a run that begins with this sequence.
+fn entries(row: &Row, number: u64) -> Result<Vec<(u64, &str)>, StartError> {
+    let entries: Vec<(u8, &str)> =
+        rmp_serde::from_slice(&row.value).map_err(|error| damaged(&row.key, &error.to_string()))?;
+    let first = number % BLOCK;
+    if !entries.iter().all(|(at, _)| (first..BLOCK).contains(&u64::from(*at))) {
+        return Err(damaged(&row.key, "a run goes beyond its block"));
+    }
+    Ok(entries.into_iter().map(|(at, entity)| (number - first + u64::from(at), entity)).collect())
 }
 
 /// What an entry of a run takes at most beside the id, and what a removal does: two numbers, and heads.
@@ -406,23 +412,23 @@ impl Writing<'_> {
         if stale == 0 || stale.count_ones() < block.live.count_ones() {
             return Ok(false);
         }
-        let mut kept = Vec::new();
-        for start in sequences(number, if block.live == 0 { 0 } else { block.starts }) {
+        let runs = sequences(number, if block.live == 0 { 0 } else { block.starts });
+        let runs = runs.map(|start| {
             let key = place(replica, start);
             let value = self.store.get(Table::Live, &key)?;
             let value = value.ok_or_else(|| damaged(&key, "a run of the index of live writes is missing"))?;
-            if let Indexed::Run { entries, .. } = Indexed::parse(&Row { key: key.into(), value })? {
-                kept.extend(entries.into_iter().filter(|(sequence, _)| block.live & bit(*sequence) != 0));
-            }
+            Ok((start, Row { key: key.into(), value }))
+        });
+        let runs = runs.collect::<Result<Vec<_>, StartError>>()?;
+        let mut kept = Vec::new();
+        for (start, row) in &runs {
+            let live = |(sequence, _): &(u64, &str)| block.live & bit(*sequence) != 0;
+            kept.extend(entries(row, *start)?.into_iter().filter(live));
         }
         kept.sort_by_key(|(sequence, _)| *sequence);
         let starts = match kept.is_empty() {
             true => 0,
-            false => bit(put_run(
-                self.batch,
-                replica,
-                kept.iter().map(|(sequence, entity)| (*sequence, &**entity)),
-            )),
+            false => bit(put_run(self.batch, replica, kept.into_iter())),
         };
         for start in sequences(number, block.starts & !starts) {
             self.batch.remove(Table::Live, place(replica, start));

@@ -1,4 +1,4 @@
-use super::{Backend, commit, get, open, put, scan_all};
+use super::{Backend, commit, get, get_many, open, put, scan_all};
 use crate::{Batch, Durability, Store, Table};
 
 /// A read that starts after a commit returned sees it, at every durability and in every table.
@@ -107,5 +107,42 @@ pub fn a_batch_of_ten_thousand_rows_is_applied_whole(backend: &impl Backend) {
     assert_eq!(rows.len(), 10_000);
     for (number, row) in (0..10_000_u32).zip(rows) {
         assert_eq!((&row.key[..], &row.value[..]), (&number.to_be_bytes()[..], &number.to_le_bytes()[..]));
+    }
+}
+
+/// Reading many rows gives what reading each gives, in the order of the keys: rows that are there, that never were or are no
+/// more, and the same one twice.
+pub fn many_rows_are_read_as_each_of_them_is(backend: &impl Backend) {
+    let store = open(backend);
+    for table in Table::ALL {
+        let mut batch = Batch::new();
+        for row in 0..1_000_u32 {
+            batch.put(table, row.to_be_bytes().to_vec(), vec![1; row as usize % 300]);
+        }
+        commit(&store, batch);
+        let mut removed = Batch::new();
+        (0..1_000_u32).step_by(7).for_each(|row| removed.remove(table, row.to_be_bytes().to_vec()));
+        commit(&store, removed);
+        let keys: Vec<[u8; 4]> = (0..1_100_u32).rev().chain([5, 5, 7]).map(u32::to_be_bytes).collect();
+        let keys: Vec<&[u8]> = keys.iter().map(|key| &key[..]).chain([&b""[..], b"row"]).collect();
+        let each: Vec<_> = keys.iter().map(|key| get(&store, table, key)).collect();
+        assert_eq!(get_many(&store, table, &keys, usize::MAX), each);
+        assert_eq!(get_many(&store, table, &[], usize::MAX), []);
+    }
+}
+
+/// Reading many rows ends with the row with which they have more bytes than was asked for.
+pub fn many_rows_are_read_up_to_so_many_bytes(backend: &impl Backend) {
+    let store = open(backend);
+    for table in Table::ALL {
+        for row in ["a", "b", "d"] {
+            commit(&store, put(table, row, "1234567890"));
+        }
+        let keys: [&[u8]; 4] = [b"a", b"b", b"c", b"d"];
+        for (bytes_max, rows) in [(0, 1), (9, 1), (10, 2), (19, 2), (20, 4), (29, 4), (30, 4)] {
+            let found = get_many(&store, table, &keys, bytes_max);
+            assert_eq!(found.len(), rows, "up to {bytes_max} bytes");
+            assert!(found.iter().zip(keys).all(|(row, key)| row.is_some() == (key != b"c")));
+        }
     }
 }

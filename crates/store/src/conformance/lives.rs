@@ -44,6 +44,9 @@ pub fn a_closed_store_refuses_every_call(backend: &impl Backend) {
 
     let is_closed = |error: StoreError| matches!(error, StoreError::Closed);
     assert!(store.get(Table::Meta, b"row").is_err_and(is_closed));
+    for table in [Table::Meta, Table::Entities] {
+        assert!(store.get_many(table, &[b"row"], usize::MAX).is_err_and(is_closed));
+    }
     assert!(store.scan(Table::Meta, Bound::Unbounded, Bound::Unbounded, 1).is_err_and(is_closed));
     for batch in [Batch::new(), put(Table::Meta, "row", "other")] {
         assert!(store.commit(batch, Durability::Fsync).is_err_and(is_closed));

@@ -5,7 +5,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Backend, get, open, scan, scan_all};
+use super::{Backend, get, get_many, open, scan, scan_all};
 use crate::{Batch, Durability, KeyRange, Row, Store, Table};
 
 type Model = BTreeMap<(Table, Bytes), Bytes>;
@@ -28,6 +28,12 @@ pub fn any_sequence_of_calls_does_what_an_ordered_map_does(backend: &impl Backen
                     let (table, key) = (random.table(), random.key());
                     let expected = model.get(&(table, key.clone()));
                     assert_eq!(get(&store, table, &key).as_ref(), expected, "seed {seed}");
+                }
+                70..80 => {
+                    let (table, keys) = (random.table(), [random.key(), random.key(), random.key()]);
+                    let expected = keys.clone().map(|key| model.get(&(table, key)).cloned());
+                    let keys = keys.each_ref().map(|key| &key[..]);
+                    assert_eq!(get_many(&store, table, &keys, usize::MAX), expected, "seed {seed}");
                 }
                 _ => compare_a_scan(&store, &model, &mut random),
             }

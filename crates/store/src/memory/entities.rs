@@ -9,7 +9,7 @@ use bytes::Bytes;
 use dashmap::DashMap;
 
 use super::{bucket::Bucket, hashed_row::HashedRow};
-use crate::{KeyRange, Row, StoreError, store::up_to};
+use crate::{KeyRange, Row};
 
 /// Enough that two threads seldom meet in a bucket, few enough that a scan may visit them all.
 const BUCKETS: u64 = 1_024;
@@ -35,19 +35,24 @@ impl Entities {
         bucket.get(place.hash, key).map(|row| Bytes::copy_from_slice(row.value()))
     }
 
-    /// The same of many keys, up to the row with which they come to more than so many bytes.
-    pub(super) fn get_many(
-        &self,
-        keys: &[&[u8]],
-        bytes_max: usize,
-    ) -> Result<Vec<Option<Bytes>>, StoreError> {
+    /// The same of many keys, in one allocation, up to the row with which they come to more than so many bytes.
+    pub(super) fn get_many(&self, keys: &[&[u8]], bytes_max: usize) -> Vec<Option<Bytes>> {
         self.visit(keys, |places, bucket| {
             let likely = at_hand(places, bucket);
             let rows = places.iter().zip(likely).zip(keys).map(|((place, likely), key)| match likely? {
                 row if row.key() == *key => Some(row),
                 _ => bucket(place)?.get(place.hash, key),
             });
-            up_to(bytes_max, rows.map(|row| Ok(row.map(|row| Bytes::copy_from_slice(row.value())))))
+            let (mut values, mut bytes) = (Vec::with_capacity(keys.len()), 0);
+            for row in rows {
+                let value = row.map(HashedRow::value);
+                bytes += value.map_or(0, <[u8]>::len);
+                values.push(value);
+                if bytes > bytes_max {
+                    break;
+                }
+            }
+            together(&values, bytes)
         })
     }
 
@@ -106,6 +111,14 @@ impl Entities {
         let hash = self.hashes.hash_one(key);
         Place { bucket: hash % BUCKETS, hash: u32::try_from(hash >> 32).expect("32 bits") }
     }
+}
+
+/// Copies of these values, which have so many bytes, in one allocation.
+fn together(values: &[Option<&[u8]>], bytes: usize) -> Vec<Option<Bytes>> {
+    let mut all = Vec::with_capacity(bytes);
+    values.iter().flatten().for_each(|value| all.extend_from_slice(value));
+    let mut all = Bytes::from(all);
+    values.iter().map(|value| value.map(|value| all.split_to(value.len()))).collect()
 }
 
 /// Finds the bucket of a place.
