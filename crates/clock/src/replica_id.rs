@@ -51,7 +51,7 @@ impl fmt::Display for Incarnation {
 pub struct ReplicaId {
     /// The first bytes of the name, the first one most significant, and zeros if there are fewer: in the order of names,
     /// and at hand without looking elsewhere. Ids are compared more often than anything else is done with them.
-    prefix: u64,
+    prefix: [u64; 2],
     identity: Arc<Identity>,
 }
 
@@ -108,17 +108,14 @@ impl ReplicaId {
     /// How the names compare, of two ids whose names begin alike.
     fn cmp_names(&self, other: &Self) -> Ordering {
         // No name has a zero in it: one that is shorter than the prefix is all in there.
-        let is_all = self.prefix.trailing_zeros() >= u8::BITS;
+        let is_all = self.prefix[1].trailing_zeros() >= u8::BITS;
         if is_all { Ordering::Equal } else { self.identity.name.cmp(&other.identity.name) }
     }
 }
 
-fn prefix(name: &str) -> u64 {
-    let mut prefix = [0; size_of::<u64>()];
-    for (at, byte) in prefix.iter_mut().zip(name.bytes()) {
-        *at = byte;
-    }
-    u64::from_be_bytes(prefix)
+fn prefix(name: &str) -> [u64; 2] {
+    let byte = |at: usize| u64::from(name.as_bytes().get(at).copied().unwrap_or_default());
+    [0, 8].map(|first| (first..first + 8).fold(0, |word, at| word << u8::BITS | byte(at)))
 }
 
 fn printable(text: &str) -> String {

@@ -206,8 +206,32 @@ impl TurnedAway {
 
 /// True if `event` is the next of its origin and all that its admitting replica had applied is applied here.
 pub(crate) fn follows(event: &Event, vector: &VersionVector) -> bool {
+    is_next(event, vector) && (vector.dominates(&event.deps) || mutated!(SkipCausalBuffer))
+}
+
+/// True if `event` is the next of its origin.
+pub(crate) fn is_next(event: &Event, vector: &VersionVector) -> bool {
     let next = vector.get(&event.dot.actor).checked_add(1);
     let is_again = mutated!(ApplyTwice) && vector.contains(&event.dot);
-    let is_next = next == Some(event.dot.sequence) || is_again || mutated!(ApplyPastGap);
-    is_next && (vector.dominates(&event.deps) || mutated!(SkipCausalBuffer))
+    next == Some(event.dot.sequence) || is_again || mutated!(ApplyPastGap)
+}
+
+/// What the last event that was applied came after. Events of one commit of their origin share that, and what was found of
+/// it holds for all of them: a vector only grows, but for a change of identity.
+#[derive(Debug, Default)]
+pub(crate) struct Covered(Option<Arc<VersionVector>>);
+
+impl Covered {
+    /// True if these are known to be covered.
+    pub(crate) fn has(&self, deps: &Arc<VersionVector>) -> bool {
+        self.0.as_ref().is_some_and(|covered| Arc::ptr_eq(covered, deps))
+    }
+
+    /// True if the vector covers these.
+    pub(crate) fn check(&mut self, deps: &Arc<VersionVector>, vector: &VersionVector) -> bool {
+        if !self.has(deps) {
+            self.0 = vector.dominates(deps).then(|| deps.clone());
+        }
+        self.0.is_some()
+    }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::{
     Commit, Conflict, Effect, EngineConfig, Notice, ReadError, Restored, StateDigest, Visible,
-    causal_buffer::CausalBuffer,
+    causal_buffer::{CausalBuffer, Covered},
     digest::entity_digest,
     entity,
     floor::Floors,
@@ -94,6 +94,7 @@ pub struct Engine {
     pub(crate) clock: HlcClock,
     replicas: ReplicaTable,
     pub(crate) buffer: CausalBuffer,
+    pub(crate) covered: Covered,
     pub(crate) progress: Progress,
     stored_checkpoint: u64,
     pub(crate) digest: StateDigest,
@@ -152,6 +153,7 @@ impl Engine {
         let ceiling = if mutated!(ForgetClockCeiling) { Hlc::ZERO } else { restored.hlc_ceiling };
         Engine {
             buffer: CausalBuffer::new(config.event_buffer_events_max),
+            covered: Covered::default(),
             fingerprint: config.strategies.fingerprint(),
             config,
             deps: Arc::new(deps),

@@ -15,6 +15,7 @@ use archipelago_proto::{Event, Record};
 
 use crate::{
     Engine, Notice, ReadError, Records,
+    causal_buffer::Covered,
     digest::entity_digest,
     entity, mutated,
     own_writes::{Doubt, OwnWrites},
@@ -78,10 +79,11 @@ impl Engine {
         }
         let Naming { made, anew, .. } = naming;
         self.open.rewritten.extend(anew);
+        self.covered = Covered::default();
         let lowered = after.into_iter().map(|(origin, first)| (origin, first - 1));
         for (replica, sequence) in lowered.chain([(old.clone(), fork), (new.clone(), made)]) {
             self.vector.remove(&replica);
-            self.open.vector.insert(replica.clone(), sequence);
+            self.open.applied(&replica, sequence);
             self.vector.raise(replica, sequence);
         }
         self.config.replica = new.clone();

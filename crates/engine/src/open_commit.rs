@@ -22,7 +22,8 @@ pub(crate) struct OpenCommit {
     places: HashMap<EntityId, usize, foldhash::fast::RandomState>,
     pub(crate) pending: BTreeMap<EntityId, bool>,
     pub(crate) local_events: Vec<Event>,
-    pub(crate) vector: BTreeMap<ReplicaId, u64>,
+    /// Changed entries of the vector, the last one of a replica counts.
+    vector: Vec<(ReplicaId, u64)>,
     pub(crate) reincarnation: Option<Reincarnation>,
     pub(crate) rewritten: Vec<(Dot, Dot)>,
     /// Whether what is known of the members changed.
@@ -93,6 +94,15 @@ impl OpenCommit {
         self.places.get(entity).map(|place| &self.entities[*place].record)
     }
 
+    /// So much is applied of the replica now.
+    pub(crate) fn applied(&mut self, replica: &ReplicaId, sequence: u64) {
+        match self.vector.last_mut() {
+            // Events of one replica come one after the other.
+            Some((last, applied)) if last == replica => *applied = sequence,
+            _ => self.vector.push((replica.clone(), sequence)),
+        }
+    }
+
     /// The entities that change.
     pub(crate) fn entities(&self) -> impl Iterator<Item = (&EntityId, &Record)> {
         self.entities.iter().map(|changed| (&changed.entity, &changed.record))
@@ -153,10 +163,8 @@ impl OpenCommit {
             commit.entities.push((entity, if is_left(&record) { encoded.next() } else { None }));
         }
         commit.pending = std::mem::take(&mut self.pending).into_iter().collect();
-        commit.vector = std::mem::take(&mut self.vector)
-            .iter()
-            .map(|(replica, sequence)| (table.intern(replica), *sequence))
-            .collect();
+        let vector: BTreeMap<ReplicaId, u64> = self.vector.drain(..).collect();
+        commit.vector = vector.iter().map(|(replica, sequence)| (table.intern(replica), *sequence)).collect();
         if table.replicas().len() > known {
             let first = u32::try_from(known).expect("fewer than 2^32 replicas");
             commit.replicas = Some((first, table.replicas()[known..].to_vec()));

@@ -27,6 +27,8 @@ pub(crate) struct OwnWrites {
     ahead: BTreeSet<u64>,
     /// Of each other replica the first write that is applied here and was admitted after one of these.
     after: BTreeMap<ReplicaId, u64>,
+    /// Who was found there last.
+    last_after: Option<ReplicaId>,
     /// The same of those that were not confirmed then, with the last of these that it came after.
     after_unconfirmed: BTreeMap<ReplicaId, (u64, u64)>,
 }
@@ -61,8 +63,9 @@ impl OwnWrites {
 
     /// Something of another replica is applied whose admitting replica had applied so many of these writes.
     pub(crate) fn followed(&mut self, by: &Dot, seen: u64, session_start: u64) {
-        if seen > session_start && !self.after.contains_key(&by.actor) {
-            self.after.insert(by.actor.clone(), by.sequence);
+        if seen > session_start && self.last_after.as_ref() != Some(&by.actor) {
+            self.after.entry(by.actor.clone()).or_insert(by.sequence);
+            self.last_after = Some(by.actor.clone());
         }
         if seen > self.confirmed.max(session_start) && !self.after_unconfirmed.contains_key(&by.actor) {
             self.after_unconfirmed.insert(by.actor.clone(), (by.sequence, seen));

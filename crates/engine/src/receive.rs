@@ -8,7 +8,7 @@ use archipelago_proto::{Event, Record};
 
 use crate::{
     Engine, Notice, ReadError, Records,
-    causal_buffer::{Buffered, Waiting, follows},
+    causal_buffer::{Buffered, Covered, Waiting, is_next},
     entity, mutated,
     peers::SUCCESSION_MS,
 };
@@ -103,9 +103,11 @@ impl Engine {
             self.fence(event.dot);
             return Ok(Received::Fenced);
         }
-        let own_elsewhere = event.deps.get(&self.config.replica);
-        if own_elsewhere > self.vector.get(&self.config.replica) {
-            self.fence(Dot::new(self.config.replica.clone(), own_elsewhere));
+        if !self.covered.has(&event.deps) {
+            let own_elsewhere = event.deps.get(&self.config.replica);
+            if own_elsewhere > self.vector.get(&self.config.replica) {
+                self.fence(Dot::new(self.config.replica.clone(), own_elsewhere));
+            }
         }
         // What this replica wrote itself has another name here. Under the old one others may know something else, and whatever
         // that is comes from them.
@@ -115,7 +117,9 @@ impl Engine {
             return Ok(Received::BelowFloor);
         }
         let due_unix_ms = self.due(event.hlc);
-        if due_unix_ms <= now_unix_ms && follows(&event, &self.vector) {
+        let is_covered =
+            |covered: &mut Covered| covered.check(&event.deps, &self.vector) || mutated!(SkipCausalBuffer);
+        if due_unix_ms <= now_unix_ms && is_next(&event, &self.vector) && is_covered(&mut self.covered) {
             let record = self.record(&event.entity, records)?;
             self.apply(event, record);
             self.apply_waiting(now_unix_ms, records)?;
@@ -199,7 +203,7 @@ impl Engine {
         self.vector.raise(event.dot.actor.clone(), event.dot.sequence);
         Arc::make_mut(&mut self.deps).raise(event.dot.actor.clone(), event.dot.sequence);
         self.place(record, &event);
-        self.open.vector.insert(event.dot.actor.clone(), event.dot.sequence);
+        self.open.applied(&event.dot.actor, event.dot.sequence);
         self.counters.events_applied += 1;
         self.notices.push(Notice::Applied {
             dot: event.dot,

@@ -254,7 +254,7 @@ impl Engine {
                 self.own_writes.followed(&first, own_elsewhere, self.session_start);
                 self.vector.raise(replica.clone(), sequence);
                 Arc::make_mut(&mut self.deps).raise(replica.clone(), sequence);
-                self.open.vector.insert(replica.clone(), sequence);
+                self.open.applied(replica, sequence);
             }
         }
         self.take_reclaimed(&giver.floor);
@@ -366,7 +366,7 @@ impl Engine {
             let sequence = self.vector.get(&own) + 1;
             self.vector.raise(own.clone(), sequence);
             self.own_writes.made(sequence, version.hlc);
-            self.open.vector.insert(own.clone(), sequence);
+            self.open.applied(&own, sequence);
             let anew = Dot::new(own.clone(), sequence);
             self.open.rewritten.push((version.dot.clone(), anew.clone()));
             versions.push(Version { dot: anew, ..version });

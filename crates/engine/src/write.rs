@@ -102,7 +102,7 @@ impl Engine {
             self.alone_until = sequence;
         }
         self.place(record, &event);
-        self.open.vector.insert(dot.actor.clone(), dot.sequence);
+        self.open.applied(&dot.actor, dot.sequence);
         self.open.local_events.push(event);
         self.counters.writes_local += 1;
         Ok(Written { dot, hlc, deps: self.deps.clone() })

@@ -244,8 +244,9 @@ impl Replica {
                 self.changed_logs.push(done);
             }
             Content::Events(events) => {
-                // The log brings its own writes back to each master.
-                let new = events.iter().filter(|event| !self.engine.vector().contains(&event.dot));
+                // The log brings its own writes back to each master. A message has events of one origin.
+                let applied = events.first().map_or(0, |first| self.engine.vector().get(&first.dot.actor));
+                let new = events.iter().filter(|event| event.dot.sequence > applied);
                 let records = self.shared.stored().reading_ahead(new.map(|event| &event.entity));
                 match self.engine.handle_events(events, Some(message.sequence), now, &records) {
                     Ok(received) if received.contains(&Received::Unreadable) => {

@@ -254,9 +254,7 @@ fn read_replicas(reader: &mut Reader, limits: &Limits) -> Result<Vec<ReplicaId>,
     for _ in 0..len {
         replicas.push(replica::read(reader)?);
     }
-    let mut sorted: Vec<&ReplicaId> = replicas.iter().collect();
-    sorted.sort();
-    if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
+    if is_one_twice(&replicas) {
         return Err(malformed("replicas", "one is named twice"));
     }
     Ok(replicas)
@@ -267,11 +265,18 @@ fn read_base_deps(reader: &mut Reader, replicas: &[ReplicaId]) -> Result<Version
     if len >= replicas.len() {
         return Err(malformed("deps", "more entries than replicas besides the origin"));
     }
-    let mut deps = VersionVector::new();
-    for replica in &replicas[1..=len] {
-        deps.raise(replica.clone(), reader.unsigned("deps")?);
+    replicas[1..=len].iter().map(|replica| Ok((replica.clone(), reader.unsigned("deps")?))).collect()
+}
+
+/// Behind the origin most batches name replicas in the order in which vectors have them.
+fn is_one_twice(replicas: &[ReplicaId]) -> bool {
+    let (origin, others) = (&replicas[0], &replicas[1..]);
+    if others.windows(2).all(|pair| pair[0] < pair[1]) {
+        return others.binary_search(origin).is_ok();
     }
-    Ok(deps)
+    let mut sorted: Vec<&ReplicaId> = replicas.iter().collect();
+    sorted.sort_unstable();
+    sorted.windows(2).any(|pair| pair[0] == pair[1])
 }
 
 fn read_event(

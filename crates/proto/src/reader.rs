@@ -1,4 +1,4 @@
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 use bytes::Bytes;
 use rmp::{Marker, decode};
@@ -37,6 +37,25 @@ impl Reader {
         let len = self.read(what, |rest| decode::read_str_len(rest))? as usize;
         within(limit, len, max)?;
         Text::from_utf8(self.take(what, len)?).ok_or_else(|| malformed(what, "it is not UTF-8"))
+    }
+
+    /// Where a text is, for one that is looked at and not kept.
+    pub(crate) fn text_range(
+        &mut self,
+        what: &'static str,
+        limit: &'static str,
+        max: usize,
+    ) -> Result<Range<usize>> {
+        let len = self.read(what, |rest| decode::read_str_len(rest))? as usize;
+        within(limit, len, max)?;
+        self.at_least(what, len)?;
+        self.at += len;
+        Ok(self.at - len..self.at)
+    }
+
+    /// The text that is there.
+    pub(crate) fn text_at(&self, what: &'static str, range: Range<usize>) -> Result<&str> {
+        str::from_utf8(&self.bytes[range]).map_err(|_| malformed(what, "it is not UTF-8"))
     }
 
     pub(crate) fn binary(&mut self, what: &'static str, limit: &'static str, max: usize) -> Result<Bytes> {

@@ -20,9 +20,9 @@ pub(crate) fn read(reader: &mut Reader) -> Result<ReplicaId, DecodeError> {
     if reader.array("replica")? != 2 {
         return Err(malformed("replica", "expected a name and an incarnation"));
     }
-    let name = reader.text("replica name", "replica name bytes", NAME_BYTES_MAX)?;
+    let name = reader.text_range("replica name", "replica name bytes", NAME_BYTES_MAX)?;
     let incarnation = Incarnation::from_bits(reader.unsigned("incarnation")?);
-    known(&name, incarnation)
+    known(reader.text_at("replica name", name)?, incarnation)
 }
 
 /// How many ids a thread remembers that it has read. Then it begins anew.
@@ -30,7 +30,7 @@ const KNOWN_MAX: usize = 1_024;
 
 thread_local! {
     /// By incarnation, which is as good as unique.
-    static KNOWN: RefCell<HashMap<u64, ReplicaId>> = RefCell::default();
+    static KNOWN: RefCell<HashMap<u64, ReplicaId, foldhash::fast::RandomState>> = RefCell::default();
 }
 
 /// The same few ids stand in every message. One that was read before is not made again: it is checked already, takes no more
