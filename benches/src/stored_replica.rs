@@ -16,8 +16,8 @@ const NAMESPACE: &str = "bench";
 /// How many writes a manager takes into one commit at most.
 const GROUP_WRITES_MAX: usize = 256;
 
-/// How many messages a manager takes into one commit at most.
-const GROUP_MESSAGES_MAX: usize = 8;
+/// How many events a manager takes into one commit, with the last message maybe more.
+const GROUP_EVENTS_MAX: usize = 1_024;
 
 /// How many rows of the outbox are looked at for one message.
 const OUTBOX_ROWS_MAX: usize = 256;
@@ -108,16 +108,18 @@ impl StoredReplica {
 
     /// Decodes messages of another replica, applies and commits them.
     pub fn receive(&mut self, messages: Vec<Bytes>) {
-        for group in messages.chunks(GROUP_MESSAGES_MAX) {
-            for message in group {
-                let batch = self.decode(message.clone());
-                self.position += 1;
-                self.engine
-                    .handle_events(batch.events, Some(self.position), now_unix_ms(), &self.stored.records())
-                    .expect("memory is readable");
+        for message in messages {
+            let batch = self.decode(message);
+            self.uncommitted += batch.events.len();
+            self.position += 1;
+            self.engine
+                .handle_events(batch.events, Some(self.position), now_unix_ms(), &self.stored.records())
+                .expect("memory is readable");
+            if self.uncommitted >= GROUP_EVENTS_MAX {
+                self.commit();
             }
-            self.commit();
         }
+        self.commit();
     }
 
     fn decode(&self, message: Bytes) -> EventBatch {

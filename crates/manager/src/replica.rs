@@ -35,8 +35,9 @@ pub(crate) use stored::Stored;
 
 /// How many commands one commit may stand for; of those that bring [many](crate::writes::TOGETHER) writes, fewer.
 const GROUP_COMMANDS_MAX: usize = 256;
-/// How many messages of the log one commit may stand for.
-const GROUP_MESSAGES_MAX: usize = 8;
+/// How many events of the log one commit may stand for; with the last message it may be more. Each commit costs something,
+/// and what many events bring is in no cache any more when it is stored.
+const GROUP_EVENTS_MAX: usize = 1_024;
 /// How many tombstones one commit may reclaim.
 const RECLAIM_MAX: usize = 2_048;
 /// How often time alone is looked at.
@@ -109,8 +110,13 @@ impl Replica {
             }
             // Whatever else is there shares the commit, and neither side can starve the other.
             let more = std::iter::from_fn(|| messages.try_recv().ok());
-            for message in first_message.into_iter().chain(more).take(GROUP_MESSAGES_MAX) {
+            let mut room = GROUP_EVENTS_MAX;
+            for message in first_message.into_iter().chain(more) {
+                room = room.saturating_sub(message.weight());
                 self.handle_message(message);
+                if room == 0 {
+                    break;
+                }
             }
             if self.engine.is_fenced() {
                 // No write is refused for an identity that is about to change.

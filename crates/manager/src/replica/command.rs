@@ -167,6 +167,17 @@ pub(crate) struct Message {
     pub(crate) content: Content,
 }
 
+/// As how many events a message counts at least: each may be as long as a message can be.
+const MESSAGE_WEIGHT_MIN: usize = 32;
+
+impl Message {
+    /// As how many events it counts when a commit is filled.
+    pub(crate) fn weight(&self) -> usize {
+        let events = if let Content::Events(events) = &self.content { events.len() } else { 0 };
+        events.max(MESSAGE_WEIGHT_MIN)
+    }
+}
+
 #[derive(Debug)]
 pub(crate) enum Content {
     Events(Vec<Event>),
