@@ -34,9 +34,8 @@ impl Reader {
     }
 
     pub(crate) fn text(&mut self, what: &'static str, limit: &'static str, max: usize) -> Result<Text> {
-        let len = self.read(what, |rest| decode::read_str_len(rest))? as usize;
-        within(limit, len, max)?;
-        Text::from_utf8(self.take(what, len)?).ok_or_else(|| malformed(what, "it is not UTF-8"))
+        let range = self.text_range(what, limit, max)?;
+        Text::from_utf8(self.bytes.slice(range)).ok_or_else(|| malformed(what, "it is not UTF-8"))
     }
 
     /// Where a text is, for one that is looked at and not kept.

@@ -176,7 +176,7 @@ impl Store for MemoryStore {
             return Err(StoreError::Io { action: "commit a batch", source: reason.into() });
         }
         let entities = batch.changes().iter().filter(|change| change.table == Table::Entities);
-        self.rows.entities.expect(&entities.map(|change| &change.key[..]).collect::<Vec<_>>());
+        self.rows.entities.prefetch(&entities.map(|change| &change.key[..]).collect::<Vec<_>>());
         for Change { table, key, value } in batch.into_changes() {
             match table {
                 Table::Entities => self.rows.entities.apply(&key, value.as_deref()),

@@ -57,20 +57,24 @@ impl Entities {
     }
 
     /// These rows are about to be written.
-    pub(super) fn expect(&self, keys: &[&[u8]]) {
-        self.visit(keys, |places, bucket| drop(at_hand(places, bucket)));
+    pub(super) fn prefetch(&self, keys: &[&[u8]]) {
+        // A single one has nothing to be on its way with.
+        if keys.len() > 1 {
+            self.visit(keys, |places, bucket| drop(at_hand(places, bucket)));
+        }
     }
 
     /// Gives the places of the keys, and what finds their buckets while nobody writes to any of them. Each lock is taken
-    /// once: one for each row would be waited for before the next row is asked for.
+    /// once, as one for each row would be waited for before the next row is asked for, and always in the same order.
     fn visit<T>(&self, keys: &[&[u8]], visitor: impl FnOnce(&[Place], &BucketOf<'_>) -> T) -> T {
         let places: Vec<Place> = keys.iter().map(|key| self.place_of(key)).collect();
         let shards = self.buckets.shards();
-        let mut guards: Vec<_> = shards.iter().map(|_| None).collect();
+        let mut is_visited = vec![false; shards.len()];
         for place in &places {
-            let shard = self.buckets.determine_shard(place.spread());
-            guards[shard].get_or_insert_with(|| shards[shard].read());
+            is_visited[self.buckets.determine_shard(place.spread())] = true;
         }
+        let shards = shards.iter().zip(is_visited);
+        let guards: Vec<_> = shards.map(|(shard, is_visited)| is_visited.then(|| shard.read())).collect();
         visitor(&places, &|place| {
             let shard = guards[self.buckets.determine_shard(place.spread())].as_ref()?;
             let (_, bucket) = shard.get(place.spread() as u64, |(number, _)| *number == place.bucket)?;
