@@ -4,7 +4,10 @@
 //! it wrote before is still in the log, and others may have applied it. If the replica has written as much again before it
 //! hears of that, no sequence tells: the same dots stand for different writes on both sides. Their stamps do.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::RangeInclusive,
+};
 
 use archipelago_clock::{Dot, Hlc, ReplicaId};
 use archipelago_proto::{EntityId, Event};
@@ -109,12 +112,33 @@ impl OwnWrites {
     }
 }
 
+/// Which own writes of a range of sequences are live in the store, read at once for the events of a message: in a log that
+/// is read again one comes after the other.
+#[derive(Debug)]
+pub(crate) struct LivePage {
+    dots_max: usize,
+    sequences: RangeInclusive<u64>,
+    dots: Vec<(u64, EntityId)>,
+}
+
+impl LivePage {
+    /// Nothing yet; so many are read at once.
+    pub(crate) fn of(dots_max: usize) -> Self {
+        LivePage { dots_max, sequences: 0..=0, dots: Vec::new() }
+    }
+}
+
 impl Engine {
     /// Whether an event under this replica's name, of a sequence that it has used, is what it wrote.
     ///
     /// Of what it wrote in an earlier session only what is still live can be told from another write. If that is found to be
     /// one, the identity [parts](Engine::reincarnate) before it.
-    pub(crate) fn is_own_write(&mut self, event: &Event, records: &dyn Records) -> Result<bool, ReadError> {
+    pub(crate) fn is_own_write(
+        &mut self,
+        event: &Event,
+        live: &mut LivePage,
+        records: &dyn Records,
+    ) -> Result<bool, ReadError> {
         if !self.is_stamped(&event.dot, event.hlc) {
             return Ok(false);
         }
@@ -122,9 +146,16 @@ impl Engine {
         if self.own_writes.stamp(sequence).is_some() {
             return Ok(true);
         }
-        let live = self.live_dots(&event.dot.actor, sequence - 1, 1, records)?;
-        let Some((_, entity)) = live.into_iter().find(|(live, _)| *live == sequence) else { return Ok(true) };
-        let is_own = entity == event.entity && self.is_of(&entity, event, records)?;
+        if !live.sequences.contains(&sequence) {
+            let dots = self.live_dots(&event.dot.actor, sequence - 1, live.dots_max, records)?;
+            let last = dots.last().filter(|_| dots.len() >= live.dots_max);
+            live.sequences = sequence..=last.map_or(u64::MAX, |(last, _)| *last);
+            live.dots = dots;
+        }
+        let at = live.dots.partition_point(|(live, _)| *live < sequence);
+        let dot = live.dots.get(at).filter(|(live, _)| *live == sequence);
+        let Some((_, entity)) = dot else { return Ok(true) };
+        let is_own = *entity == event.entity && self.is_of(entity, event, records)?;
         if !is_own {
             self.session_start = self.session_start.min(sequence - 1);
         }

@@ -10,6 +10,7 @@ use crate::{
     Engine, Notice, ReadError, Records,
     causal_buffer::{Buffered, Covered, Waiting, is_next},
     entity, mutated,
+    own_writes::LivePage,
     peers::SUCCESSION_MS,
 };
 
@@ -57,9 +58,9 @@ impl Engine {
             }
             return Ok(vec![Received::Unreadable; events.len()]);
         }
-        let mut received = Vec::with_capacity(events.len());
+        let (mut received, mut live) = (Vec::with_capacity(events.len()), LivePage::of(events.len()));
         for event in events {
-            received.push(self.receive(event, position, now_unix_ms, records)?);
+            received.push(self.receive(event, position, now_unix_ms, &mut live, records)?);
         }
         if let Some(position) = position {
             self.progress.handled(position);
@@ -78,12 +79,13 @@ impl Engine {
         event: Event,
         position: Option<u64>,
         now_unix_ms: u64,
+        live: &mut LivePage,
         records: &dyn Records,
     ) -> Result<Received, ReadError> {
         let is_own = event.dot.actor == self.config.replica;
         if self.vector.contains(&event.dot)
             && (is_own || !mutated!(ApplyTwice))
-            && (!is_own || self.is_own_write(&event, records)?)
+            && (!is_own || self.is_own_write(&event, live, records)?)
         {
             self.counters.duplicates_ignored += u64::from(!is_own);
             if is_own && position.is_some() {

@@ -2,16 +2,19 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::{cell::Cell, collections::BTreeMap, error::Error};
 
 use archipelago_clock::{Dot, Incarnation, ReplicaId};
 use archipelago_conflict::Strategy;
-use archipelago_engine::{Change, DeltaError, EngineConfig, Notice, Received, WriteError};
-use archipelago_proto::{Event, Floor};
+use archipelago_engine::{Change, DeltaError, EngineConfig, Notice, Received, Records, WriteError};
+use archipelago_proto::{EntityId, Event, Floor};
+use bytes::Bytes;
 use proptest::prelude::{Strategy as _, *};
-use support::{Replica, config, giver, id, put};
+use support::{Disk, Replica, config, giver, id, put};
 
 const NOW: u64 = 1_000_000;
+
+type Rows<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 fn replica(name: &str) -> Replica {
     Replica::new(config(name, Strategy::Lww))
@@ -100,6 +103,50 @@ fn it_is_fenced_also_if_it_was_started_once_more_in_between() {
     assert_eq!(a.receive(&before, Some(1), NOW), Received::Fenced);
     assert!(a.reincarnate_if_fenced(7, NOW));
     assert_eq!(a.engine.vector().get(&reborn(7)), 1, "what it wrote again goes by the new identity");
+}
+
+/// A disk that counts how often it is asked what is live.
+struct Counting<'a> {
+    disk: &'a Disk,
+    asked: Cell<usize>,
+}
+
+impl Records for Counting<'_> {
+    fn record(&self, entity: &EntityId) -> Rows<Option<Bytes>> {
+        self.disk.record(entity)
+    }
+
+    fn live_dots(&self, replica: u32, after: u64, limit: usize) -> Rows<Vec<(u64, EntityId)>> {
+        self.asked.set(self.asked.get() + 1);
+        self.disk.live_dots(replica, after, limit)
+    }
+
+    fn tombstones(&self, replica: u32, after: u64, limit: usize) -> Rows<Vec<(u64, EntityId)>> {
+        self.disk.tombstones(replica, after, limit)
+    }
+
+    fn entities(&self, after: &[u8], limit: usize) -> Rows<Vec<(Bytes, Bytes)>> {
+        self.disk.entities(after, limit)
+    }
+}
+
+#[test]
+fn own_writes_of_an_earlier_session_are_looked_up_once_for_all_of_a_message() {
+    let mut a = replica("a");
+    let entity = |n: u64| if n.is_multiple_of(3) { "again".to_owned() } else { format!("e{n}") };
+    let events: Vec<Event> = (0..300).map(|n| a.write(&entity(n), put(n), NOW).1).collect();
+    let backup = a.disk.clone();
+    let foreign = a.write("x", put(1), NOW).1;
+    let mut a = Replica::open(config("a", Strategy::Lww), backup);
+    a.write("y", put(2), NOW + 1);
+    let mut a = a.crash();
+    let disk = Counting { disk: &a.disk, asked: Cell::new(0) };
+    let received = a.engine.handle_events(events[..200].to_vec(), Some(1), NOW, &disk).unwrap();
+    assert_eq!((received, disk.asked.get()), (vec![Received::Duplicate; 200], 1));
+    let rest = events[200..].iter().cloned().chain([foreign]);
+    let received = a.engine.handle_events(rest, Some(2), NOW, &disk).unwrap();
+    let others = [&vec![Received::Duplicate; 100][..], &[Received::Fenced]].concat();
+    assert_eq!((received, disk.asked.get()), (others, 2), "the last one is not what it wrote");
 }
 
 #[test]
