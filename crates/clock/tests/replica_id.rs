@@ -44,8 +44,10 @@ proptest! {
     /// Names of few letters, shorter and longer than what is compared first of them.
     #[test]
     fn ids_are_ordered_and_equal_as_their_names_and_incarnations_are(
-        one in "[ab-]{1,10}", other in "[ab-]{1,10}", ending in "[ab]{0,3}", incarnations in (0u64..3, 0u64..3),
+        one in "[ab-]{1,10}", other in "[ab-]{1,10}", ending in "[ab]{0,3}", same in "a{0,18}",
+        incarnations in (0u64..3, 0u64..3),
     ) {
+        let (one, other) = (format!("{same}{one}"), format!("{same}{other}"));
         for other in [other, one.clone(), format!("{one}{ending}"), format!("aaaaaaaa{one}")] {
             let left = ReplicaId::new(&one, Incarnation::from_bits(incarnations.0)).unwrap();
             let right = ReplicaId::new(&other, Incarnation::from_bits(incarnations.1)).unwrap();

@@ -2,19 +2,16 @@
 
 mod support;
 
-use std::{cell::Cell, collections::BTreeMap, error::Error};
+use std::collections::BTreeMap;
 
 use archipelago_clock::{Dot, Incarnation, ReplicaId};
 use archipelago_conflict::Strategy;
-use archipelago_engine::{Change, DeltaError, EngineConfig, Notice, Received, Records, WriteError};
-use archipelago_proto::{EntityId, Event, Floor};
-use bytes::Bytes;
+use archipelago_engine::{Change, DeltaError, EngineConfig, Notice, Received, WriteError};
+use archipelago_proto::{Event, Floor};
 use proptest::prelude::{Strategy as _, *};
-use support::{Disk, Replica, config, giver, id, put};
+use support::{Replica, config, giver, id, put};
 
 const NOW: u64 = 1_000_000;
-
-type Rows<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 fn replica(name: &str) -> Replica {
     Replica::new(config(name, Strategy::Lww))
@@ -105,31 +102,6 @@ fn it_is_fenced_also_if_it_was_started_once_more_in_between() {
     assert_eq!(a.engine.vector().get(&reborn(7)), 1, "what it wrote again goes by the new identity");
 }
 
-/// A disk that counts how often it is asked what is live.
-struct Counting<'a> {
-    disk: &'a Disk,
-    asked: Cell<usize>,
-}
-
-impl Records for Counting<'_> {
-    fn record(&self, entity: &EntityId) -> Rows<Option<Bytes>> {
-        self.disk.record(entity)
-    }
-
-    fn live_dots(&self, replica: u32, after: u64, limit: usize) -> Rows<Vec<(u64, EntityId)>> {
-        self.asked.set(self.asked.get() + 1);
-        self.disk.live_dots(replica, after, limit)
-    }
-
-    fn tombstones(&self, replica: u32, after: u64, limit: usize) -> Rows<Vec<(u64, EntityId)>> {
-        self.disk.tombstones(replica, after, limit)
-    }
-
-    fn entities(&self, after: &[u8], limit: usize) -> Rows<Vec<(Bytes, Bytes)>> {
-        self.disk.entities(after, limit)
-    }
-}
-
 #[test]
 fn own_writes_of_an_earlier_session_are_looked_up_once_for_all_of_a_message() {
     let mut a = replica("a");
@@ -140,13 +112,32 @@ fn own_writes_of_an_earlier_session_are_looked_up_once_for_all_of_a_message() {
     let mut a = Replica::open(config("a", Strategy::Lww), backup);
     a.write("y", put(2), NOW + 1);
     let mut a = a.crash();
-    let disk = Counting { disk: &a.disk, asked: Cell::new(0) };
-    let received = a.engine.handle_events(events[..200].to_vec(), Some(1), NOW, &disk).unwrap();
-    assert_eq!((received, disk.asked.get()), (vec![Received::Duplicate; 200], 1));
+    a.disk.live_asked.set(0);
+    let received = a.engine.handle_events(events[..200].to_vec(), Some(1), NOW, &a.disk).unwrap();
+    assert_eq!((received, a.disk.live_asked.get()), (vec![Received::Duplicate; 200], 1));
     let rest = events[200..].iter().cloned().chain([foreign]);
-    let received = a.engine.handle_events(rest, Some(2), NOW, &disk).unwrap();
+    let received = a.engine.handle_events(rest, Some(2), NOW, &a.disk).unwrap();
     let others = [&vec![Received::Duplicate; 100][..], &[Received::Fenced]].concat();
-    assert_eq!((received, disk.asked.get()), (others, 2), "the last one is not what it wrote");
+    assert_eq!((received, a.disk.live_asked.get()), (others, 2), "the last one is not what it wrote");
+}
+
+#[test]
+fn what_an_event_came_after_is_looked_at_again_when_the_identity_changed() {
+    let (mut a, mut b) = (replica("a"), replica("b"));
+    let backup = a.disk.clone();
+    let (_, before) = a.write("x", put(1), NOW);
+    let mut a = Replica::open(config("a", Strategy::Lww), backup);
+    let (_, again) = a.write("y", put(2), NOW + 1);
+    b.receive(&again, None, NOW);
+    let (_, after) = b.write("z", put(3), NOW);
+    assert_eq!(a.receive(&after, None, NOW), Received::Applied);
+    assert_eq!(a.receive(&before, Some(1), NOW), Received::Fenced);
+    assert!(a.reincarnate_if_fenced(7, NOW));
+    assert_eq!(
+        a.receive(&after, None, NOW),
+        Received::Waits,
+        "for a write of the old identity, which it lacks now"
+    );
 }
 
 #[test]

@@ -20,7 +20,7 @@ use self::{
     entities::Entities,
     packed_row::{Keyed, PackedRow, Split, in_range},
 };
-use crate::{Batch, Change, Durability, KeyRange, Row, Store, StoreError, Table, limits, store::each_up_to};
+use crate::{Batch, Change, Durability, KeyRange, Row, Store, StoreError, Table, limits, store::up_to};
 
 /// A store in memory: for tests, simulations, caches, and replicas that may forget.
 ///
@@ -142,8 +142,8 @@ impl Store for MemoryStore {
     ) -> Result<Vec<Option<Bytes>>, StoreError> {
         self.check_open()?;
         match table {
-            Table::Entities => Ok(self.rows.entities.get_many(keys, bytes_max)),
-            ordered => each_up_to(bytes_max, keys, |key| self.get(ordered, key)),
+            Table::Entities => self.rows.entities.get_many(keys, bytes_max),
+            ordered => up_to(bytes_max, keys.iter().map(|key| self.get(ordered, key))),
         }
     }
 

@@ -129,7 +129,7 @@ pub trait Store: Debug + Send + Sync + 'static {
         keys: &[&[u8]],
         bytes_max: usize,
     ) -> Result<Vec<Option<Bytes>>, StoreError> {
-        each_up_to(bytes_max, keys, |key| self.get(table, key))
+        up_to(bytes_max, keys.iter().map(|key| self.get(table, key)))
     }
 
     /// Up to `limit` rows whose keys lie between the bounds, in ascending order of key bytes.
@@ -172,22 +172,21 @@ pub trait Store: Debug + Send + Sync + 'static {
     fn close(&self) -> Result<(), StoreError>;
 }
 
-/// What is under each of these keys, up to the value with which they come to more than so many bytes.
-pub(crate) fn each_up_to(
+/// These values up to the one with which they come to more than so many bytes.
+pub(crate) fn up_to<V: AsRef<[u8]>>(
     bytes_max: usize,
-    keys: &[&[u8]],
-    get: impl Fn(&[u8]) -> Result<Option<Bytes>, StoreError>,
-) -> Result<Vec<Option<Bytes>>, StoreError> {
-    let (mut values, mut bytes) = (Vec::with_capacity(keys.len()), 0);
-    for key in keys {
-        let value = get(key)?;
-        bytes += value.as_ref().map_or(0, Bytes::len);
-        values.push(value);
+    values: impl Iterator<Item = Result<Option<V>, StoreError>>,
+) -> Result<Vec<Option<V>>, StoreError> {
+    let (mut taken, mut bytes) = (Vec::with_capacity(values.size_hint().0), 0);
+    for value in values {
+        let value = value?;
+        bytes += value.as_ref().map_or(0, |value| value.as_ref().len());
+        taken.push(value);
         if bytes > bytes_max {
             break;
         }
     }
-    Ok(values)
+    Ok(taken)
 }
 
 /// Shares one store between those who need it.

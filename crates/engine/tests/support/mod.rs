@@ -3,7 +3,7 @@
 
 pub(crate) mod islands;
 
-use std::{collections::BTreeMap, ops::Bound, sync::Arc, time::Duration};
+use std::{cell::Cell, collections::BTreeMap, ops::Bound, sync::Arc, time::Duration};
 
 use archipelago_clock::{Incarnation, ReplicaId, VersionVector};
 use archipelago_conflict::{Strategy, StrategyTable};
@@ -30,6 +30,8 @@ pub(crate) struct Disk {
     pub(crate) hlc_ceiling: archipelago_clock::Hlc,
     pub(crate) checkpoint: u64,
     pub(crate) doubtful_above: Option<u64>,
+    /// How often it was asked what is live.
+    pub(crate) live_asked: Cell<usize>,
 }
 
 impl Records for Disk {
@@ -43,6 +45,7 @@ impl Records for Disk {
         after: u64,
         limit: usize,
     ) -> Result<Vec<(u64, EntityId)>, Box<dyn std::error::Error + Send + Sync>> {
+        self.live_asked.set(self.live_asked.get() + 1);
         Ok(dots(&self.live, replica, after, limit))
     }
 

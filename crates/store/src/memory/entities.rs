@@ -9,7 +9,7 @@ use bytes::Bytes;
 use dashmap::DashMap;
 
 use super::{bucket::Bucket, hashed_row::HashedRow};
-use crate::{KeyRange, Row};
+use crate::{KeyRange, Row, StoreError, store::up_to};
 
 /// Enough that two threads seldom meet in a bucket, few enough that a scan may visit them all.
 const BUCKETS: u64 = 1_024;
@@ -20,7 +20,7 @@ const BUCKETS: u64 = 1_024;
 /// other. A bucket finds a row by the same hash, and knows the order of its rows, so a page of a scan costs about as
 /// much as its rows, however many others there are.
 ///
-/// Invariant: nothing here touches the map while it holds a guard into it.
+/// Invariant: nothing here locks a shard of the map that it holds already, and whoever writes holds one at a time.
 #[derive(Debug, Default)]
 pub(super) struct Entities {
     buckets: DashMap<u64, Bucket, BuildHasherDefault<Spread>>,
@@ -36,23 +36,18 @@ impl Entities {
     }
 
     /// The same of many keys, in one allocation, up to the row with which they come to more than so many bytes.
-    pub(super) fn get_many(&self, keys: &[&[u8]], bytes_max: usize) -> Vec<Option<Bytes>> {
+    pub(super) fn get_many(
+        &self,
+        keys: &[&[u8]],
+        bytes_max: usize,
+    ) -> Result<Vec<Option<Bytes>>, StoreError> {
         self.visit(keys, |places, bucket| {
             let likely = at_hand(places, bucket);
             let rows = places.iter().zip(likely).zip(keys).map(|((place, likely), key)| match likely? {
                 row if row.key() == *key => Some(row),
                 _ => bucket(place)?.get(place.hash, key),
             });
-            let (mut values, mut bytes) = (Vec::with_capacity(keys.len()), 0);
-            for row in rows {
-                let value = row.map(HashedRow::value);
-                bytes += value.map_or(0, <[u8]>::len);
-                values.push(value);
-                if bytes > bytes_max {
-                    break;
-                }
-            }
-            together(&values, bytes)
+            up_to(bytes_max, rows.map(|row| Ok(row.map(HashedRow::value)))).map(|values| together(&values))
         })
     }
 
@@ -117,11 +112,9 @@ impl Entities {
     }
 }
 
-/// Copies of these values, which have so many bytes, in one allocation.
-fn together(values: &[Option<&[u8]>], bytes: usize) -> Vec<Option<Bytes>> {
-    let mut all = Vec::with_capacity(bytes);
-    values.iter().flatten().for_each(|value| all.extend_from_slice(value));
-    let mut all = Bytes::from(all);
+/// Copies of these values, in one allocation.
+fn together(values: &[Option<&[u8]>]) -> Vec<Option<Bytes>> {
+    let mut all = Bytes::from(values.iter().flatten().copied().collect::<Vec<_>>().concat());
     values.iter().map(|value| value.map(|value| all.split_to(value.len()))).collect()
 }
 
