@@ -45,10 +45,8 @@ impl<S: Store> Rows<S> {
         let mut batch = Batch::new();
         persist::put(&mut batch, &mut commit, replica, Some(&self.log));
         let indexed = self.live.put(&mut batch, &self.store, &commit.live);
-        let indexed = indexed.map_err(|error| StoreError::Io { action: "read", source: error.into() })?;
-        self.store.commit(batch, durability)?;
-        self.live.stored(indexed);
-        Ok(())
+        indexed.map_err(|error| StoreError::Io { action: "read", source: error.into() })?;
+        self.store.commit(batch, durability)
     }
 
     /// What is stored, as an engine asks for it.

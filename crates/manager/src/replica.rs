@@ -377,8 +377,7 @@ impl Replica {
             self.shared.spread.send_replace(Spread::of(change.new.clone()));
         }
         persist::put(&mut batch, &mut commit, &self.shared.replica(), self.log.as_deref());
-        let indexed =
-            self.shared.live.put(&mut batch, &*self.shared.store, &commit.live).map_err(not_readable)?;
+        self.shared.live.put(&mut batch, &*self.shared.store, &commit.live).map_err(not_readable)?;
         for conflict in conflicts {
             self.journal.put(&mut batch, conflict);
         }
@@ -399,7 +398,6 @@ impl Replica {
             let committing = self.shared.tasks.blocking(move || store.commit(batch, durability));
             committing.await.map_err(|error| StoreError::Io { action: "commit", source: error.into() })??;
         }
-        self.shared.live.stored(indexed);
         self.shared.telemetry.commit.record(began.elapsed());
         if commit.reincarnation.is_some() {
             let left = persist::count_outbox(&*self.shared.store).map_err(not_readable)?;

@@ -5,7 +5,7 @@
 //! a *block* of [`BLOCK`] sequences. What is superseded stays in its run; *removals*, one row a commit, say that it is stale.
 //! Memory has a bit for each write of a block, and so knows at once what is live.
 //!
-//! Nothing grows without bound: as soon as at most half of a block's runs is live, one run of that takes their place; and
+//! Nothing grows without bound: as soon as little of a block's runs is live, one run of that takes their place; and
 //! rows of removals of which too little is true any more are read again, the oldest first, and what still is goes along
 //! with the next ones.
 //!
@@ -15,7 +15,7 @@
 mod tests;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     ops::{Bound, Range},
     sync::{PoisonError, RwLock, RwLockReadGuard},
 };
@@ -39,6 +39,8 @@ const REMOVALS: u32 = u32::MAX;
 const PLACE_BYTES: usize = 12;
 /// How many removals one row holds at most.
 const REMOVALS_MAX: usize = 4_096;
+/// A block has no more that is stale for each write that is live, and fewer.
+const STALE_MAX: u32 = 3;
 /// How many removals may be kept that are not true any more, beside as many as are.
 const IDLE_REMOVALS_MAX: u64 = 64;
 /// How many rows of removals are read again in one commit.
@@ -71,7 +73,7 @@ struct Block {
 }
 
 /// The rows of removals.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Removals {
     /// Their numbers.
     rows: Range<u64>,
@@ -79,15 +81,6 @@ struct Removals {
     held: u64,
     /// How many of those are still in a run.
     stale: u64,
-}
-
-/// What a commit changes in memory, once it is stored.
-#[derive(Debug)]
-#[must_use = "the index follows the store only if it is told"]
-pub(crate) struct LiveChanges {
-    blocks: HashMap<(u32, u64), Block, RandomState>,
-    newest: BTreeMap<u32, u64>,
-    removals: Removals,
 }
 
 /// A row of the table.
@@ -219,7 +212,8 @@ impl LiveIndex {
         Ok(LiveIndex(RwLock::new(state)))
     }
 
-    /// Adds to a batch what becomes live with it, and what is no more. Tell [`stored`](Self::stored) once it is.
+    /// Adds to a batch what becomes live with it, and what is no more. The index is ahead of the store then: once the batch is
+    /// stored they agree again, and if it cannot be, the index is of no use any more.
     ///
     /// # Errors
     /// If a row that is to be written anew cannot be read.
@@ -228,38 +222,19 @@ impl LiveIndex {
         batch: &mut Batch,
         store: &dyn Store,
         dots: &[DotChange],
-    ) -> Result<LiveChanges, StartError> {
-        let state = self.read();
-        // Most dots are of a block of their own.
-        let blocks = HashMap::with_capacity_and_hasher(dots.len(), RandomState::default());
-        let changes = LiveChanges { blocks, newest: BTreeMap::new(), removals: state.removals.clone() };
-        let mut writing = Writing { state: &state, store, batch, changes };
+    ) -> Result<(), StartError> {
+        let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut writing = Writing { state: &mut state, store, batch };
         let grown = writing.add(dots);
         let mut removed = writing.remove(dots)?;
-        let mut shrunk = false;
+        let mut shrunk = HashSet::with_hasher(RandomState::default());
         for place in removed.iter().map(|(replica, sequence)| (*replica, sequence / BLOCK)) {
-            if !grown.contains(&place) {
-                shrunk |= writing.shrink(place)?;
+            if !grown.contains(&place) && writing.shrink(place)? {
+                shrunk.insert(place);
             }
         }
-        if shrunk {
-            removed.retain(|dot| writing.is_stale(*dot));
-        }
-        writing.log(removed)?;
-        Ok(writing.changes)
-    }
-
-    /// The batch is stored.
-    pub(crate) fn stored(&self, changes: LiveChanges) {
-        let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        for (place, block) in changes.blocks {
-            match block.written {
-                0 => drop(state.blocks.remove(&place)),
-                _ => drop(state.blocks.insert(place, block)),
-            }
-        }
-        state.newest.extend(changes.newest);
-        state.removals = changes.removals;
+        removed.retain(|(replica, sequence)| !shrunk.contains(&(*replica, sequence / BLOCK)));
+        writing.log(removed)
     }
 
     /// Up to `limit` live dots of the replica with this number, with sequences above `after`, in order of sequence.
@@ -332,22 +307,22 @@ impl State {
         let block = self.blocks.get(&(replica, sequence / BLOCK));
         block.is_some_and(|block| block.live & bit(sequence) != 0)
     }
+
+    /// Whether it is in a run and not live.
+    fn is_stale(&self, (replica, sequence): (u32, u64)) -> bool {
+        let block = self.blocks.get(&(replica, sequence / BLOCK));
+        block.is_some_and(|block| block.written & !block.live & bit(sequence) != 0)
+    }
 }
 
 /// One commit.
 struct Writing<'a> {
-    state: &'a State,
+    state: &'a mut State,
     store: &'a dyn Store,
     batch: &'a mut Batch,
-    changes: LiveChanges,
 }
 
 impl Writing<'_> {
-    fn block(&mut self, place: (u32, u64)) -> &mut Block {
-        let before = || self.state.blocks.get(&place).copied().unwrap_or_default();
-        self.changes.blocks.entry(place).or_insert_with(before)
-    }
-
     /// What comes, in runs as far as it goes on where its replica was. Gives the blocks of those.
     fn add(&mut self, dots: &[DotChange]) -> BTreeSet<(u32, u64)> {
         let mut come: Vec<&DotChange> = dots.iter().filter(|change| change.is_there).collect();
@@ -356,12 +331,12 @@ impl Writing<'_> {
         });
         let (mut grown, mut rest) = (BTreeSet::new(), &come[..]);
         while let Some(DotChange { replica, sequence, entity, .. }) = rest.first() {
-            let known = self.state.newest.get(replica).copied().unwrap_or_default();
-            let newest = self.changes.newest.entry(*replica).or_insert(known);
+            let newest = self.state.newest.entry(*replica).or_default();
             if sequence <= newest {
                 self.batch.put(Table::Live, dot_row(*replica, *sequence, entity), Bytes::new());
-                let block = self.block((*replica, sequence / BLOCK));
-                block.is_doubled |= block.written & bit(*sequence) != 0;
+                if let Some(block) = self.state.blocks.get_mut(&(*replica, sequence / BLOCK)) {
+                    block.is_doubled |= block.written & bit(*sequence) != 0;
+                }
                 rest = &rest[1..];
                 continue;
             }
@@ -376,7 +351,7 @@ impl Writing<'_> {
             let first =
                 put_run(self.batch, place.0, run.iter().map(|change| (change.sequence, &*change.entity)));
             let bits = run.iter().fold(0, |bits, change| bits | bit(change.sequence));
-            let block = self.block(place);
+            let block = self.state.blocks.entry(place).or_default();
             block.starts |= bit(first);
             (block.written, block.live) = (block.written | bits, block.live | bits);
             grown.insert(place);
@@ -390,26 +365,24 @@ impl Writing<'_> {
         let mut removed = Vec::new();
         for DotChange { replica, sequence, entity, .. } in dots.iter().filter(|change| !change.is_there) {
             let single = || dot_row(*replica, *sequence, entity);
-            let store = self.store;
-            let block = self.block((*replica, sequence / BLOCK));
-            let is_in_run = block.live & bit(*sequence) != 0
-                && !(block.is_doubled && store.get(Table::Live, &single())?.is_some());
-            if is_in_run {
-                block.live &= !bit(*sequence);
-                self.changes.removals.stale += 1;
-                removed.push((*replica, *sequence));
-            } else {
-                self.batch.remove(Table::Live, single());
+            let block = self.state.blocks.get_mut(&(*replica, sequence / BLOCK));
+            match block.filter(|block| block.live & bit(*sequence) != 0) {
+                Some(block) if !(block.is_doubled && self.store.get(Table::Live, &single())?.is_some()) => {
+                    block.live &= !bit(*sequence);
+                    self.state.removals.stale += 1;
+                    removed.push((*replica, *sequence));
+                }
+                _ => self.batch.remove(Table::Live, single()),
             }
         }
         Ok(removed)
     }
 
-    /// Writes the runs of a block anew if at most half of what is in them is live. False if it did not.
+    /// Writes the runs of a block anew if little of what is in them is live. False if it did not.
     fn shrink(&mut self, (replica, number): (u32, u64)) -> Result<bool, StartError> {
-        let block = *self.block((replica, number));
+        let Some(block) = self.state.blocks.get(&(replica, number)).copied() else { return Ok(false) };
         let stale = block.written & !block.live;
-        if stale == 0 || stale.count_ones() < block.live.count_ones() {
+        if stale == 0 || stale.count_ones() < STALE_MAX * block.live.count_ones() {
             return Ok(false);
         }
         let runs = sequences(number, if block.live == 0 { 0 } else { block.starts });
@@ -433,15 +406,18 @@ impl Writing<'_> {
         for start in sequences(number, block.starts & !starts) {
             self.batch.remove(Table::Live, place(replica, start));
         }
-        self.changes.removals.stale -= u64::from(stale.count_ones());
-        *self.block((replica, number)) = Block { written: block.live, starts, ..block };
+        self.state.removals.stale -= u64::from(stale.count_ones());
+        match block.live {
+            0 => self.state.blocks.remove(&(replica, number)),
+            live => self.state.blocks.insert((replica, number), Block { written: live, starts, ..block }),
+        };
         Ok(true)
     }
 
     /// Writes down what was removed, with what still is so of the oldest such rows if there are too many.
     fn log(&mut self, mut removed: Vec<(u32, u64)>) -> Result<(), StartError> {
         for _ in 0..CLEANED_ROWS_MAX {
-            let Removals { rows, held, stale } = &self.changes.removals;
+            let Removals { rows, held, stale } = &self.state.removals;
             if rows.is_empty() || *held <= 2 * stale + IDLE_REMOVALS_MAX {
                 break;
             }
@@ -450,13 +426,13 @@ impl Writing<'_> {
             let value = value.ok_or_else(|| damaged(&key, "a row of removals is missing"))?;
             self.batch.remove(Table::Live, key.clone());
             if let Indexed::Removals { dots, .. } = Indexed::parse(&Row { key: key.into(), value })? {
-                self.changes.removals.held -= dots.len() as u64;
-                removed.extend(dots.into_iter().filter(|dot| self.is_stale(*dot)));
+                self.state.removals.held -= dots.len() as u64;
+                removed.extend(dots.into_iter().filter(|dot| self.state.is_stale(*dot)));
             }
-            self.changes.removals.rows.start += 1;
+            self.state.removals.rows.start += 1;
         }
         for dots in removed.chunks(REMOVALS_MAX) {
-            let Removals { rows, held, .. } = &mut self.changes.removals;
+            let Removals { rows, held, .. } = &mut self.state.removals;
             let value = encoded(&dots, dots.len() * REMOVAL_BYTES_MAX);
             self.batch.put(Table::Live, place(REMOVALS, rows.end), value);
             rows.end += 1;
@@ -465,10 +441,4 @@ impl Writing<'_> {
         Ok(())
     }
 
-    /// Whether it is in a run and not live.
-    fn is_stale(&self, (replica, sequence): (u32, u64)) -> bool {
-        let place = (replica, sequence / BLOCK);
-        let block = self.changes.blocks.get(&place).or_else(|| self.state.blocks.get(&place));
-        block.is_some_and(|block| block.written & !block.live & bit(sequence) != 0)
-    }
 }

@@ -69,9 +69,8 @@ impl World {
             .chain(come.iter().map(|dot| self.change(dot, true)))
             .collect();
         let mut batch = Batch::new();
-        let changes = self.index.put(&mut batch, &self.store, &dots).unwrap();
+        self.index.put(&mut batch, &self.store, &dots).unwrap();
         self.store.commit(batch, Durability::Memory).unwrap();
-        self.index.stored(changes);
         gone.iter().for_each(|dot| assert!(self.live.remove(dot)));
         self.live.extend(come);
     }
