@@ -108,6 +108,12 @@ impl OpenCommit {
         self.entities.iter().map(|changed| (&changed.entity, &changed.record))
     }
 
+    /// So many more entities are about to change.
+    pub(crate) fn reserve(&mut self, entities: usize) {
+        self.entities.reserve(entities);
+        self.places.reserve(entities);
+    }
+
     /// The entity is about to change from `record`.
     pub(crate) fn touch(&mut self, entity: &EntityId, record: &Record, family: Family) -> Touched {
         self.touch_from(entity, family, || Dots::of(record, family))

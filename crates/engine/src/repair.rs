@@ -5,7 +5,7 @@
 //! state. The state moves on between the pieces; [`Delta::is_whole`] says how whoever asks gets a whole all the same.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    collections::{BTreeSet, HashMap, hash_map::Entry},
     sync::Arc,
 };
 
@@ -104,6 +104,26 @@ pub enum DeltaError {
     Read(#[from] ReadError),
 }
 
+/// What is taken in of a delta, each entity with its record here and there, in the order in which they came first.
+#[derive(Default)]
+struct Given {
+    entities: Vec<(EntityId, Record, Record)>,
+    /// Where in `entities` each is.
+    places: HashMap<EntityId, usize, foldhash::fast::RandomState>,
+}
+
+impl Given {
+    fn put(&mut self, entity: EntityId, ours: Record, theirs: Record) {
+        match self.places.entry(entity) {
+            Entry::Occupied(place) => self.entities[*place.get()].2 = theirs,
+            Entry::Vacant(place) => {
+                self.entities.push((place.key().clone(), ours, theirs));
+                place.insert(self.entities.len() - 1);
+            }
+        }
+    }
+}
+
 impl Engine {
     /// A piece of what a holder of `since` lacks, from `from` on: at least one entity, and about `bytes_max` bytes at
     /// most. Only what is stored counts: ask after the effects of [`flush`](Engine::flush) are carried out. As long as pieces
@@ -171,7 +191,7 @@ impl Engine {
 
     /// Takes in a whole delta: all entities of which something is live that its giver had applied and that a replica lacks
     /// that has applied what this one had when it asked, or less. Of an entity that is given twice the last one counts.
-    /// Afterwards this replica has applied all that either had.
+    /// Afterwards this replica has applied all that either had. Gives of how many entities that were.
     ///
     /// # Errors
     /// [`DeltaError`].
@@ -181,7 +201,7 @@ impl Engine {
         entities: impl IntoIterator<Item = (EntityId, Record)>,
         now_unix_ms: u64,
         records: &dyn Records,
-    ) -> Result<(), DeltaError> {
+    ) -> Result<usize, DeltaError> {
         let own = self.config.replica.clone();
         let own_elsewhere = giver.vector.get(&own);
         if own_elsewhere > self.vector.get(&own) {
@@ -197,7 +217,7 @@ impl Engine {
         if is_behind && !giver.is_complete && !mutated!(TakePartBelowFloor) {
             return Err(DeltaError::Incomplete);
         }
-        let mut merged = BTreeMap::new();
+        let mut given = Given::default();
         for (entity, theirs) in entities {
             let family = self.config.strategies.strategy(&entity).family();
             if matches!(family, Family::Joined(Join::Crdts)) && entity::holds_unknown_crdt(&theirs) {
@@ -215,24 +235,26 @@ impl Engine {
                 }
             }
             let ours = self.record(&entity, records)?;
-            merged.insert(entity, (ours, theirs));
+            given.put(entity, ours, theirs);
         }
+        let given_entities = given.entities.len();
         if is_behind {
             // What the giver has applied and does not hold, it may have reclaimed the removal of; and what it has not
             // applied has not met that removal.
             for entity in self.live_entities(records)? {
-                if let Entry::Vacant(vacant) = merged.entry(entity) {
-                    let ours = self.record(vacant.key(), records)?;
-                    vacant.insert((ours, Record::default()));
+                if !given.places.contains_key(&entity) {
+                    let ours = self.record(&entity, records)?;
+                    given.put(entity, ours, Record::default());
                 }
             }
         }
+        let mut merged = given.entities;
         if mutated!(RepairPartly) && merged.len() > 1 {
-            merged.pop_last();
+            merged.pop();
         }
         if is_behind {
             let versions =
-                merged.values().flat_map(|(ours, theirs)| ours.versions.iter().chain(&theirs.versions));
+                merged.iter().flat_map(|(_, ours, theirs)| ours.versions.iter().chain(&theirs.versions));
             self.vector
                 .get(&own)
                 .checked_add(versions.count() as u64)
@@ -240,7 +262,8 @@ impl Engine {
         }
         let meeting = Meeting { giver: &giver.vector, is_behind, is_giver_behind };
         let before = self.vector.get(&own);
-        for (entity, (ours, theirs)) in merged {
+        self.open.reserve(merged.len());
+        for (entity, ours, theirs) in merged {
             self.merge(entity, ours, theirs, meeting);
         }
         let writes = self.vector.get(&own) - before;
@@ -260,7 +283,8 @@ impl Engine {
         self.take_reclaimed(&giver.floor);
         self.join_members(&giver.members, now_unix_ms);
         self.heard_to_have(&giver.replica, &giver.vector);
-        Ok(self.handle_tick(now_unix_ms, records)?)
+        self.handle_tick(now_unix_ms, records)?;
+        Ok(given_entities)
     }
 
     /// Every entity of which something is live here.

@@ -166,6 +166,25 @@ fn a_repaired_replica_survives_a_crash_with_index_and_digest() {
 }
 
 #[test]
+fn of_an_entity_that_comes_twice_the_last_one_counts() {
+    let (mut a, mut b) = (replica("a"), replica("b"));
+    for (entity, value) in [("x", 1), ("y", 2), ("x", 3)] {
+        a.write(entity, put(value), NOW);
+    }
+    let all = |a: &mut Replica| {
+        a.engine.delta_since(&VersionVector::new(), None, usize::MAX, NOW, &a.disk).expect("it is stored")
+    };
+    let before = all(&mut a);
+    a.write("x", put(4), NOW);
+    let after = all(&mut a);
+    let giver = support::giver(&a, after.vector);
+    let given = before.entities.into_iter().chain(after.entities);
+    assert_eq!(b.engine.handle_delta(giver, given, NOW, &b.disk).expect("it is whole"), 2);
+    b.flush(NOW);
+    same_state(&a, &b);
+}
+
+#[test]
 fn a_crdt_of_unknown_kind_is_left_to_a_newer_build_and_takes_nothing_with_it() {
     let replica = |name| Replica::new(config(name, Strategy::CrdtMerge));
     let (mut a, mut b) = (replica("a"), replica("b"));

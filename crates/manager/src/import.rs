@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::Bound};
 
 use archipelago_clock::VersionVector;
 use archipelago_engine::Giver;
-use archipelago_proto::{ChangesPart, DeltaPiece, EntityId, Record};
+use archipelago_proto::{ChangesPart, DeltaPiece};
 use archipelago_store::{Batch, Durability, Table};
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -145,8 +145,7 @@ pub(crate) async fn import(
                 forget(shared, staging, id).await?;
             } else if covers(shared, &last.since) {
                 let fetched = fetch(shared, id)?;
-                let entities = fetched.entities.len() as u64;
-                match take(master, fetched).await {
+                let entities = match take(master, fetched).await {
                     // The master has another identity by now, and may have less under the old one: looked at anew.
                     Err(ImportError::NotTaken(NotTaken::Fenced { .. })) if !parted => {
                         parted = true;
@@ -164,7 +163,7 @@ pub(crate) async fn import(
                         continue;
                     }
                     taken => taken?,
-                }
+                };
                 forget(shared, staging, id).await?;
                 merged = Some(merged.unwrap_or(0) + entities);
             }
@@ -183,7 +182,8 @@ pub(crate) async fn import(
     })
 }
 
-async fn take(master: &MultiMasterManager, fetched: Fetched) -> Result<(), ImportError> {
+/// Gives of how many entities it was.
+async fn take(master: &MultiMasterManager, fetched: Fetched) -> Result<u64, ImportError> {
     let (reply, taken) = oneshot::channel();
     master.send(Command::Take { fetched: Box::new(fetched), reply }).await.ok_or(ImportError::Closed)?;
     Ok(taken.await.map_err(|_| ImportError::Closed)??)
@@ -200,13 +200,13 @@ fn key(export: u128, index: u64) -> [u8; KEY_BYTES] {
     key
 }
 
-/// All parts of an export together; of an entity in several parts the last one counts.
+/// All parts of an export together, in their order.
 fn fetch(shared: &Shared, export: u128) -> Result<Fetched, ImportError> {
-    let mut entities: BTreeMap<EntityId, Record> = BTreeMap::new();
+    let mut entities = Vec::new();
     let (mut floor, mut last) = (VersionVector::new(), None);
     for row in rows(shared, export)? {
         let mut part = ChangesPart::decode(row.value, &shared.limits, PIECE_BYTES_MAX)?;
-        entities.extend(std::mem::take(&mut part.piece.entities));
+        entities.append(&mut part.piece.entities);
         floor.merge(&part.piece.floor);
         last = Some(part);
     }

@@ -67,7 +67,7 @@ pub(crate) struct Replica {
     pub(crate) scrubbing: Scrubbing,
     /// How often some more of what is stored is read again.
     pub(crate) scrub_interval: Duration,
-    pub(crate) taken: Vec<oneshot::Sender<Result<(), NotTaken>>>,
+    pub(crate) taken: Vec<(u64, oneshot::Sender<Result<u64, NotTaken>>)>,
     /// Whom the repairer is to ask; full while it is at work.
     pub(crate) repair_from: mpsc::Sender<Wanted>,
     /// What the heart is to put into the log.
@@ -190,7 +190,7 @@ impl Replica {
             Command::Neighbourhood { reply } => drop(reply.send(self.neighbourhood())),
             Command::Capture { request, reply } => self.captures.push((request, reply)),
             Command::Take { fetched, reply } => match self.take(*fetched) {
-                Ok(()) => self.taken.push(reply),
+                Ok(entities) => self.taken.push((entities, reply)),
                 Err(not_taken) => drop(reply.send(Err(not_taken))),
             },
             Command::Examine(examine) => self.examines.push(examine),
@@ -450,9 +450,9 @@ impl Replica {
             };
             let _ = reply.send(outcome);
         }
-        for reply in self.taken.drain(..) {
+        for (entities, reply) in self.taken.drain(..) {
             let failed = self.failed.clone().map(|reason| NotTaken::StoreFailed { reason });
-            let _ = reply.send(failed.map_or(Ok(()), Err));
+            let _ = reply.send(failed.map_or(Ok(entities), Err));
         }
         for done in self.changed_logs.drain(..).filter(|_| self.failed.is_none()) {
             let _ = done.send(());

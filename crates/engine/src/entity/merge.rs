@@ -14,7 +14,10 @@ use archipelago_conflict::{Family, Join};
 use archipelago_proto::{Body, Record, Slot, Version};
 use bytes::Bytes;
 
-use super::crdts::{self, ELSEWHERE, is_update};
+use super::{
+    crdts::{self, ELSEWHERE, is_update},
+    whole::keep_greatest,
+};
 use crate::mutated;
 
 /// What one replica holds of an entity.
@@ -32,11 +35,10 @@ pub(crate) fn merge(one: Side<'_>, other: Side<'_>, family: Family) -> Record {
         Family::Joined(join @ (Join::Fields | Join::Crdts)) => Slots::merged(one, other, join).into_record(),
         Family::Joined(_) => {
             let mut versions = whole_versions(one, other);
-            let greatest = versions.values().map(|version| (version.hlc, version.dot.clone())).max();
-            versions.retain(|dot, _| greatest.as_ref().is_some_and(|(_, greatest)| dot == greatest));
-            Record { versions: versions.into_values().collect() }
+            keep_greatest(&mut versions);
+            Record { versions }
         }
-        Family::Siblings => Record { versions: whole_versions(one, other).into_values().collect() },
+        Family::Siblings => Record { versions: whole_versions(one, other) },
     }
 }
 
@@ -57,14 +59,15 @@ impl Side<'_> {
     }
 }
 
-/// The versions that stay, as wholes.
-fn whole_versions(one: Side<'_>, other: Side<'_>) -> BTreeMap<Dot, Version> {
-    let mut versions = BTreeMap::new();
-    for (holder, against) in [(one, other), (other, one)] {
-        for version in &holder.record.versions {
-            if against.leaves(&version.dot, |_| true) {
-                versions.insert(version.dot.clone(), version.clone());
-            }
+/// The versions that stay, as wholes, by dot.
+fn whole_versions(one: Side<'_>, other: Side<'_>) -> Vec<Version> {
+    let left = one.record.versions.iter().filter(|version| other.leaves(&version.dot, |_| true));
+    let mut versions: Vec<Version> = left.cloned().collect();
+    versions.sort_by(|one, other| one.dot.cmp(&other.dot));
+    for version in other.record.versions.iter().filter(|version| one.leaves(&version.dot, |_| true)) {
+        match versions.binary_search_by(|known| known.dot.cmp(&version.dot)) {
+            Ok(at) => versions[at] = version.clone(),
+            Err(at) => versions.insert(at, version.clone()),
         }
     }
     versions

@@ -43,16 +43,17 @@ pub(super) fn place(record: &mut Record, event: &Event, keep: Keep) -> Vec<Clash
     let body = arriving.map_or(Body::Tombstone, Body::Whole);
     insert(record, Version { dot: event.dot.clone(), hlc: event.hlc, body });
     if keep == Keep::Greatest {
-        keep_greatest(record);
+        keep_greatest(&mut record.versions);
     }
     clashes
 }
 
-fn keep_greatest(record: &mut Record) {
-    let stamps = record.versions.iter().map(|version| (version.hlc, &version.dot)).enumerate();
+/// Leaves the version with the greatest stamp.
+pub(super) fn keep_greatest(versions: &mut Vec<Version>) {
+    let stamps = versions.iter().map(|version| (version.hlc, &version.dot)).enumerate();
     if let Some((greatest, _)) = stamps.max_by_key(|(_, stamp)| *stamp) {
-        record.versions.swap(0, greatest);
-        record.versions.truncate(1);
+        versions.swap(0, greatest);
+        versions.truncate(1);
     }
 }
 

@@ -294,15 +294,15 @@ impl Replica {
         let own = self.engine.vector();
         let is_complete = !(own.dominates(giver.engine.floor()) && own.dominates(self.engine.floor()));
         let mut since = if is_complete { VersionVector::new() } else { self.engine.vector().clone() };
-        let mut staged = BTreeMap::new();
+        let mut staged = Vec::new();
         loop {
             let mut delta = giver.engine.delta_since(&since, None, bytes_max, now, &giver.disk)?;
             let (vector, whole) = (delta.vector.clone(), delta.is_whole());
-            staged.extend(std::mem::take(&mut delta.entities));
+            staged.append(&mut delta.entities);
             while let Some(next) = delta.next {
                 between(self, giver);
                 delta = giver.engine.delta_since(&since, Some(&next), bytes_max, now, &giver.disk)?;
-                staged.extend(std::mem::take(&mut delta.entities));
+                staged.append(&mut delta.entities);
             }
             if whole {
                 let members = giver.engine.members().cloned().collect();
@@ -311,7 +311,7 @@ impl Replica {
                 let giver = Giver { replica, vector, floor, is_complete, members };
                 let taken = self.engine.handle_delta(giver, staged, now, &self.disk);
                 self.flush(now);
-                return taken;
+                return taken.map(drop);
             }
             since = vector;
         }

@@ -440,5 +440,4 @@ impl Writing<'_> {
         }
         Ok(())
     }
-
 }

@@ -20,8 +20,6 @@ mod progress;
 mod repairer;
 pub(crate) mod staging;
 
-use std::collections::BTreeMap;
-
 use archipelago_clock::{ReplicaId, VersionVector};
 use archipelago_engine::Giver;
 use archipelago_pipeline::PipelineError;
@@ -46,8 +44,8 @@ pub(crate) struct Fetched {
     pub(crate) giver: Giver,
     /// What it is for: it can be taken in by whoever has applied all of this.
     pub(crate) since: VersionVector,
-    /// Entities with all that is live in them.
-    pub(crate) entities: BTreeMap<EntityId, Record>,
+    /// Entities with all that is live in them; of one that comes several times the last one counts.
+    pub(crate) entities: Vec<(EntityId, Record)>,
 }
 
 /// What is to be brought here.

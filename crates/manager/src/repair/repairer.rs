@@ -190,15 +190,15 @@ impl Repairer {
             }
             fetched => fetched?,
         };
-        let (from, entities) = (fetched.giver.replica.clone(), fetched.entities.len() as u64);
+        let from = fetched.giver.replica.clone();
         let commands = self.commands.upgrade().ok_or(RepairError::Closed)?;
         let (reply, taken) = oneshot::channel();
         commands
             .send(Command::Take { fetched: Box::new(fetched), reply })
             .await
             .map_err(|_| RepairError::Closed)?;
-        match taken.await.map_err(|_| RepairError::Closed)? {
-            Ok(()) => {}
+        let entities = match taken.await.map_err(|_| RepairError::Closed)? {
+            Ok(entities) => entities,
             Err(error) => {
                 match error.may_pass() {
                     true => memory.rests_until = Some(Instant::now() + REST_FACTOR * started.elapsed()),
@@ -206,7 +206,7 @@ impl Repairer {
                 }
                 return Err(error.into());
             }
-        }
+        };
         staged.remove().await?;
         metrics::add(&self.shared.counters.repairs, 1);
         self.shared.notify(Notification::Repaired { from, entities });

@@ -31,10 +31,7 @@
 //! and 8 bytes, big-endian, that count the pieces from 0. The head, which says what the pieces are and how many, is under
 //! the letter alone. No such key lies between two keys of one import, as those share their first 16 bytes.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, atomic::AtomicU64},
-};
+use std::sync::{Arc, atomic::AtomicU64};
 
 use archipelago_clock::{ReplicaId, VersionVector};
 use archipelago_engine::Giver;
@@ -275,7 +272,7 @@ where
         Ok(())
     }
 
-    /// All pieces together; of an entity in several of them the last one counts. This is where they come into memory.
+    /// All pieces together, in their order. This is where they come into memory.
     /// The rows stay.
     ///
     /// # Errors
@@ -285,13 +282,13 @@ where
         let (shared, slot, rows) = (self.shared.clone(), self.slot, self.head.rows);
         let (since, floor) = (self.head.since.clone(), self.head.floor.clone());
         blocking(&self.shared, move || {
-            let mut entities = BTreeMap::new();
+            let mut entities = Vec::new();
             let mut last = None;
             for index in 0..rows {
                 let row = shared.store.get(Table::Staged, &slot.piece(index))?;
                 let row = row.ok_or(StagingError::Missing { index })?;
                 let mut piece = DeltaPiece::decode(row, &shared.limits, PIECE_BYTES_MAX)?;
-                entities.extend(std::mem::take(&mut piece.entities));
+                entities.append(&mut piece.entities);
                 last = Some(piece);
             }
             let last = last.ok_or(StagingError::Missing { index: 0 })?;

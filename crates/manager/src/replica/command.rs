@@ -66,10 +66,10 @@ pub(crate) enum Command {
         request: DeltaRequest,
         reply: oneshot::Sender<Captured>,
     },
-    /// What this master lacked.
+    /// What this master lacked. Told of how many entities that was.
     Take {
         fetched: Box<Fetched>,
-        reply: oneshot::Sender<Result<(), NotTaken>>,
+        reply: oneshot::Sender<Result<u64, NotTaken>>,
     },
     /// A look at what is stored, or its mending, once all of it is stored.
     Examine(Examine),

@@ -54,7 +54,7 @@ impl Replica {
         }
     }
 
-    pub(super) fn take(&mut self, fetched: Fetched) -> Result<(), NotTaken> {
+    pub(super) fn take(&mut self, fetched: Fetched) -> Result<u64, NotTaken> {
         if let Some(reason) = &self.failed {
             return Err(NotTaken::StoreFailed { reason: reason.clone() });
         }
@@ -64,7 +64,7 @@ impl Replica {
         let now = self.clock.now_unix_ms();
         let records = self.shared.stored();
         let taken = self.engine.handle_delta(fetched.giver, fetched.entities, now, &records);
-        taken.map_err(|error| match error {
+        taken.map(|entities| entities as u64).map_err(|error| match error {
             DeltaError::Fenced { dot } => NotTaken::Fenced { dot },
             DeltaError::GiverBehind { giver } => NotTaken::GiverBehind { giver },
             DeltaError::Incomplete => NotTaken::Incomplete,

@@ -193,7 +193,6 @@ impl Joiner {
             }
             fetched => fetched?,
         };
-        let entities = fetched.entities.len() as u64;
         let (reply, taken) = oneshot::channel();
         let commands = self.commands.upgrade().ok_or(Skip::Closed)?;
         commands.send(Command::Take { fetched: Box::new(fetched), reply }).await.map_err(|_| Skip::Closed)?;
@@ -202,8 +201,7 @@ impl Joiner {
         if !stays {
             staged.remove().await?;
         }
-        taken?;
-        Ok(entities)
+        Ok(taken?)
     }
 
     async fn stage(&self, candidate: &Candidate, mut staged: Staged<u64>) -> Result<Staged<u64>, Skip> {

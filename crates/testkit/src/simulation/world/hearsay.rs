@@ -229,7 +229,7 @@ impl World<'_> {
         self.steps += 1 + fetch.entities.len() as u64;
         let Some((engine, rows, now)) = self.process(at) else { return };
         match engine.handle_delta(giver, fetch.entities, now, rows) {
-            Ok(()) => self.tally.effect("repairs", 1),
+            Ok(_) => self.tally.effect("repairs", 1),
             Err(DeltaError::Read(error)) => self.violates("digest", error.to_string()),
             Err(error) => {
                 self.tally.effect("repairs_refused", 1);
