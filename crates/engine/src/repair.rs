@@ -113,6 +113,11 @@ struct Given {
 }
 
 impl Given {
+    fn reserve(&mut self, entities: usize) {
+        self.entities.reserve(entities);
+        self.places.reserve(entities);
+    }
+
     fn put(&mut self, entity: EntityId, ours: Record, theirs: Record) {
         match self.places.entry(entity) {
             Entry::Occupied(place) => self.entities[*place.get()].2 = theirs,
@@ -217,7 +222,9 @@ impl Engine {
         if is_behind && !giver.is_complete && !mutated!(TakePartBelowFloor) {
             return Err(DeltaError::Incomplete);
         }
+        let entities = entities.into_iter();
         let mut given = Given::default();
+        given.reserve(entities.size_hint().0);
         for (entity, theirs) in entities {
             let family = self.config.strategies.strategy(&entity).family();
             if matches!(family, Family::Joined(Join::Crdts)) && entity::holds_unknown_crdt(&theirs) {

@@ -86,8 +86,10 @@ impl Entities {
         }
     }
 
-    /// The `limit` smallest rows in the range, in O(buckets log n + limit log buckets log limit).
+    /// The `limit` smallest rows in the range, in O(buckets log n + limit log buckets log limit), and what it takes to put new
+    /// rows in order, of which a bucket has a few.
     pub(super) fn scan(&self, range: &KeyRange<'_>, limit: usize) -> Vec<Row> {
+        self.put_in_order();
         // The largest of the rows kept so far is on top, to be thrown out by a smaller one.
         let mut smallest = BinaryHeap::<ByKey>::new();
         for bucket in &self.buckets {
@@ -104,6 +106,16 @@ impl Entities {
             }
         }
         smallest.into_sorted_vec().into_iter().map(|ByKey(row)| row).collect()
+    }
+
+    fn put_in_order(&self) {
+        let out_of_order = self.buckets.iter().filter(|bucket| !bucket.is_in_order());
+        let out_of_order: Vec<u64> = out_of_order.map(|bucket| *bucket.key()).collect();
+        for number in out_of_order {
+            if let Some(mut bucket) = self.buckets.get_mut(&number) {
+                bucket.put_in_order();
+            }
+        }
     }
 
     fn place_of(&self, key: &[u8]) -> Place {
