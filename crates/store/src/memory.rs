@@ -27,7 +27,8 @@ use crate::{Batch, Change, Durability, KeyRange, Row, Store, StoreError, Table, 
 /// [`Table::Entities`] is a concurrent hash map (dashmap) of small buckets, for point reads and writes that hardly
 /// meet. A bucket finds a row by a hash, and a value of about the same length replaces the old one in place. A page of
 /// a scan visits every bucket, so its cost follows the rows of the page and not the rows of the table, but read pages
-/// of a thousand rows rather than of ten; commits wait meanwhile. The other tables are ordered maps. An entity costs
+/// of a thousand rows rather than of ten; commits wait meanwhile. The first page after new rows puts the last of them in
+/// order, up to 63 in a bucket. The other tables are ordered maps. An entity costs
 /// about 60 bytes beyond the bytes of its key and value, a row of another table about 50, and each what the allocator
 /// adds.
 ///

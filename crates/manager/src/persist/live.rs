@@ -39,7 +39,8 @@ const REMOVALS: u32 = u32::MAX;
 const PLACE_BYTES: usize = 12;
 /// How many removals one row holds at most.
 const REMOVALS_MAX: usize = 4_096;
-/// A block has no more that is stale for each write that is live, and fewer.
+/// With so many stale writes for each live one the runs of a block are written anew. With one, a write would be written anew
+/// about once in its life; with three it is about every third time.
 const STALE_MAX: u32 = 3;
 /// How many removals may be kept that are not true any more, beside as many as are.
 const IDLE_REMOVALS_MAX: u64 = 64;
