@@ -14,7 +14,7 @@ use crate::{
     identity::Disowned,
     membership::Members,
     mutated,
-    open_commit::OpenCommit,
+    open_commit::{OpenCommit, ROOM_KEPT_MAX},
     own_writes::{Doubt, OwnWrites},
     peers::{Peers, Twin},
     progress::Progress,
@@ -253,6 +253,7 @@ impl Engine {
             self.notices.push(Notice::Quarantined { dot, ahead });
         }
         effects.extend(self.notices.drain(..).map(Effect::Notify));
+        self.notices.shrink_to(ROOM_KEPT_MAX);
         effects.extend(self.floors.take_told().map(|message| Effect::TellFloor { message }));
         effects.extend(self.repair_from.take().map(|(from, session)| Effect::Repair { from, session }));
         if std::mem::take(&mut self.reread) || self.buffer.must_reread(&self.vector, now_unix_ms) {

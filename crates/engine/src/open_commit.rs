@@ -12,6 +12,9 @@ use crate::{
     entity,
 };
 
+/// For how many changes there is room without asking for it, after a commit that had more: a delta can be all of a state.
+pub(crate) const ROOM_KEPT_MAX: usize = 4_096;
+
 /// Changes since the last commit, kept decoded: a second change of an entity finds the first. In an order that inputs
 /// decide, so that the same inputs give the same bytes.
 #[derive(Debug, Default)]
@@ -168,6 +171,8 @@ impl OpenCommit {
             commit.held += i64::from(is_left(&record)) - i64::from(!before.live.is_empty());
             commit.entities.push((entity, if is_left(&record) { encoded.next() } else { None }));
         }
+        self.entities.shrink_to(ROOM_KEPT_MAX);
+        self.places.shrink_to(ROOM_KEPT_MAX);
         commit.pending = std::mem::take(&mut self.pending).into_iter().collect();
         let vector: BTreeMap<ReplicaId, u64> = self.vector.drain(..).collect();
         commit.vector = vector.iter().map(|(replica, sequence)| (table.intern(replica), *sequence)).collect();

@@ -369,7 +369,7 @@ impl Engine {
     }
 
     /// Makes what is live here and the giver has not applied a new write of this replica, that has seen all that either
-    /// side has. It keeps its stamp.
+    /// side has. It keeps its stamp, or has the next one if among equal stamps its new name would lose where the old one won.
     ///
     /// It never met the removals that the giver has reclaimed, and nobody here can tell which those were. Somebody else may
     /// have had both, and then the same write would be one thing there and another here. So what it was before ends here,
@@ -395,12 +395,17 @@ impl Engine {
         unknown.sort_by(|one, other| (one.hlc, &one.dot).cmp(&(other.hlc, &other.dot)));
         for version in unknown {
             let sequence = self.vector.get(&own) + 1;
-            self.vector.raise(own.clone(), sequence);
-            self.own_writes.made(sequence, version.hlc);
-            self.open.applied(&own, sequence);
             let anew = Dot::new(own.clone(), sequence);
+            // It must win wherever it won before. What wins over it alone takes it away, and what it was lives on elsewhere:
+            // nobody asks for an entity of which nothing new is live.
+            let loses_ties = anew < version.dot;
+            let hlc = version.hlc.next().filter(|_| loses_ties).unwrap_or(version.hlc);
+            self.clock.observe(hlc);
+            self.vector.raise(own.clone(), sequence);
+            self.own_writes.made(sequence, hlc);
+            self.open.applied(&own, sequence);
             self.open.rewritten.push((version.dot.clone(), anew.clone()));
-            versions.push(Version { dot: anew, ..version });
+            versions.push(Version { dot: anew, hlc, ..version });
         }
         versions.sort_by(|one, other| one.dot.cmp(&other.dot));
         let mut seen = self.vector.clone();

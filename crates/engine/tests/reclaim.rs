@@ -409,6 +409,33 @@ proptest! {
 }
 
 #[test]
+fn what_is_written_anew_wins_wherever_it_won_before() {
+    for strategy in [Strategy::Lww, Strategy::FieldMerge, Strategy::CrdtMerge] {
+        let [mut a, mut b, mut c, mut d] =
+            ["a", "b", "c", "d"].map(|name| Replica::new(config(name, strategy)));
+        let removal = a.write("gone", Change::Delete, START - 1).1;
+        let of_d = d.write("x", patch(&[("f", Some(1))]), START).1;
+        for other in [&mut c, &mut d] {
+            other.receive(&removal, None, START);
+        }
+        // As old as the write, and the lesser one by name: of c and d, but not of b and c.
+        let older = c.write("x", Change::Delete, START).1;
+        b.receive(&of_d, None, START);
+        let all = support::giver(&a, a.engine.vector().clone());
+        let all = archipelago_engine::Giver { floor: all.vector.clone(), ..all };
+        b.engine.handle_delta(all, [], START, &b.disk).expect("all of it");
+        b.flush(START);
+        for other in [&mut b, &mut d] {
+            assert_eq!(other.receive(&older, None, START), Received::Applied);
+        }
+        d.repair_from(&mut b, usize::MAX, START, |_, _| {}).expect("sound");
+        b.repair_from(&mut d, usize::MAX, START, |_, _| {}).expect("sound");
+        assert_eq!(d.read("x"), Some(serde_json::json!({ "f": 1 })), "{}", strategy.name());
+        assert_eq!((b.view(), b.engine.digest()), (d.view(), d.engine.digest()), "{}", strategy.name());
+    }
+}
+
+#[test]
 fn whoever_was_given_up_while_it_had_not_joined_yet_is_told_so_whatever_the_clocks_say() {
     let mut world = World::new(&["a", "b"], Strategy::Lww);
     for island in [1, 0] {
