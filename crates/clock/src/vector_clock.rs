@@ -98,6 +98,18 @@ impl<A: Ord> VectorClock<A> {
         }
     }
 
+    /// Makes the entry of the dot's actor at least its sequence, as [`raise`](Self::raise) does.
+    pub fn see(&mut self, dot: &Dot<A>)
+    where
+        A: Clone,
+    {
+        match self.find(&dot.actor) {
+            Ok(at) => self.entries[at].1 = self.entries[at].1.max(dot.sequence),
+            Err(_) if dot.sequence == 0 => {}
+            Err(at) => self.entries.insert(at, (dot.actor.clone(), dot.sequence)),
+        }
+    }
+
     /// Forgets `actor`; its entry is 0 from now on.
     pub fn remove(&mut self, actor: &A) {
         if let Ok(at) = self.find(actor) {
@@ -265,7 +277,8 @@ impl<A: Ord> PartialOrd for VectorClock<A> {
 impl<A: Ord> FromIterator<(A, u64)> for VectorClock<A> {
     /// The clock with these entries; zeros are left out, of repeated actors the highest sequence counts.
     fn from_iter<I: IntoIterator<Item = (A, u64)>>(entries: I) -> Self {
-        let mut clock = Self::new();
+        let (mut clock, entries) = (Self::new(), entries.into_iter());
+        clock.entries.reserve(entries.size_hint().0);
         for (actor, sequence) in entries {
             // Most often they come in order, from another clock.
             match clock.entries.last() {

@@ -67,6 +67,15 @@ fn merged(a: &VectorClock<u8>, b: &VectorClock<u8>) -> VectorClock<u8> {
 
 proptest! {
     #[test]
+    fn to_see_a_dot_is_to_raise_its_actor(clock in clocks(), actor in 0u8..8, sequence in 0u64..5) {
+        let (mut seen, mut raised) = (clock.clone(), clock);
+        seen.see(&Dot::new(actor, sequence));
+        raised.raise(actor, sequence);
+        prop_assert_eq!(&seen, &raised);
+        prop_assert!(seen.contains(&Dot::new(actor, sequence)));
+    }
+
+    #[test]
     fn merge_is_commutative_associative_and_idempotent(a in clocks(), b in clocks(), c in clocks()) {
         prop_assert_eq!(merged(&a, &b), merged(&b, &a));
         prop_assert_eq!(merged(&merged(&a, &b), &c), merged(&a, &merged(&b, &c)));

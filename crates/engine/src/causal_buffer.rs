@@ -206,14 +206,14 @@ impl TurnedAway {
 
 /// True if `event` is the next of its origin and all that its admitting replica had applied is applied here.
 pub(crate) fn follows(event: &Event, vector: &VersionVector) -> bool {
-    is_next(event, vector) && (vector.dominates(&event.deps) || mutated!(SkipCausalBuffer))
+    let applied = vector.get(&event.dot.actor);
+    is_next(event, applied) && (vector.dominates(&event.deps) || mutated!(SkipCausalBuffer))
 }
 
-/// True if `event` is the next of its origin.
-pub(crate) fn is_next(event: &Event, vector: &VersionVector) -> bool {
-    let next = vector.get(&event.dot.actor).checked_add(1);
-    let is_again = mutated!(ApplyTwice) && vector.contains(&event.dot);
-    next == Some(event.dot.sequence) || is_again || mutated!(ApplyPastGap)
+/// True if `event` is the next of its origin, of which so much is applied.
+pub(crate) fn is_next(event: &Event, applied: u64) -> bool {
+    let is_again = mutated!(ApplyTwice) && event.dot.sequence <= applied;
+    applied.checked_add(1) == Some(event.dot.sequence) || is_again || mutated!(ApplyPastGap)
 }
 
 /// What the last event that was applied came after. Events of one commit of their origin share that, and what was found of

@@ -1,5 +1,6 @@
 use std::{fmt, sync::OnceLock};
 
+use archipelago_clock::Dot;
 use archipelago_conflict::Family;
 use archipelago_proto::{Body, EntityId, Record, Slot};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
@@ -103,10 +104,10 @@ pub(crate) fn entity_digest(
         if !live {
             continue;
         }
-        put(scratch, version.dot.actor.name().as_bytes());
-        scratch.extend(version.dot.actor.incarnation().bits().to_be_bytes());
-        scratch.extend(version.dot.sequence.to_be_bytes());
-        scratch.extend(version.hlc.bits().to_be_bytes());
+        let Dot { actor, sequence } = &version.dot;
+        put(scratch, actor.name().as_bytes());
+        let numbers = [actor.incarnation().bits(), *sequence, version.hlc.bits()].map(u64::to_be_bytes);
+        scratch.extend_from_slice(numbers.as_flattened());
         match &version.body {
             Body::Tombstone => scratch.push(0),
             Body::Whole(value) => {
@@ -136,6 +137,6 @@ pub(crate) fn entity_digest(
 
 /// Length first, so that no two lists of parts run into the same bytes.
 fn put(scratch: &mut Vec<u8>, bytes: &[u8]) {
-    scratch.extend((bytes.len() as u64).to_be_bytes());
+    scratch.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
     scratch.extend_from_slice(bytes);
 }

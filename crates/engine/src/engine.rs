@@ -276,14 +276,14 @@ impl Engine {
     }
 
     pub(crate) fn place(&mut self, mut record: Record, event: &Event) {
-        let strategy = self.config.strategies.strategy(&event.entity).clone();
-        let family = strategy.family();
+        let strategy = self.config.strategies.strategy(&event.entity);
+        let (family, attention) = (strategy.family(), strategy.attention());
         let old = entity_digest(&event.entity, &record, family, &mut self.scratch);
         let waited = entity::is_contested(&record);
         let touched = self.open.touch(&event.entity, &record, family);
         let clashes = entity::place(&mut record, event, family, &self.config.limits);
         let waits = entity::is_contested(&record);
-        if strategy.attention() == Attention::Resolve && waited != waits {
+        if attention == Attention::Resolve && waited != waits {
             self.open.pending.insert(event.entity.detached(), waits);
         }
         let new = entity_digest(&event.entity, &record, family, &mut self.scratch);
@@ -292,8 +292,8 @@ impl Engine {
             self.counters.conflicts_detected += 1;
             let conflict = Conflict {
                 entity: event.entity.detached(),
-                strategy: strategy.name().to_owned(),
-                attention: strategy.attention(),
+                strategy: self.config.strategies.strategy(&event.entity).name().to_owned(),
+                attention,
                 dot: event.dot.clone(),
                 clashes,
             };

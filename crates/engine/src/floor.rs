@@ -17,9 +17,9 @@
 //! Source: causal stability in Baquero, Almeida, Shoker: "Making Operation-based CRDTs Operation-based" (2014), section 4;
 //! the barrier in the log is what makes it safe among replicas that nobody knows of.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use archipelago_clock::{ReplicaId, VersionVector};
+use archipelago_clock::{Dot, ReplicaId, VersionVector};
 use archipelago_crdt::dynamic;
 use archipelago_proto::{EntityId, Event, Floor, Slot};
 use bytes::Bytes;
@@ -40,6 +40,8 @@ pub(crate) struct Floors {
     /// The join of all floors that hold: events that were admitted without all of this do not count any more, and
     /// tombstones that it covers can go.
     held: VersionVector,
+    /// Who admitted the last event that counted, and what it came after: events of one commit share that.
+    above: Option<(ReplicaId, Arc<VersionVector>)>,
     /// Tombstones that this covers may be gone here. Never more than `held`.
     reclaimed: VersionVector,
     /// Tombstones may have come below what is held.
@@ -224,26 +226,31 @@ impl Engine {
     pub(crate) fn raise_floor(&mut self, floor: &VersionVector) {
         if !self.floor().dominates(floor) {
             self.floors.held.merge(floor);
+            self.floors.above = None;
             self.floors.is_due = true;
             self.open.floors = true;
         }
     }
 
     /// True if the event was admitted by a replica that lacked something below a floor that lies before it in the log.
-    pub(crate) fn is_below_floor(&self, event: &Event, position: Option<u64>) -> bool {
+    pub(crate) fn is_below_floor(&mut self, event: &Event, position: Option<u64>) -> bool {
         if mutated!(IgnoreFloor) {
             return false;
         }
-        let is_above = |floor: &VersionVector| {
-            floor.iter().all(|(replica, sequence)| {
-                let of_own = *replica == event.dot.actor && event.dot.sequence > sequence;
-                of_own || event.deps.get(replica) >= sequence
-            })
+        let Event { dot: Dot { actor, sequence }, deps, .. } = event;
+        let had = |floor: &VersionVector| {
+            floor.iter().all(|(replica, least)| replica == actor || deps.get(replica) >= least)
         };
-        let mut coming = self.floors.coming.iter();
-        !is_above(self.floor())
-            || coming
-                .any(|(at, floor)| position.is_none_or(|position| *at < position) && !is_above(&floor.vector))
+        let floors = &mut self.floors;
+        if !floors.above.as_ref().is_some_and(|(last, above)| last == actor && Arc::ptr_eq(above, deps)) {
+            floors.above = had(&floors.held).then(|| (actor.clone(), deps.clone()));
+        }
+        let is_before = |at: u64| position.is_none_or(|position| at < position);
+        let mut coming =
+            floors.coming.iter().filter(|(at, _)| is_before(**at)).map(|(_, floor)| &floor.vector);
+        floors.above.is_none()
+            || floors.held.get(actor) >= *sequence
+            || coming.any(|floor| floor.get(actor) >= *sequence || !had(floor))
     }
 
     pub(crate) fn heard_to_have(&mut self, replica: &ReplicaId, vector: &VersionVector) {

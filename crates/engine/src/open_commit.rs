@@ -70,20 +70,22 @@ impl Dots {
 impl Changed {
     /// What changes in the indexes with the commit.
     fn tell_indexes(&self, table: &mut ReplicaTable, commit: &mut Commit) {
-        let after = Dots::of(&self.record, self.family);
-        self.tell_index(&self.before.live, &after.live, table, &mut commit.live);
-        self.tell_index(&self.before.tombstones, &after.tombstones, table, &mut commit.tombstones);
+        let live = self.record.versions.iter().map(|version| &version.dot);
+        self.tell_index(&self.before.live, live, table, &mut commit.live);
+        let tombstones = entity::tombstones(&self.record, self.family);
+        self.tell_index(&self.before.tombstones, tombstones, table, &mut commit.tombstones);
     }
 
-    fn tell_index(
+    fn tell_index<'d>(
         &self,
         before: &[Dot],
-        after: &[Dot],
+        after: impl Iterator<Item = &'d Dot> + Clone,
         table: &mut ReplicaTable,
         index: &mut Vec<DotChange>,
     ) {
-        let gone = before.iter().filter(|dot| !after.contains(dot)).map(|dot| (dot, false));
-        let come = after.iter().filter(|dot| !before.contains(dot)).map(|dot| (dot, true));
+        let stays = |dot: &Dot| after.clone().any(|left| left == dot);
+        let gone = before.iter().filter(|dot| !stays(dot)).map(|dot| (dot, false));
+        let come = after.clone().filter(|dot| !before.contains(dot)).map(|dot| (dot, true));
         for (dot, is_there) in gone.chain(come) {
             let (replica, entity) = (table.intern(&dot.actor), self.entity.clone());
             index.push(DotChange { replica, sequence: dot.sequence, entity, is_there });

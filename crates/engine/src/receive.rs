@@ -83,7 +83,8 @@ impl Engine {
         records: &dyn Records,
     ) -> Result<Received, ReadError> {
         let is_own = event.dot.actor == self.config.replica;
-        if self.vector.contains(&event.dot)
+        let applied = self.vector.get(&event.dot.actor);
+        if event.dot.sequence <= applied
             && (is_own || !mutated!(ApplyTwice))
             && (!is_own || self.is_own_write(&event, live, records)?)
         {
@@ -121,7 +122,7 @@ impl Engine {
         let due_unix_ms = self.due(event.hlc);
         let is_covered =
             |covered: &mut Covered| covered.check(&event.deps, &self.vector) || mutated!(SkipCausalBuffer);
-        if due_unix_ms <= now_unix_ms && is_next(&event, &self.vector) && is_covered(&mut self.covered) {
+        if due_unix_ms <= now_unix_ms && is_next(&event, applied) && is_covered(&mut self.covered) {
             let record = self.record(&event.entity, records)?;
             self.apply(event, record);
             self.apply_waiting(now_unix_ms, records)?;
@@ -202,8 +203,8 @@ impl Engine {
         if !mutated!(ClockIgnoresRemote) {
             self.clock.observe(event.hlc);
         }
-        self.vector.raise(event.dot.actor.clone(), event.dot.sequence);
-        Arc::make_mut(&mut self.deps).raise(event.dot.actor.clone(), event.dot.sequence);
+        self.vector.see(&event.dot);
+        Arc::make_mut(&mut self.deps).see(&event.dot);
         self.place(record, &event);
         self.open.applied(&event.dot.actor, event.dot.sequence);
         self.counters.events_applied += 1;

@@ -96,7 +96,7 @@ impl Engine {
 
         // From here on nothing can fail.
         self.clock = clock;
-        self.vector.raise(dot.actor.clone(), sequence);
+        self.vector.see(&dot);
         self.own_writes.made(sequence, hlc);
         if self.is_alone {
             self.alone_until = sequence;

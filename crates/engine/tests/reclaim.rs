@@ -6,7 +6,7 @@ mod support;
 use archipelago_clock::{Incarnation, ReplicaId, VersionVector};
 use archipelago_conflict::Strategy;
 use archipelago_engine::{Change, DeltaError, EngineConfig, Notice, Received};
-use archipelago_proto::{Floor, Limits, MemberState};
+use archipelago_proto::{Event, Floor, Limits, MemberState};
 use proptest::prelude::{Strategy as _, *};
 use support::{
     Replica, config, id,
@@ -188,6 +188,21 @@ fn a_floor_holds_only_behind_its_place_in_the_log_and_not_before_all_before_it_i
     assert_eq!(reader.engine.floor().get(&id("a")), 2);
     let crashed = reader.crash();
     assert_eq!(crashed.engine.floor().get(&id("a")), 2, "it is stored");
+}
+
+#[test]
+fn what_counted_before_a_floor_holds_does_not_count_behind_it() {
+    let [mut a, mut b, mut reader] = ["a", "b", "c"].map(|name| Replica::new(config(name, Strategy::Lww)));
+    let of_a = a.write("x", put(1), START).1;
+    let one = b.write("y", put(1), START).1;
+    // One commit of their origin: they share what they came after, which is looked at once.
+    let next = Event { deps: one.deps.clone(), ..b.write("z", put(1), START).1 };
+    assert_eq!(reader.receive(&of_a, Some(1), START), Received::Applied);
+    assert_eq!(reader.receive(&one, Some(2), START), Received::Applied);
+    let vector: VersionVector = [(id("a"), 1)].into_iter().collect();
+    reader.engine.handle_floor(Floor { namespace: "ns".into(), replica: id("a"), vector }, 3);
+    reader.flush(START);
+    assert_eq!(reader.receive(&next, Some(4), START), Received::BelowFloor);
 }
 
 #[test]

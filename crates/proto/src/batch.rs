@@ -10,7 +10,7 @@ use crate::{
     envelope::{self, EnvelopeKind},
     op,
     reader::{Reader, malformed, within},
-    replica,
+    replica, replica_list,
     writer::Writer,
 };
 
@@ -207,7 +207,7 @@ impl EventBatch {
         let mut reader = Reader::new(body);
         let elements = reader.array_of_at_least("batch", 6)?;
         let namespace = reader.text("namespace", "namespace bytes", NAME_BYTES_MAX)?.to_string();
-        let replicas = read_replicas(&mut reader, limits)?;
+        let replicas = replica_list::read(&mut reader, limits)?;
         let first_sequence = reader.unsigned("first sequence")?;
         let base_hlc = Hlc::from_bits(reader.unsigned("hlc")?);
         let base_deps = read_base_deps(&mut reader, &replicas)?;
@@ -244,39 +244,13 @@ impl Previous {
     }
 }
 
-fn read_replicas(reader: &mut Reader, limits: &Limits) -> Result<Vec<ReplicaId>, DecodeError> {
-    let len = reader.array("replicas")?;
-    within("replicas_max", len, limits.replicas_max)?;
-    if len == 0 {
-        return Err(malformed("replicas", "the origin is missing"));
-    }
-    let mut replicas: Vec<ReplicaId> = Vec::with_capacity(len);
-    for _ in 0..len {
-        replicas.push(replica::read(reader)?);
-    }
-    if is_one_twice(&replicas) {
-        return Err(malformed("replicas", "one is named twice"));
-    }
-    Ok(replicas)
-}
-
 fn read_base_deps(reader: &mut Reader, replicas: &[ReplicaId]) -> Result<VersionVector, DecodeError> {
     let len = reader.array("deps")?;
     if len >= replicas.len() {
         return Err(malformed("deps", "more entries than replicas besides the origin"));
     }
-    replicas[1..=len].iter().map(|replica| Ok((replica.clone(), reader.unsigned("deps")?))).collect()
-}
-
-/// Behind the origin most batches name replicas in the order in which vectors have them.
-fn is_one_twice(replicas: &[ReplicaId]) -> bool {
-    let (origin, others) = (&replicas[0], &replicas[1..]);
-    if others.windows(2).all(|pair| pair[0] < pair[1]) {
-        return others.binary_search(origin).is_ok();
-    }
-    let mut sorted: Vec<&ReplicaId> = replicas.iter().collect();
-    sorted.sort_unstable();
-    sorted.windows(2).any(|pair| pair[0] == pair[1])
+    let sequences: Vec<u64> = (0..len).map(|_| reader.unsigned("deps")).collect::<Result<_, _>>()?;
+    Ok(replicas[1..].iter().cloned().zip(sequences).collect())
 }
 
 fn read_event(
@@ -314,7 +288,10 @@ fn read_event(
         reader.skip("event")?;
     }
     let dot = Dot::new(replicas[0].clone(), previous.sequence);
-    *previous = Previous { hlc, deps: deps.clone(), sequence: previous.sequence + 1, ..*previous };
+    (previous.hlc, previous.sequence) = (hlc, previous.sequence + 1);
+    if !Arc::ptr_eq(&previous.deps, &deps) {
+        previous.deps = deps.clone();
+    }
     let mut event = Event { dot, hlc, deps, context: None, entity, op, trace };
     if let Some(behind) = behind {
         previous.unpack(event.deps.len() + 1, limits)?;

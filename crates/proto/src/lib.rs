@@ -65,6 +65,7 @@ mod op;
 mod reader;
 mod record;
 mod replica;
+mod replica_list;
 mod signature;
 mod snapshot;
 mod text;

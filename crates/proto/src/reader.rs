@@ -86,6 +86,15 @@ impl<B: Deref<Target = [u8]>> Reader<B> {
         self.at
     }
 
+    /// Goes behind these bytes, if they are what stands at `start`; true if so.
+    pub(crate) fn pass(&mut self, start: usize, bytes: &[u8]) -> bool {
+        let is_there = self.bytes[start..].starts_with(bytes);
+        if is_there {
+            self.at = start + bytes.len();
+        }
+        is_there
+    }
+
     pub(crate) fn is_at_end(&self) -> bool {
         self.at == self.bytes.len()
     }

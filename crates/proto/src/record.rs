@@ -43,6 +43,9 @@ pub enum Body {
     Fields(Vec<(Slot, Option<Bytes>)>),
 }
 
+/// So few replicas are found faster by looking at each than by a hash.
+const LOOKED_THROUGH_MAX: usize = 8;
+
 /// Numbers for replica ids, so that a stored dot takes few bytes. Belongs to one store and only ever grows.
 #[derive(Clone, Debug, Default)]
 pub struct ReplicaTable {
@@ -62,8 +65,8 @@ impl ReplicaTable {
 
     /// The number of `replica`; it is given the next one if it has none.
     pub fn intern(&mut self, replica: &ReplicaId) -> u32 {
-        if let Some(number) = self.numbers.get(replica) {
-            return *number;
+        if let Some(number) = self.number(replica) {
+            return number;
         }
         let number = u32::try_from(self.replicas.len()).expect("fewer than 2^32 replicas");
         self.replicas.push(replica.clone());
@@ -73,7 +76,11 @@ impl ReplicaTable {
 
     /// The number of `replica`, if it has one.
     pub fn number(&self, replica: &ReplicaId) -> Option<u32> {
-        self.numbers.get(replica).copied()
+        if self.replicas.len() > LOOKED_THROUGH_MAX {
+            return self.numbers.get(replica).copied();
+        }
+        let place = self.replicas.iter().position(|known| known == replica)?;
+        u32::try_from(place).ok()
     }
 
     /// The replica with this number.

@@ -6,7 +6,7 @@ use archipelago_proto::{Body, Record, Version};
 
 /// The writes of which the record holds a tombstone that may be reclaimed once it is stable. A removal among siblings with
 /// values is part of what people see, and stays until someone resolves it.
-pub fn tombstones(record: &Record, family: Family) -> impl Iterator<Item = &Dot> {
+pub fn tombstones(record: &Record, family: Family) -> impl Iterator<Item = &Dot> + Clone {
     let is_reclaimable = is_reclaimable(record, family);
     let versions = record.versions.iter().filter(move |version| is_reclaimable && holds_tombstone(version));
     versions.map(|version| &version.dot)
