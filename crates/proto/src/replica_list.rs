@@ -108,7 +108,7 @@ mod tests {
     fn a_list_is_what_was_written_whatever_its_origin_named_before() {
         let (a, b, c, also_1) = (id("a", 1), id("b", 2), id("c", 3), id("other", 1));
         let lists: [&[ReplicaId]; 7] = [
-            &[a.clone()],
+            std::slice::from_ref(&a),
             &[a.clone(), b.clone()],
             &[a.clone(), b.clone(), c.clone()],
             &[a.clone(), c.clone()],
