@@ -55,6 +55,7 @@ pub struct ReplicaId {
     identity: Arc<Identity>,
 }
 
+#[derive(Hash)]
 struct Identity {
     name: Box<str>,
     incarnation: Incarnation,
@@ -151,9 +152,7 @@ impl PartialOrd for ReplicaId {
 
 impl hash::Hash for ReplicaId {
     fn hash<H: hash::Hasher>(&self, state: &mut H) {
-        // Names that begin alike are told apart by their incarnations, which are as good as unique.
-        self.prefix.hash(state);
-        self.identity.incarnation.hash(state);
+        self.identity.hash(state);
     }
 }
 

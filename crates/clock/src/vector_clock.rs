@@ -98,15 +98,15 @@ impl<A: Ord> VectorClock<A> {
         }
     }
 
-    /// Makes the entry of the dot's actor at least its sequence, as [`raise`](Self::raise) does.
+    /// Makes the entry of the dot's actor at least its sequence, as [`raise`](Self::raise) does, and copies the actor only
+    /// if it is new.
     pub fn see(&mut self, dot: &Dot<A>)
     where
         A: Clone,
     {
         match self.find(&dot.actor) {
             Ok(at) => self.entries[at].1 = self.entries[at].1.max(dot.sequence),
-            Err(_) if dot.sequence == 0 => {}
-            Err(at) => self.entries.insert(at, (dot.actor.clone(), dot.sequence)),
+            Err(_) => self.raise(dot.actor.clone(), dot.sequence),
         }
     }
 
