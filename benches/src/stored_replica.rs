@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, ops::Bound};
 
 use archipelago_clock::ReplicaId;
-use archipelago_engine::{Change, Effect, Engine, EngineConfig, LocalWrite, Restored, StateDigest, pack};
+use archipelago_engine::{
+    Change, Effect, Engine, EngineConfig, LocalWrite, Restored, StateDigest, pack_messages,
+};
 use archipelago_manager::internals::Rows;
 use archipelago_proto::{EntityId, EventBatch, Limits, decode_value, encode_value};
 use archipelago_store::{Batch, Durability, MemoryStore, Row, Store, Table};
@@ -88,22 +90,16 @@ impl StoredReplica {
                 bytes <= self.limits.batch_bytes_target
             });
             let rows = &rows[..fitting.count().max(1)];
-            messages.extend(self.packed(rows));
+            let packed = rows.iter().map(|row| row.value.clone());
+            let packed = pack_messages(NAMESPACE, packed, &self.limits);
+            let (packed, message) = packed.unwrap_or_else(|| (1, rows[0].value.clone()));
+            messages.push(message);
             let mut acknowledged = Batch::new();
-            for row in rows {
+            for row in &rows[..packed] {
                 acknowledged.remove(Table::Outbox, row.key.clone());
             }
             self.stored.store.commit(acknowledged, Durability::Memory).expect("memory takes every batch");
         }
-    }
-
-    fn packed(&self, rows: &[Row]) -> Vec<Bytes> {
-        if let [row] = rows {
-            return vec![row.value.clone()];
-        }
-        let events = rows.iter().flat_map(|row| self.decode(row.value.clone()).events);
-        let messages = pack(NAMESPACE, &events.collect::<Vec<_>>(), &self.limits);
-        messages.expect("what was packed before").into_iter().map(|outboxed| outboxed.message).collect()
     }
 
     /// Decodes messages of another replica, applies and commits them.

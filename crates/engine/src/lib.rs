@@ -59,6 +59,7 @@
 //! | `causal_buffer` | events that wait for what they depend on |
 //! | `progress` | how far the log is done with |
 //! | `open_commit` | changes since the last commit |
+//! | `packing` | how events share messages: [`pack`], [`pack_messages`] |
 //! | `digest` | [`StateDigest`]: a digest that follows each change |
 //! | `scrub` | what is stored, read again and held against the digest: [`Scrubbed`] |
 //! | `examine` | what is stored, compared with what another replica holds: [`Comparison`] |
@@ -93,6 +94,7 @@ mod mutated;
 pub mod mutation;
 mod open_commit;
 mod own_writes;
+mod packing;
 mod peers;
 mod progress;
 mod receive;
@@ -114,7 +116,7 @@ pub use floor::Reclaimable;
 pub use identity::Reincarnation;
 pub use membership::MemberError;
 pub use mend::{Mend, Unmended};
-pub use open_commit::pack;
+pub use packing::{pack, pack_messages};
 pub use peers::Peer;
 pub use receive::Received;
 pub use repair::{Delta, DeltaError, Giver};

@@ -2,14 +2,15 @@ use std::collections::{BTreeMap, HashMap};
 
 use archipelago_clock::{Dot, Hlc, ReplicaId};
 use archipelago_conflict::Family;
-use archipelago_proto::{BatchEncoder, EncodeError, EntityId, Event, Limits, Op, Record, ReplicaTable, Slot};
+use archipelago_proto::{EncodeError, EntityId, Event, Limits, Record, ReplicaTable};
 
 use smallvec::SmallVec;
 
 use crate::{
     Reincarnation,
-    effect::{Commit, DotChange, Outboxed},
+    effect::{Commit, DotChange},
     entity,
+    packing::pack,
 };
 
 /// For how many changes there is room without asking for it, after a commit that had more: a delta can be all of a state.
@@ -188,50 +189,4 @@ impl OpenCommit {
         commit.outbox = packed?;
         Ok(commit)
     }
-}
-
-/// Packs events of one origin into as few messages as the limits allow.
-///
-/// # Errors
-/// [`EncodeError::OverLimit`] if a single event makes a message over `batch_bytes_max`.
-pub fn pack(namespace: &str, events: &[Event], limits: &Limits) -> Result<Vec<Outboxed>, EncodeError> {
-    let mut outbox = Vec::new();
-    let mut rest = events;
-    while let Some(first) = rest.first() {
-        let mut encoder = BatchEncoder::new(namespace, limits);
-        let mut packed = 0;
-        for event in rest {
-            let fits = packed == 0 || encoder.bytes() + bytes_at_most(event) <= limits.batch_bytes_max;
-            if !fits || !encoder.push(event) {
-                break;
-            }
-            packed += 1;
-        }
-        let last_sequence = first.dot.sequence + packed as u64 - 1;
-        if let Some(message) = encoder.finish()? {
-            outbox.push(Outboxed { first_sequence: first.dot.sequence, last_sequence, message });
-        }
-        rest = &rest[packed..];
-    }
-    Ok(outbox)
-}
-
-/// An upper bound, quickly found, on the bytes that `event` takes in a message, together with all of the message that is
-/// not events.
-pub(crate) fn bytes_at_most(event: &Event) -> usize {
-    // A name of 64 bytes, the incarnation, and four numbers of up to nine bytes, each with a marker.
-    const REPLICA: usize = 128;
-    const HEADS: usize = 512;
-    let op = match &event.op {
-        Op::Delete => 0,
-        Op::Put(value) => value.len(),
-        Op::Patch(fields) => fields
-            .iter()
-            .map(|(slot, value)| {
-                let name = if let Slot::Field(name) = slot { name.len() } else { 0 };
-                name + value.as_ref().map_or(0, |value| value.len()) + 10
-            })
-            .sum(),
-    };
-    op + event.entity.len() + REPLICA * (event.deps.len() + 1) + HEADS
 }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use crate::{
     Engine, Records, WriteError, entity, mutated,
-    open_commit::{bytes_at_most, pack},
+    packing::{bytes_at_most, pack},
 };
 
 /// A write that this replica admits.

@@ -1,8 +1,8 @@
 use std::{collections::BTreeSet, ops::Bound, sync::Arc};
 
-use archipelago_engine::{mutated, pack};
+use archipelago_engine::{mutated, pack_messages};
 use archipelago_pipeline::{Outgoing, Pipeline, PipelineError, PipelineStatus};
-use archipelago_proto::{EventBatch, Limits};
+use archipelago_proto::Limits;
 use archipelago_store::{Batch, Durability, StoreError, Table};
 use bytes::Bytes;
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -13,7 +13,7 @@ use crate::{
     LinkState, Notification, StartError,
     backoff::Backoff,
     metrics,
-    persist::{self, OutboxKey, Waiting},
+    persist::{self, OutboxKey},
     shared::Shared,
 };
 
@@ -250,24 +250,11 @@ impl Emitter {
             return Ok(None);
         }
         rows.truncate(fitting.max(1));
-        let (packed, message) = self.pack(&rows, &limits).unwrap_or_else(|| (1, rows[0].message.clone()));
+        let messages = rows.iter().map(|row| row.message.clone());
+        let packed = pack_messages(&self.shared.namespace, messages, &limits);
+        let (packed, message) = packed.unwrap_or_else(|| (1, rows[0].message.clone()));
         let rows = rows[..packed].iter().map(|row| row.key).collect();
         Ok(Some(Parcel { rows, message }))
-    }
-
-    /// The first rows as one message, and how many they are; `None` if only one row fits, which is a message already.
-    fn pack(&self, rows: &[Waiting], limits: &Limits) -> Option<(usize, Bytes)> {
-        if rows.len() < 2 {
-            return None;
-        }
-        let mut events = Vec::new();
-        for row in rows {
-            events.extend(EventBatch::decode(row.message.clone(), limits).ok()?.events);
-        }
-        let packed = pack(&self.shared.namespace, &events, limits).ok()?.into_iter().next()?;
-        let whole = rows.iter().take_while(|row| row.key.last_sequence <= packed.last_sequence).count();
-        (whole > 1 && rows[whole - 1].key.last_sequence == packed.last_sequence)
-            .then_some((whole, packed.message))
     }
 
     /// The broker has them: they leave the outbox. Should this be lost in a crash, they are sent again.

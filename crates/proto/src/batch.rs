@@ -1,12 +1,15 @@
 //! Events packed into one message. The layout is described in `docs/FORMAT.md`.
 
+mod packed;
+
 use std::{collections::HashSet, sync::Arc};
 
 use archipelago_clock::{Dot, Hlc, NAME_BYTES_MAX, ReplicaId, VersionVector};
 use bytes::Bytes;
+use packed::PackedBatch;
 
 use crate::{
-    DecodeError, EncodeError, Event, Limits, TraceId,
+    DecodeError, EncodeError, Event, Limits, Text, TraceId,
     envelope::{self, EnvelopeKind},
     op,
     reader::{Reader, malformed, within},
@@ -29,13 +32,21 @@ pub struct BatchEncoder<'a> {
     limits: &'a Limits,
     /// The replicas that the batch names; vectors refer to them by their place. The origin is the first.
     replicas: Vec<ReplicaId>,
-    first: Option<Event>,
+    first: Option<First>,
     last_deps: Arc<VersionVector>,
     last_hlc: Hlc,
     /// How many entries the vectors of the events have once unpacked.
     vector_entries: usize,
     events: Writer,
     len: usize,
+}
+
+/// From where the first event of a batch counts.
+#[derive(Clone)]
+struct First {
+    sequence: u64,
+    hlc: Hlc,
+    deps: Arc<VersionVector>,
 }
 
 impl<'a> BatchEncoder<'a> {
@@ -78,15 +89,13 @@ impl<'a> BatchEncoder<'a> {
                 for (replica, _) in event.deps.iter() {
                     self.replicas.push(replica.clone());
                 }
-                self.last_deps = event.deps.clone();
-                self.first = Some(event.clone());
-                self.last_hlc = event.hlc;
+                self.begin(First { sequence: event.dot.sequence, hlc: event.hlc, deps: event.deps.clone() });
                 self.vector_entries = event.deps.len() + context_entries(event);
             }
             Some(first) => {
-                let follows = first.dot.actor == event.dot.actor
-                    && first.dot.sequence.checked_add(self.len as u64) == Some(event.dot.sequence);
-                let has_last_deps = self.has_last_deps(event);
+                let follows = self.replicas[0] == event.dot.actor
+                    && first.sequence.checked_add(self.len as u64) == Some(event.dot.sequence);
+                let has_last_deps = self.has_last_deps(&event.deps);
                 let new_deps = if has_last_deps { 0 } else { event.deps.len() };
                 let vector_entries = self.vector_entries + new_deps + context_entries(event);
                 let full = self.len >= self.limits.batch_events_max
@@ -104,8 +113,58 @@ impl<'a> BatchEncoder<'a> {
         true
     }
 
-    fn has_last_deps(&self, event: &Event) -> bool {
-        Arc::ptr_eq(&self.last_deps, &event.deps) || *self.last_deps == *event.deps
+    /// Packs all events of a message, that was packed by itself, behind those that are here, without unpacking them, and gives
+    /// true. Or gives false, having packed nothing, if they do not follow, are too many, or have to be unpacked for it:
+    /// if the message names other replicas than this one, or what its events came after grows within it.
+    ///
+    /// The batch is what it would be had each of the events been [pushed](Self::push).
+    ///
+    /// # Errors
+    /// [`DecodeError`] if that is not a message of events. What it says of entities and their values is not looked at.
+    pub fn append(&mut self, message: Bytes) -> Result<bool, DecodeError> {
+        let Some(packed) = PackedBatch::read(message, self.limits)? else { return Ok(false) };
+        let head = &packed.head;
+        if *head.namespace != *self.namespace {
+            return Ok(false);
+        }
+        match &self.first {
+            None => {
+                self.replicas = head.replicas.to_vec();
+                self.begin(head.first.clone());
+                self.vector_entries = head.first.deps.len() + packed.context_entries;
+            }
+            Some(first) => {
+                let deps = &head.first.deps;
+                let follows = self.replicas == *head.replicas
+                    && first.sequence.checked_add(self.len as u64) == Some(head.first.sequence);
+                let has_last_deps = self.has_last_deps(deps);
+                let new_deps = if has_last_deps { 0 } else { deps.len() };
+                let vector_entries = self.vector_entries + new_deps + packed.context_entries;
+                let fits = self.len + packed.len <= self.limits.batch_events_max
+                    && self.events.len() + packed.bytes() <= self.limits.batch_bytes_target
+                    && vector_entries <= self.limits.batch_vector_entries_max;
+                if !follows || !fits || !(has_last_deps || deps.dominates(&self.last_deps)) {
+                    return Ok(false);
+                }
+                self.vector_entries = vector_entries;
+            }
+        }
+        self.events.array(packed.first_elements);
+        self.write_hlc(head.first.hlc);
+        self.write_deps(&head.first.deps);
+        self.events.raw(&packed.rest);
+        self.last_hlc = packed.last_hlc;
+        self.len += packed.len;
+        Ok(true)
+    }
+
+    fn begin(&mut self, first: First) {
+        (self.last_hlc, self.last_deps) = (first.hlc, first.deps.clone());
+        self.first = Some(first);
+    }
+
+    fn has_last_deps(&self, deps: &Arc<VersionVector>) -> bool {
+        Arc::ptr_eq(&self.last_deps, deps) || self.last_deps == *deps
     }
 
     /// How many replicas the batch would name with `event` in it.
@@ -120,9 +179,8 @@ impl<'a> BatchEncoder<'a> {
 
     fn write(&mut self, event: &Event) {
         self.events.array(if event.trace.is_some() { 7 } else { 6 });
-        self.events.signed(event.hlc.bits().wrapping_sub(self.last_hlc.bits()).cast_signed());
-        self.last_hlc = event.hlc;
-        self.write_deps(event);
+        self.write_hlc(event.hlc);
+        self.write_deps(&event.deps);
         match &event.context {
             None => self.events.nil(),
             Some(context) => {
@@ -142,13 +200,17 @@ impl<'a> BatchEncoder<'a> {
         }
     }
 
-    fn write_deps(&mut self, event: &Event) {
-        if self.has_last_deps(event) {
+    fn write_hlc(&mut self, hlc: Hlc) {
+        self.events.signed(hlc.bits().wrapping_sub(self.last_hlc.bits()).cast_signed());
+        self.last_hlc = hlc;
+    }
+
+    fn write_deps(&mut self, deps: &Arc<VersionVector>) {
+        if self.has_last_deps(deps) {
             return self.events.nil();
         }
-        let last = std::mem::replace(&mut self.last_deps, event.deps.clone());
-        let grown: Vec<(u64, u64)> = event
-            .deps
+        let last = std::mem::replace(&mut self.last_deps, deps.clone());
+        let grown: Vec<(u64, u64)> = deps
             .iter()
             .filter(|(replica, sequence)| last.get(replica) < *sequence)
             .map(|(replica, sequence)| (self.place(replica), sequence - last.get(replica)))
@@ -172,23 +234,23 @@ impl<'a> BatchEncoder<'a> {
     /// beyond the limits of the engine.
     pub fn finish(self) -> Result<Option<Bytes>, EncodeError> {
         let Some(first) = self.first else { return Ok(None) };
-        let mut body = Writer::with_capacity(self.events.len() + 64 * self.replicas.len() + 64);
-        body.array(6);
-        body.text(self.namespace);
-        body.array(self.replicas.len());
+        let mut head = Writer::with_capacity(64 * self.replicas.len() + 64);
+        head.array(6);
+        head.text(self.namespace);
+        head.array(self.replicas.len());
         for replica in &self.replicas {
-            replica::write(&mut body, replica);
+            replica::write(&mut head, replica);
         }
-        body.unsigned(first.dot.sequence);
-        body.unsigned(first.hlc.bits());
+        head.unsigned(first.sequence);
+        head.unsigned(first.hlc.bits());
         // The entry of the origin is implied by the first sequence.
-        body.array(first.deps.len());
+        head.array(first.deps.len());
         for (_, sequence) in first.deps.iter() {
-            body.unsigned(sequence);
+            head.unsigned(sequence);
         }
-        body.array(self.len);
-        body.raw(&self.events.into_vec());
-        let message = envelope::seal(EnvelopeKind::Events, &body.into_vec());
+        head.array(self.len);
+        let body = [&head.into_vec()[..], &self.events.into_vec()];
+        let message = envelope::seal_parts(EnvelopeKind::Events, &body);
         if message.len() > self.limits.batch_bytes_max {
             let (found, max) = (message.len() as u64, self.limits.batch_bytes_max as u64);
             return Err(EncodeError::OverLimit { limit: "batch_bytes_max", found, max });
@@ -203,28 +265,48 @@ impl EventBatch {
     /// # Errors
     /// Every [`DecodeError`]; nothing of a batch with one broken event is used.
     pub fn decode(message: Bytes, limits: &Limits) -> Result<EventBatch, DecodeError> {
+        let (mut reader, head) = Head::read(message, limits)?;
+        let Head { replicas, first: First { sequence, hlc, deps }, .. } = &head;
+        let mut previous =
+            Previous { hlc: *hlc, deps: deps.clone(), sequence: *sequence, vector_entries: deps.len() };
+        let mut events = Vec::with_capacity(head.len);
+        for _ in 0..head.len {
+            events.push(read_event(&mut reader, replicas, &mut previous, limits)?);
+        }
+        reader.end("batch", head.appended)?;
+        Ok(EventBatch { namespace: head.namespace.to_string(), events })
+    }
+}
+
+/// What stands before the events.
+struct Head {
+    namespace: Text,
+    replicas: Arc<[ReplicaId]>,
+    first: First,
+    /// How many events follow, at least one.
+    len: usize,
+    /// How many elements that a newer build appended follow these.
+    appended: usize,
+}
+
+impl Head {
+    /// With the reader of what follows.
+    fn read(message: Bytes, limits: &Limits) -> Result<(Reader, Head), DecodeError> {
         let body = envelope::open_as(EnvelopeKind::Events, message, limits.batch_bytes_max)?;
         let mut reader = Reader::new(body);
         let elements = reader.array_of_at_least("batch", 6)?;
-        let namespace = reader.text("namespace", "namespace bytes", NAME_BYTES_MAX)?.to_string();
+        let namespace = reader.text("namespace", "namespace bytes", NAME_BYTES_MAX)?;
         let replicas = replica_list::read(&mut reader, limits)?;
-        let first_sequence = reader.unsigned("first sequence")?;
-        let base_hlc = Hlc::from_bits(reader.unsigned("hlc")?);
-        let base_deps = read_base_deps(&mut reader, &replicas)?;
+        let sequence = reader.unsigned("first sequence")?;
+        let hlc = Hlc::from_bits(reader.unsigned("hlc")?);
+        let deps = Arc::new(read_base_deps(&mut reader, &replicas)?);
         let len = reader.array("events")?;
         within("batch_events_max", len, limits.batch_events_max)?;
-        if len == 0 || first_sequence == 0 || first_sequence.checked_add(len as u64).is_none() {
+        if len == 0 || sequence == 0 || sequence.checked_add(len as u64).is_none() {
             return Err(malformed("batch", "it has no events or impossible sequences"));
         }
-        let vector_entries = base_deps.len();
-        let mut previous =
-            Previous { hlc: base_hlc, deps: Arc::new(base_deps), sequence: first_sequence, vector_entries };
-        let mut events = Vec::with_capacity(len);
-        for _ in 0..len {
-            events.push(read_event(&mut reader, &replicas, &mut previous, limits)?);
-        }
-        reader.end("batch", elements - 6)?;
-        Ok(EventBatch { namespace, events })
+        let first = First { sequence, hlc, deps };
+        Ok((reader, Head { namespace, replicas, first, len, appended: elements - 6 }))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The frame around everything that travels: what it is, of which version, and whether it is whole.
 
 use bytes::Bytes;
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
 use crate::{
     DecodeError,
@@ -99,13 +99,22 @@ impl EnvelopeKind {
 
 /// Wraps `body` so that a receiver can tell what it is and whether it is whole.
 pub(crate) fn seal(kind: EnvelopeKind, body: &[u8]) -> Bytes {
-    let mut writer = Writer::with_capacity(body.len() + 40);
+    seal_parts(kind, &[body])
+}
+
+/// The same of a body in parts, which come one behind the other.
+pub(crate) fn seal_parts(kind: EnvelopeKind, body: &[&[u8]]) -> Bytes {
+    let bytes = body.iter().map(|part| part.len()).sum();
+    let mut checksum = Xxh3Default::new();
+    body.iter().for_each(|part| checksum.update(part));
+    let mut writer = Writer::with_capacity(bytes + 40);
     writer.array(ELEMENTS);
     writer.text(MAGIC);
     writer.unsigned(ENVELOPE_VERSION);
     writer.unsigned(kind.code());
-    writer.unsigned(xxh3_64(body));
-    writer.binary(body);
+    writer.unsigned(checksum.digest());
+    writer.binary_head(bytes);
+    body.iter().for_each(|part| writer.raw(part));
     writer.into_vec().into()
 }
 

@@ -47,6 +47,11 @@ impl Writer {
         encode::write_bin(&mut self.0, bytes).expect(IN_MEMORY);
     }
 
+    /// The head of so many binary bytes, which are to be appended [raw](Self::raw).
+    pub(crate) fn binary_head(&mut self, len: usize) {
+        encode::write_bin_len(&mut self.0, length(len)).expect(IN_MEMORY);
+    }
+
     /// Appends MessagePack that is encoded already.
     pub(crate) fn raw(&mut self, bytes: &[u8]) {
         self.0.as_mut_vec().extend_from_slice(bytes);

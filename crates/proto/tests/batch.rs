@@ -210,6 +210,47 @@ fn many_replicas_do_not_keep_events_from_sharing_a_batch() {
     assert!(crowded(3).iter().all(|event| encoder.push(event)));
 }
 
+#[test]
+fn what_does_not_follow_is_not_appended_and_leaves_all_as_it_was() {
+    let limits = Limits::default();
+    let mut few = Limits::default();
+    (few.batch_events_max, few.batch_bytes_target) = (3, 2_000);
+    let deps = |sequence| Arc::new(VersionVector::from_iter([(replica("eu-west"), sequence)]));
+    let of = |sequences: std::ops::RangeInclusive<u64>, known| {
+        let events = sequences.map(|sequence| Event { deps: deps(known), ..put(sequence, 10) });
+        events.collect::<Vec<_>>()
+    };
+    let mut elsewhere = BatchEncoder::new("elsewhere", &limits);
+    assert!(elsewhere.push(&of(3..=3, 5)[0]));
+    let mut foreign = of(3..=3, 5);
+    foreign[0].dot.actor = replica("ap-south");
+    let unknown = vec![Event { deps: Arc::default(), ..put(3, 10) }];
+    let large = vec![Event { deps: deps(5), ..put(3, 2_000) }];
+    let refused = [
+        ("another namespace", elsewhere.finish().unwrap().unwrap()),
+        ("another origin", pack(&foreign, &limits)),
+        ("one is missing", pack(&of(4..=4, 5), &limits)),
+        ("one comes twice", pack(&of(2..=2, 5), &limits)),
+        ("it knows less", pack(&of(3..=3, 4), &limits)),
+        ("it names other replicas", pack(&unknown, &limits)),
+        ("what it knows grows", pack(&[of(3..=3, 5), of(4..=4, 6)].concat(), &limits)),
+        ("too many events", pack(&of(3..=4, 5), &limits)),
+        ("too many bytes", pack(&large, &limits)),
+    ];
+    let mut encoder = BatchEncoder::new("ns", &few);
+    assert!(encoder.append(pack(&of(1..=1, 5), &limits)).unwrap());
+    assert!(encoder.push(&of(2..=2, 5)[0]));
+    let bytes = encoder.bytes();
+    for (why, message) in refused {
+        assert!(!encoder.append(message).unwrap(), "{why}");
+        assert_eq!((encoder.len(), encoder.bytes()), (2, bytes), "{why}");
+    }
+    assert!(encoder.append(Bytes::from_static(b"hello")).is_err());
+    assert!(encoder.append(pack(&of(3..=3, 6), &limits)).unwrap());
+    let all = [of(1..=2, 5), of(3..=3, 6)].concat();
+    assert_eq!(encoder.finish().unwrap().unwrap(), pack(&all, &limits));
+}
+
 fn ops() -> impl Strategy<Value = Op> {
     let bytes = || proptest::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from);
     let slot = prop_oneof![Just(Slot::Root), "[a-z]{0,3}".prop_map(|name| Slot::Field(name.into()))];
@@ -258,7 +299,69 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    /// Commits of one origin that knows all others: what the events of each came after is the same.
+    fn commits()(
+        steps in proptest::collection::vec(
+            (
+                proptest::collection::vec((0u8..5, 0u64..1_000), 0..3),
+                proptest::collection::vec((any::<u64>(), proptest::option::of(0u64..9), "\\PC{1,8}", ops(), any::<Option<u128>>()), 1..5),
+            ),
+            1..8,
+        ),
+    ) -> Vec<Vec<Event>> {
+        let origin = replica("m");
+        let mut admitted: VersionVector = (0..5).map(|other| (replica(&format!("o{other}")), 1)).collect();
+        let mut commits = Vec::new();
+        for (grown, events) in steps {
+            for (other, by) in grown {
+                let other = replica(&format!("o{other}"));
+                let sequence = admitted.get(&other) + by;
+                admitted.raise(other, sequence);
+            }
+            let mut deps = admitted.clone();
+            deps.remove(&origin);
+            let deps = Arc::new(deps);
+            let events = events.into_iter().map(|(hlc, behind, entity, op, trace)| {
+                let context = behind.map(|behind| {
+                    Arc::new(admitted.iter().map(|(actor, seen)| (actor.clone(), seen.saturating_sub(behind))).collect())
+                });
+                let dot = Dot::new(origin.clone(), admitted.get(&origin) + 1);
+                admitted.raise(origin.clone(), dot.sequence);
+                let (hlc, trace) = (Hlc::from_bits(hlc), trace.and_then(TraceId::from_bits));
+                Event { dot, hlc, deps: deps.clone(), context, entity: entity.into(), op, trace }
+            });
+            commits.push(events.collect());
+        }
+        commits
+    }
+}
+
 proptest! {
+    #[test]
+    fn what_is_appended_is_as_if_each_event_had_been_pushed(commits in commits()) {
+        let limits = Limits::default();
+        let mut encoder = BatchEncoder::new("ns", &limits);
+        for commit in &commits {
+            prop_assert!(encoder.append(pack(commit, &limits)).unwrap());
+        }
+        let appended = encoder.finish().unwrap().unwrap();
+        prop_assert_eq!(appended, pack(&commits.concat(), &limits));
+    }
+
+    /// However what came after what grows, and whoever is new.
+    #[test]
+    fn what_cannot_be_appended_can_be_pushed(events in histories(), len in 1usize..4) {
+        let limits = Limits::default();
+        let mut encoder = BatchEncoder::new("ns", &limits);
+        for some in events.chunks(len) {
+            if !encoder.append(pack(some, &limits)).unwrap() {
+                prop_assert!(some.iter().all(|event| encoder.push(event)));
+            }
+        }
+        prop_assert_eq!(encoder.finish().unwrap().unwrap(), pack(&events, &limits));
+    }
+
     #[test]
     fn batches_round_trip(events in histories()) {
         let limits = Limits::default();
@@ -281,6 +384,11 @@ proptest! {
         for (at, byte) in edits {
             let at = at.index(body.len());
             body[at] = byte;
+        }
+        let limits = Limits::default();
+        let mut encoder = BatchEncoder::new("ns", &limits);
+        if let Ok(true) = encoder.append(seal(&body)) {
+            prop_assert!(!encoder.is_empty());
         }
         match EventBatch::decode(seal(&body), &Limits::default()) {
             Ok(batch) => prop_assert!(!batch.events.is_empty()),
