@@ -22,7 +22,7 @@ const GROUP_WRITES_MAX: usize = 256;
 const GROUP_EVENTS_MAX: usize = 1_024;
 
 /// How many rows of the outbox are looked at for one message.
-const OUTBOX_ROWS_MAX: usize = 256;
+const OUTBOX_ROWS_MAX: usize = 4;
 
 /// An engine whose commits go into a [`MemoryStore`], whole: records, vector, ceiling of the clock, outbox, checkpoint.
 /// Its messages are encoded, packed and decoded as those of a manager are.

@@ -13,7 +13,7 @@ use crate::{
     LinkState, Notification, StartError,
     backoff::Backoff,
     metrics,
-    persist::{self, OutboxKey},
+    persist::{self, OutboxKey, Waiting},
     shared::Shared,
 };
 
@@ -21,8 +21,9 @@ use crate::{
 const IN_FLIGHT_MESSAGES_MAX: usize = 64;
 /// With so many messages under way, only a well-filled one is added: what is written meanwhile shares the next one.
 const IN_FLIGHT_EAGER: usize = 4;
-/// How many rows of the outbox are looked at for one message.
+/// How many rows of the outbox are looked at for one message, and how many at first: each may fill one.
 const ROWS_MAX: usize = 256;
+const ROWS_FIRST: usize = 4;
 
 /// Brings what was written here to the log: reads the outbox in order, packs small messages together, and forgets
 /// what the broker has acknowledged.
@@ -233,7 +234,7 @@ impl Emitter {
     /// The next rows of the outbox as one message; `None` if there are none, or too few to be worth one now.
     fn next_parcel(&self, from: Bound<OutboxKey>, eager: bool) -> Result<Option<Parcel>, StartError> {
         let limits = self.packing_limits();
-        let mut rows = persist::outbox(&*self.shared.store, from, ROWS_MAX)?;
+        let mut rows = self.rows(from, &limits)?;
         let (mut bytes, mut events) = (0, 0);
         // A message is of one identity, and the sequences of another one say nothing here.
         let incarnation = rows.first().map(|row| row.key.incarnation);
@@ -255,6 +256,26 @@ impl Emitter {
         let (packed, message) = packed.unwrap_or_else(|| (1, rows[0].message.clone()));
         let rows = rows[..packed].iter().map(|row| row.key).collect();
         Ok(Some(Parcel { rows, message }))
+    }
+
+    /// The next rows of the outbox, at least as many as have room in a message.
+    fn rows(&self, mut from: Bound<OutboxKey>, limits: &Limits) -> Result<Vec<Waiting>, StartError> {
+        let (mut rows, mut bytes, mut events) = (Vec::new(), 0, 0);
+        loop {
+            let page_rows = ROWS_FIRST.max(rows.len()).min(ROWS_MAX - rows.len());
+            let page = persist::outbox(&*self.shared.store, from, page_rows)?;
+            let is_last = page.len() < page_rows;
+            bytes += page.iter().map(|row| row.message.len()).sum::<usize>();
+            events += page.iter().map(|row| row.key.events()).sum::<u64>();
+            rows.extend(page);
+            let is_enough = bytes > limits.batch_bytes_target || events > limits.batch_events_max as u64;
+            match rows.last() {
+                Some(last) if !(is_last || is_enough || rows.len() == ROWS_MAX) => {
+                    from = Bound::Excluded(last.key)
+                }
+                _ => return Ok(rows),
+            }
+        }
     }
 
     /// The broker has them: they leave the outbox. Should this be lost in a crash, they are sent again.

@@ -50,6 +50,8 @@ const VECTOR_ROWS: &[u8] = b"vector/";
 
 /// How many rows are read at a time.
 const PAGE_ROWS: usize = 1_024;
+/// Of the outbox, where a row may have a megabyte.
+const OUTBOX_PAGE_ROWS: usize = 16;
 
 /// Where in which log the state stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -434,7 +436,7 @@ pub(crate) fn outbox(
 pub(crate) fn count_outbox(store: &dyn Store) -> Result<u64, StartError> {
     let (mut events, mut from) = (0, Bound::Unbounded);
     loop {
-        let page = outbox(store, from, PAGE_ROWS)?;
+        let page = outbox(store, from, OUTBOX_PAGE_ROWS)?;
         let Some(last) = page.last() else { return Ok(events) };
         from = Bound::Excluded(last.key);
         events += page.iter().map(|waiting| waiting.key.events()).sum::<u64>();

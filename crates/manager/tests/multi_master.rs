@@ -7,9 +7,10 @@ use std::{collections::BTreeMap, time::Duration};
 use archipelago_conflict::Strategy;
 use archipelago_crdt::Value;
 use archipelago_manager::{LinkState, Notification, ReadError, StartError, WriteError};
+use archipelago_pipeline::Pipeline;
 use archipelago_store::MemoryStore;
 use serde::{Deserialize, Serialize};
-use support::{DEADLINE, Island, TestClock, archipelago, broker, converge, notified, options};
+use support::{DEADLINE, Island, NAMESPACE, TestClock, archipelago, broker, converge, notified, options};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct User {
@@ -199,6 +200,27 @@ async fn the_outbox_is_bounded() {
     assert!(matches!(error, WriteError::OutboxFull { outbox_events: 3 }) && error.is_retryable());
     us.link.heal();
     assert_eq!(us.master.close().await.unwrap().outbox_len, 0, "close flushes what is queued");
+}
+
+#[tokio::test]
+async fn what_queued_up_by_small_commits_travels_in_few_messages() {
+    let broker = broker();
+    let us = Island::start(&broker, "us-east", Strategy::Lww).await;
+    let eu = Island::start(&broker, "eu-west", Strategy::Lww).await;
+    converge(&[&us.master, &eu.master]).await;
+    let log = broker.pipeline(NAMESPACE);
+    let before = log.state().await.unwrap().last_sequence;
+    us.link.cut();
+    for n in 0..600 {
+        // Each waits for its commit.
+        us.master.write(format!("n/{n}"), &n).await.unwrap();
+    }
+    us.link.heal();
+    converge(&[&us.master, &eu.master]).await;
+    // The two fences of converging are among them.
+    let messages = log.state().await.unwrap().last_sequence - before;
+    assert!(messages <= 10, "{messages}");
+    assert_eq!(eu.master.read("n/599").await.unwrap(), Some(599));
 }
 
 #[tokio::test]
