@@ -44,8 +44,9 @@ const REMOVALS_MAX: usize = 4_096;
 const STALE_MAX: u32 = 3;
 /// How many removals may be kept that are not true any more, beside as many as are.
 const IDLE_REMOVALS_MAX: u64 = 64;
-/// How many rows of removals are read again in one commit.
-const CLEANED_ROWS_MAX: usize = 2;
+/// How many rows of removals are read again in one commit, as long as there are not too many removals in them. As many as one
+/// block may leave idle at once, if each removal came alone: nobody knows when the next commit comes.
+const CLEANED_ROWS_MAX: usize = 2 * BLOCK as usize;
 
 /// What is live, and where the store has it.
 #[derive(Debug)]
@@ -417,9 +418,10 @@ impl Writing<'_> {
 
     /// Writes down what was removed, with what still is so of the oldest such rows if there are too many.
     fn log(&mut self, mut removed: Vec<(u32, u64)>) -> Result<(), StartError> {
+        let mut cleaned = 0;
         for _ in 0..CLEANED_ROWS_MAX {
             let Removals { rows, held, stale } = &self.state.removals;
-            if rows.is_empty() || *held <= 2 * stale + IDLE_REMOVALS_MAX {
+            if rows.is_empty() || *held <= 2 * stale + IDLE_REMOVALS_MAX || cleaned > REMOVALS_MAX {
                 break;
             }
             let key = place(REMOVALS, rows.start);
@@ -428,6 +430,7 @@ impl Writing<'_> {
             self.batch.remove(Table::Live, key.clone());
             if let Indexed::Removals { dots, .. } = Indexed::parse(&Row { key: key.into(), value })? {
                 self.state.removals.held -= dots.len() as u64;
+                cleaned += dots.len();
                 removed.extend(dots.into_iter().filter(|dot| self.state.is_stale(*dot)));
             }
             self.state.removals.rows.start += 1;

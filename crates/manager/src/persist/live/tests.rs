@@ -190,3 +190,23 @@ fn rows_stay_in_proportion_to_what_is_live() {
         assert!(bytes <= 60 * keys + 40_000, "{bytes} bytes for {keys} keys");
     }
 }
+
+/// Whole blocks go at once, and with them all removals in them.
+#[test]
+fn what_is_idle_goes_with_the_commit_that_makes_it_so_and_waits_for_no_other() {
+    let mut world = World::new();
+    let id = world.replicas.replicas()[0].clone();
+    let dots: Vec<_> =
+        (1..=500).map(|sequence| (0, sequence, EntityId::from(format!("e{sequence}")))).collect();
+    for dot in &dots {
+        world.vector.raise(id.clone(), dot.1);
+        world.commit(vec![dot.clone()], Vec::new());
+    }
+    for dot in dots {
+        world.commit(Vec::new(), vec![dot]);
+        let Removals { held, stale, .. } = &world.index.read().removals;
+        assert!(*held <= 2 * stale + IDLE_REMOVALS_MAX, "{held} held, {stale} stale");
+    }
+    let rows = world.store.scan(Table::Live, Bound::Unbounded, Bound::Unbounded, usize::MAX).unwrap();
+    assert!(rows.len() as u64 <= IDLE_REMOVALS_MAX, "{} rows", rows.len());
+}
