@@ -46,7 +46,7 @@ const STALE_MAX: u32 = 3;
 const IDLE_REMOVALS_MAX: u64 = 64;
 /// How many rows of removals are read again in one commit, as long as there are not too many removals in them. As many as one
 /// block may leave idle at once, if each removal came alone: nobody knows when the next commit comes.
-const CLEANED_ROWS_MAX: usize = 2 * BLOCK as usize;
+const CLEANED_ROWS_MAX: u64 = 2 * BLOCK;
 
 /// What is live, and where the store has it.
 #[derive(Debug)]
