@@ -140,7 +140,7 @@ impl<'a> BatchEncoder<'a> {
                 let has_last_deps = self.has_last_deps(deps);
                 let new_deps = if has_last_deps { 0 } else { deps.len() };
                 let vector_entries = self.vector_entries + new_deps + packed.context_entries;
-                let fits = self.len + packed.len <= self.limits.batch_events_max
+                let fits = self.len + head.len <= self.limits.batch_events_max
                     && self.events.len() + packed.bytes() <= self.limits.batch_bytes_target
                     && vector_entries <= self.limits.batch_vector_entries_max;
                 if !follows || !fits || !(has_last_deps || deps.dominates(&self.last_deps)) {
@@ -154,7 +154,7 @@ impl<'a> BatchEncoder<'a> {
         self.write_deps(&head.first.deps);
         self.events.raw(&packed.rest);
         self.last_hlc = packed.last_hlc;
-        self.len += packed.len;
+        self.len += head.len;
         Ok(true)
     }
 

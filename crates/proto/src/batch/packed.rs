@@ -9,7 +9,6 @@ use crate::{DecodeError, Limits};
 /// A batch whose events all came after the same: behind another batch nothing but the beginning of the first event is another.
 pub(super) struct PackedBatch {
     pub(super) head: Head,
-    pub(super) len: usize,
     /// How many elements the first event has.
     pub(super) first_elements: usize,
     /// All of the events behind the stamp and the deps of the first.
@@ -47,8 +46,8 @@ impl PackedBatch {
             }
         }
         reader.end("batch", 0)?;
-        let (len, rest) = (head.len, reader.since(rest_at));
-        Ok(Some(PackedBatch { head, len, first_elements, rest, last_hlc, context_entries }))
+        let rest = reader.since(rest_at);
+        Ok(Some(PackedBatch { head, first_elements, rest, last_hlc, context_entries }))
     }
 
     /// About how many bytes it adds to another one, at most: a pair of numbers for each replica, heads, and the rest.
