@@ -21,7 +21,7 @@ const GROUP_WRITES_MAX: usize = 256;
 /// How many events a manager takes into one commit, with the last message maybe more.
 const GROUP_EVENTS_MAX: usize = 1_024;
 
-/// How many rows of the outbox are looked at for one message.
+/// How many rows of the outbox a manager looks at first for one message; those of full commits fill it.
 const OUTBOX_ROWS_MAX: usize = 4;
 
 /// An engine whose commits go into a [`MemoryStore`], whole: records, vector, ceiling of the clock, outbox, checkpoint.

@@ -129,6 +129,11 @@ impl<'a> BatchEncoder<'a> {
         }
         match &self.first {
             None => {
+                // What the first event came after stands by place, in the order of vectors; another writer's may not.
+                let places = head.replicas[1..].iter();
+                if !places.zip(head.first.deps.iter()).all(|(place, (replica, _))| place == replica) {
+                    return Ok(false);
+                }
                 self.replicas = head.replicas.to_vec();
                 self.begin(head.first.clone());
                 self.vector_entries = head.first.deps.len() + packed.context_entries;

@@ -251,6 +251,25 @@ fn what_does_not_follow_is_not_appended_and_leaves_all_as_it_was() {
     assert_eq!(encoder.finish().unwrap().unwrap(), pack(&all, &limits));
 }
 
+#[test]
+fn a_message_whose_replicas_stand_in_another_order_is_not_appended() {
+    let limits = Limits::default();
+    let deps = [("aa", 3), ("bb", 5)].map(|(name, sequence)| (replica(name), sequence));
+    let event = Event { deps: Arc::new(deps.into_iter().collect()), ..put(1, 10) };
+    let body = body_of(&pack(&[event], &limits));
+    let of = |name: &str| {
+        body.windows(3).position(|bytes| bytes[1..] == *name.as_bytes()).expect("it is named") + 1
+    };
+    let mut swapped = body.clone();
+    swapped[of("aa")..][..2].copy_from_slice(b"bb");
+    swapped[of("bb")..][..2].copy_from_slice(b"aa");
+    let read = EventBatch::decode(seal(&swapped), &limits).unwrap();
+    assert_eq!(read.events[0].deps.get(&replica("bb")), 3, "it is a message like any other");
+    let mut encoder = BatchEncoder::new("ns", &limits);
+    assert!(!encoder.append(seal(&swapped)).unwrap() && encoder.is_empty());
+    assert!(encoder.append(seal(&body)).unwrap());
+}
+
 fn ops() -> impl Strategy<Value = Op> {
     let bytes = || proptest::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from);
     let slot = prop_oneof![Just(Slot::Root), "[a-z]{0,3}".prop_map(|name| Slot::Field(name.into()))];
@@ -388,7 +407,9 @@ proptest! {
         let limits = Limits::default();
         let mut encoder = BatchEncoder::new("ns", &limits);
         if let Ok(true) = encoder.append(seal(&body)) {
-            prop_assert!(!encoder.is_empty());
+            let appended = encoder.finish().unwrap().unwrap();
+            let [appended, alone] = [appended, seal(&body)].map(|message| EventBatch::decode(message, &limits).ok());
+            prop_assert_eq!(appended, alone);
         }
         match EventBatch::decode(seal(&body), &Limits::default()) {
             Ok(batch) => prop_assert!(!batch.events.is_empty()),
